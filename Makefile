@@ -1,0 +1,74 @@
+# Every target works from a fresh clone with nothing but Python 3.10 or newer: the first one makes .venv.
+# `make` alone lists them.
+
+PYTHON ?= python3#  the interpreter that environments are made from
+DATASETS ?=#        a version of `datasets` to pin, as in `make test DATASETS=3.6.0`; the newest if empty
+CONSTRAINTS ?=#     a pip constraints file, as in `make test CONSTRAINTS=.ci/lowest.txt`
+JOBS ?= 2#          processes that pytest runs tests in
+ARGS ?=#            more arguments for the tool, as in `make test ARGS="-k layouts"`
+
+# Each interpreter and each pin has an environment of its own, so that none is ever stale.
+VENV ?= .venv$(addprefix -,$(notdir $(filter-out python3,$(PYTHON))))$(addprefix -datasets-,$(DATASETS))$(addprefix -,$(basename $(notdir $(CONSTRAINTS))))
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+PINS = $(addprefix datasets==,$(DATASETS)) $(addprefix --constraint ,$(CONSTRAINTS))
+INSTALLED = $(VENV)/.installed
+INSTALLED_TORCH = $(VENV)/.installed-torch
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint format types benchmark dataset-infos package clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
+		printf '%-14s %s\n' "$$name" "$$what"; done
+
+env: $(INSTALLED) ## make the environment, and list what is in it
+	$(PIP) list
+
+demo: $(INSTALLED) ## make a small synthetic dataset and read it in every way
+	$(BIN)/python examples/demo.py $(ARGS)
+
+test: $(INSTALLED_TORCH) ## run the tests (this alone installs torch)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+lint: $(INSTALLED) ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED) ## repair what lint can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Beside seamless_interaction.py, the stub seamless_interaction/__init__.pyi has the same module name and wins. So:
+# first the script itself, named as a file, with the stub left out; then the stub and what uses it, as users see it;
+# then whether stub and script agree.
+types: $(INSTALLED) ## check types: the implementation, the stub, and that they agree
+	$(BIN)/mypy --cache-dir .mypy_cache/implementation seamless_interaction.py $(wildcard seamless_interaction/*.py)
+	$(BIN)/mypy --cache-dir .mypy_cache/stub seamless_interaction $(wildcard examples/*.py)
+	$(BIN)/stubtest --mypy-config-file pyproject.toml --allowlist .ci/stubtest-allowlist.txt --ignore-unused-allowlist seamless_interaction
+
+benchmark: $(INSTALLED) ## measure, on synthetic data
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+dataset-infos: $(INSTALLED) ## write dataset_infos.json from the builder script
+	$(BIN)/python -m seamless_interaction.dataset_infos > dataset_infos.json.part
+	mv dataset_infos.json.part dataset_infos.json
+
+package: $(INSTALLED) ## build the wheel, and check what is in it
+	rm -rf build/package
+	$(PIP) wheel --quiet --no-deps --wheel-dir build/package .
+	$(BIN)/python .ci/check_wheel.py build/package/*.whl
+
+clean: ## remove environments, caches and builds
+	rm -rf .venv* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# A recent pip, because it knows the dependency groups of pyproject.toml.
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade "pip>=25.1"
+	$(PIP) install --quiet --editable ".[dev]" $(PINS)
+	@touch $@
+
+$(INSTALLED_TORCH): $(INSTALLED)
+	$(PIP) install --quiet --group test $(PINS)
+	@touch $@

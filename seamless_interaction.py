@@ -1,0 +1,635 @@
+"""Seamless Interaction: filmed conversations between two people, as typed Arrow records.
+
+One record is one participant's recording of one interaction, with everything that belongs to it
+joined: video, audio, transcript, voice activity, annotations, body and face motion, and the
+context of the conversation. This file is the builder script. It holds what the data *is*
+(identifiers, arrays, columns, configs), how a record is joined, and ``load_dataset``. The folder
+beside it holds its submodules: where files lie, and how bytes become values.
+
+The dataset is Meta FAIR's, CC-BY-NC 4.0, https://ai.meta.com/research/seamless-interaction/.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import datasets
+
+__version__ = "0.1.0"
+__path__ = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "seamless_interaction")]
+
+logger = logging.getLogger("seamless_interaction")
+
+CITATION = """\
+@article{seamless_interaction,
+  title   = {Seamless Interaction: Dyadic Audiovisual Motion Modeling and Large-Scale Dataset},
+  author  = {Agrawal, Vasu and others},
+  year    = {2025},
+  journal = {arXiv preprint arXiv:2506.22554},
+}
+"""
+HOMEPAGE = "https://ai.meta.com/research/seamless-interaction/"
+LICENSE = "CC-BY-NC-4.0"
+DESCRIPTION = (
+    "4,000+ hours of filmed face-to-face conversations between two people, with video, audio, transcripts, voice "
+    "activity, annotations, body motion (SMPL-H), face motion (Imitator), boxes and keypoints, one record per "
+    "participant's recording."
+)
+
+# --------------------------------------------------------------------------------------------------
+# Identifiers
+# --------------------------------------------------------------------------------------------------
+
+LABELS = ("improvised", "naturalistic")
+SPLITS = ("train", "dev", "test")
+VENDORS = ("V00", "V01", "V02", "V03")
+
+# ASCII digits only: `\d` would also take other scripts' digits. The participant's letter is part of the id.
+_FILE_ID = re.compile(r"(V[0-9]{2})_(S[0-9]{4})_(I[0-9]{8})_(P[0-9]{4}[A-Z]?)")
+
+
+class FileId(NamedTuple):
+    """The four parts of a file id, as strings: ``V00_S0809_I00000582_P0947``.
+
+    Sessions and participants are numbered per vendor, and the interaction part is the prompt's
+    number, used again by up to 1,550 sessions; so the properties below are what is unique.
+
+    >>> FileId.parse("V00_S0039_I00000582_P1281A").participant_id
+    'V00_P1281A'
+    """
+
+    vendor: str
+    session: str
+    interaction: str
+    participant: str
+
+    @classmethod
+    def parse(cls, file_id: str) -> FileId:
+        """Split a file id into its parts. Raises ``InvalidFileId`` if it is not one."""
+        match = _FILE_ID.fullmatch(file_id)
+        if match is None:
+            from seamless_interaction.errors import InvalidFileId
+
+            raise InvalidFileId(file_id)
+        return cls(*match.groups())
+
+    def __str__(self) -> str:
+        return "_".join(self)
+
+    @property
+    def vendor_id(self) -> str:
+        """``V00``"""
+        return self.vendor
+
+    @property
+    def session_id(self) -> str:
+        """``V00_S0809``"""
+        return f"{self.vendor}_{self.session}"
+
+    @property
+    def interaction_id(self) -> str:
+        """``V00_S0809_I00000582``: what two partners share."""
+        return f"{self.vendor}_{self.session}_{self.interaction}"
+
+    @property
+    def participant_id(self) -> str:
+        """``V00_P0947``"""
+        return f"{self.vendor}_{self.participant}"
+
+    @property
+    def prompt_id(self) -> str:
+        """``00000582``: ``prompt_hash`` of interactions.csv."""
+        return self.interaction[1:]
+
+
+# --------------------------------------------------------------------------------------------------
+# What a recording holds
+# --------------------------------------------------------------------------------------------------
+
+
+class Array(NamedTuple):
+    """One array of a recording: NPZ key and column name, shape and dtype of one row, who has it.
+
+    An array has one row per ``frames_per_row`` frames of the recording's own frame grid, which is
+    the video's nominal rate and not always 30 Hz.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: str
+    meaning: str
+    vendors: tuple[str, ...] = VENDORS
+    frames_per_row: int = 1
+
+    @property
+    def group(self) -> str:
+        return self.key.partition(":")[0]
+
+    @property
+    def feature(self) -> str:
+        return self.key.partition(":")[2]
+
+
+_V00 = ("V00",)  # the only vendor with `movement:*`
+
+ARRAYS = {
+    array.key: array
+    for array in [
+        Array("smplh:body_pose", (21, 3), "float32", "axis-angle per body joint, radians, not wrapped"),
+        Array("smplh:global_orient", (3,), "float32", "root axis-angle, radians"),
+        Array("smplh:left_hand_pose", (15, 3), "float32", "axis-angle per left-hand joint, radians, not PCA"),
+        Array("smplh:right_hand_pose", (15, 3), "float32", "axis-angle per right-hand joint, radians, not PCA"),
+        Array("smplh:translation", (3,), "float32", "camera translation; 1e12 and more where there is no valid box"),
+        Array("smplh:is_valid", (), "bool", "hand pose valid"),
+        Array("boxes_and_keypoints:box", (4,), "float32", "xmin, ymin, xmax, ymax in native pixels; zeros if invalid"),
+        Array("boxes_and_keypoints:is_valid_box", (), "bool", "person tracked"),
+        Array("boxes_and_keypoints:keypoints", (133, 3), "float32", "COCO-WholeBody x, y (native pixels), score"),
+        Array("movement:EmotionArousalToken", (1,), "float32", "integer bin stored as float", _V00),
+        Array("movement:EmotionValenceToken", (1,), "float32", "integer bin stored as float", _V00),
+        Array("movement:FAUToken", (1,), "float32", "integer code stored as float", _V00),
+        Array("movement:FAUValue", (24,), "float32", "facial action unit intensity, 0 to 2", _V00),
+        Array("movement:alignment_head_rotation", (3,), "float32", "HyperModel feature", _V00),
+        Array("movement:alignment_translation", (2, 3), "float32", "HyperModel feature", _V00),
+        Array("movement:emotion_arousal", (1,), "float32", "arousal", _V00),
+        Array("movement:emotion_scores", (8,), "float32", "logits; the order of the emotions is undocumented", _V00),
+        Array("movement:emotion_valence", (1,), "float32", "valence", _V00),
+        Array("movement:expression", (128,), "float32", "HyperModel feature", _V00),
+        Array("movement:frame_latent", (64,), "float32", "HyperModel feature", _V00),
+        Array("movement:gaze_encodings", (2,), "float32", "gaze direction code", _V00),
+        Array("movement:head_encodings", (3,), "float32", "head position and rotation code", _V00),
+        Array("movement:hypernet_features", (5120,), "float32", "one row per 15 frames", _V00, 15),
+        Array("movement:is_valid", (1,), "float32", "1 where the other movement arrays are not zero-filled", _V00),
+    ]
+}
+
+ANNOTATION_KINDS = {
+    "1P-IS": "the participant's own report: internal state",
+    "1P-R": "the participant's own report: rationale",
+    "3P-IS": "an observer's report: internal state",
+    "3P-R": "an observer's report: rationale",
+    "3P-V": "an observer's report: visual cue",
+}
+
+SAMPLING_RATE = 48_000  # Hz, mono, of every WAV
+
+TRAITS = ("extraversion", "agreeableness", "conscientiousness", "neuroticism", "openness")
+
+# The tables beside the data: file name -> the columns we read. More columns are no error.
+TABLES = {
+    "filelist.csv": ("file_id", "label", "split", "batch_idx", "archive_idx"),
+    "interactions.csv": (
+        "prompt_hash",
+        "participant_a_prompt_text",
+        "participant_b_prompt_text",
+        "ipc_a",
+        "ipc_b",
+        "interaction_type",
+    ),
+    "participants.csv": ("vendor_id", "participant_id", *(f"{trait}_raw" for trait in TRAITS)),
+    "relationships.csv": ("vendor_id", "session_id", "relationship", "relationship_detail"),
+}
+FILELIST_FLAGS = ("has_imitator_movement", "has_annotation_1p", "has_annotation_3p")  # absent in the oldest file list
+
+# What can be said of a column of a record. The first eight are errors of a file (see errors.BadFile).
+ISSUES = {
+    "missing": "the format requires it, and the source does not have it",
+    "empty": "there, but a placeholder: no samples, no frames",
+    "truncated": "shorter than its own header says, or without its index",
+    "unreadable": "not what its name says: damaged, or another format",
+    "unsafe": "refused: a pickle, a size no recording has, or more bytes than it declares",
+    "wrong_type": "another shape or dtype than the format's",
+    "non_finite": "holds NaN or infinity, which the format never uses; values are kept",
+    "no_video_stream": "an MP4 without a picture",
+    "absent": "optional, and this recording does not have it",
+    "undisclosed": "the participant's personality scores are not disclosed",
+    "no_partner": "the interaction has one participant only",
+    "partner_missing": "the file list names a partner, whom the source does not have",
+    "frames_differ": "more than one frame more or fewer than the video, or than the recording's other arrays",
+    "duration_differs": "audio and video differ by more than a second",
+    "interval": "a segment or annotation ends before it starts, or after the recording",
+    "vad_contradicts": "no voice activity, yet a transcript",
+}
+MAX_FRAMES_APART = 1
+MAX_SECONDS_APART = 1.0
+
+# --------------------------------------------------------------------------------------------------
+# Columns
+# --------------------------------------------------------------------------------------------------
+
+
+def _strings(*names: str) -> dict:
+    return {name: datasets.Value("string") for name in names}
+
+
+def _array_feature(array: Array):
+    value = datasets.Value(array.dtype)
+    if array.shape == ():
+        return datasets.Sequence(value)
+    arrays = {1: datasets.Array2D, 2: datasets.Array3D}
+    return arrays[len(array.shape)](shape=(None, *array.shape), dtype=array.dtype)
+
+
+# In every record, whatever was asked for.
+IDENTITY = _strings(
+    "id", "interaction_id", "session_id", "participant_id", "vendor_id", "prompt_id", "partner_id", "label"
+)
+TIME = {
+    "duration": datasets.Value("float64"),  # seconds, from the video's header, else the audio's
+    "fps": datasets.Value("float64"),  # the video's average rate
+    "num_frames": datasets.Value("int64"),  # of the video
+    "width": datasets.Value("int32"),  # of the stored raster, pixels
+    "height": datasets.Value("int32"),
+    "pixel_aspect_ratio": datasets.Value("float64"),  # width of a pixel over its height; 1 if not anamorphic
+}
+HONESTY = {
+    "issues": [
+        {"column": datasets.Value("string"), "code": datasets.Value("string"), "detail": datasets.Value("string")}
+    ],
+    "checked": datasets.Sequence(datasets.Value("string")),
+}
+
+_SECONDS = {"start": datasets.Value("float64"), "end": datasets.Value("float64")}
+_WORD = {"word": datasets.Value("string"), **_SECONDS, "score": datasets.Value("float64")}
+
+# What can be asked for: modality -> its columns. Media are decoded by who uses them, hence decode=False.
+MODALITIES = {
+    "audio": {"audio": datasets.Audio(sampling_rate=SAMPLING_RATE, decode=False)},
+    "video": {"video": datasets.Video(decode=False)},
+    "transcript": {
+        "transcript": datasets.Value("string"),
+        "segments": [{**_SECONDS, "transcript": datasets.Value("string"), "words": [_WORD]}],
+    },
+    "vad": {"vad": [_SECONDS]},
+    "annotations": {"annotations": [{**_strings("kind", "annotation"), **_SECONDS}]},
+    **{
+        group: {key: _array_feature(array) for key, array in ARRAYS.items() if array.group == group}
+        for group in ("smplh", "movement", "boxes_and_keypoints")
+    },
+    "context": {
+        **_strings("interaction_type", "prompt_text_a", "prompt_text_b", "ipc_a", "ipc_b"),
+        **_strings("relationship", "relationship_detail"),
+        **{f"personality:{trait}": datasets.Value("float64") for trait in TRAITS},
+    },
+}
+MODALITY_ALIASES = {"keypoints": "boxes_and_keypoints"}
+
+
+def resolve_modalities(modalities: list[str] | str | None) -> tuple[str, ...]:
+    """The columns that ``modalities`` ask for, in the schema's order.
+
+    Args:
+        modalities: names of modalities (``"audio"``, ``"smplh"``) or single arrays
+            (``"smplh:body_pose"``); one name is as good as a list of one. None is everything.
+
+    Raises:
+        UnknownModality: with the known names, if one is not among them.
+    """
+    if modalities is None:
+        asked = list(MODALITIES)
+    else:
+        asked = [modalities] if isinstance(modalities, str) else list(modalities)
+    asked = [MODALITY_ALIASES.get(name, name) for name in asked]
+    unknown = [name for name in asked if name not in MODALITIES and name not in ARRAYS]
+    if unknown:
+        from seamless_interaction.errors import UnknownModality
+
+        raise UnknownModality(unknown, known=[*MODALITIES, *MODALITY_ALIASES, *ARRAYS])
+    return tuple(
+        column for modality, columns in MODALITIES.items() for column in columns if modality in asked or column in asked
+    )
+
+
+def features(modalities: list[str] | str | None = None) -> datasets.Features:
+    """The columns of a record: identity, time and picture, what ``modalities`` ask for, honesty."""
+    columns = {name: feature for group in MODALITIES.values() for name, feature in group.items()}
+    asked = {name: columns[name] for name in resolve_modalities(modalities)}
+    return datasets.Features({**IDENTITY, **TIME, **asked, **HONESTY})
+
+
+# --------------------------------------------------------------------------------------------------
+# Config
+# --------------------------------------------------------------------------------------------------
+
+# Size of the files as they are stored, in bytes.
+SUBSETS: dict[str, int | None] = {"10GB": 10**10, "100GB": 10**11, "1TB": 10**12, "full": None}
+ON_ERROR = ("null", "raise", "skip")
+
+
+@dataclass
+class SeamlessInteractionConfig(datasets.BuilderConfig):
+    """What to load.
+
+    Args:
+        subset: how much: ``"10GB"``, ``"100GB"``, ``"1TB"`` or ``"full"``.
+        label: ``"improvised"`` or ``"naturalistic"``; None is both.
+        modalities: names of modalities or single arrays, such as ``["transcript", "smplh:body_pose"]``;
+            None is everything. What is not asked for is neither a column nor opened.
+        layout: ``"tree"`` or ``"bundles"``; None finds out.
+        on_error: a file that cannot be used gives an empty or null value and an entry in ``issues``
+            (``"null"``), a named error (``"raise"``), or no record, counted (``"skip"``).
+    """
+
+    subset: str = "10GB"
+    label: str | None = None
+    modalities: list[str] | str | None = None
+    layout: str | None = None
+    on_error: str = "null"
+
+
+def _configs() -> list[SeamlessInteractionConfig]:
+    return [
+        SeamlessInteractionConfig(
+            name="-".join(filter(None, [subset, label])),
+            version=datasets.Version(__version__),
+            description=f"{'Everything' if cap is None else f'A sample of {subset} as stored'}, "
+            f"{label or 'improvised and naturalistic'}.",
+            subset=subset,
+            label=label,
+        )
+        for subset, cap in SUBSETS.items()
+        for label in (None, *LABELS)
+    ]
+
+
+# --------------------------------------------------------------------------------------------------
+# Builder
+# --------------------------------------------------------------------------------------------------
+
+
+def _reach_submodules(base_path: str | None) -> None:
+    """Make ``seamless_interaction.…`` importable where `datasets` runs a copy of this file alone."""
+    if __name__ != "seamless_interaction" and base_path and base_path not in sys.path:
+        sys.path.insert(0, base_path)
+
+
+@cache
+def _code_digest() -> str:
+    """Changes when this file or a submodule does."""
+    import seamless_interaction
+
+    digest = hashlib.sha256()
+    for folder in [os.path.dirname(seamless_interaction.__file__), *seamless_interaction.__path__]:
+        for name in sorted(os.listdir(folder)):
+            if name == "seamless_interaction.py" or (folder in seamless_interaction.__path__ and name.endswith(".py")):
+                with open(os.path.join(folder, name), "rb") as file:
+                    digest.update(file.read())
+    return digest.hexdigest()
+
+
+class SeamlessInteraction(datasets.ArrowBasedBuilder):
+    """Raw files, wherever and however they lie, to typed Arrow records."""
+
+    VERSION = datasets.Version(__version__)
+    BUILDER_CONFIG_CLASS = SeamlessInteractionConfig
+    BUILDER_CONFIGS = _configs()
+    DEFAULT_CONFIG_NAME = "10GB"
+
+    def __init__(self, *args, base_path=None, data_dir=None, hash=None, storage_options=None, **kwargs):
+        _reach_submodules(base_path)
+        self._base_path = base_path
+        self._listing = None
+        if data_dir is not None:
+            from seamless_interaction.layouts import Place, scan
+
+            place = Place(data_dir, storage_options)
+            self._listing = scan(place, kwargs.get("layout"))
+            data_dir = place.url
+            # `datasets` answers from its cache what has the same name, config and hash; one version cannot read the
+            # cache of every other.
+            generation = datasets.__version__.partition(".")[0]
+            hash = hashlib.sha256(f"{hash}{generation}{_code_digest()}{self._listing.identity}".encode()).hexdigest()
+        super().__init__(
+            *args, base_path=base_path, data_dir=data_dir, hash=hash, storage_options=storage_options, **kwargs
+        )
+        if self.config.on_error not in ON_ERROR:
+            from seamless_interaction.errors import UnknownOption
+
+            raise UnknownOption(self.config.on_error, ON_ERROR)
+        # In rows. A table of one row is written as it is, but kept until as many came.
+        self._writer_batch_size = 1 if any(key in ARRAYS for key in self.info.features) else 1000
+        self._tally = Counter()
+        self._seen = set()  # shards, in this pass over them
+        self._context = None
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "_listing": None, "_context": None}
+
+    def __setstate__(self, state):
+        _reach_submodules(state["_base_path"])
+        super().__setstate__(state)
+        import seamless_interaction.view  # noqa: F401  the stream may have been given its format
+
+    def _info(self):
+        return datasets.DatasetInfo(
+            description=DESCRIPTION,
+            features=features(self.config.modalities),
+            homepage=HOMEPAGE,
+            citation=CITATION,
+            license=LICENSE,
+            version=self.config.version,
+        )
+
+    def _split_generators(self, dl_manager):
+        from seamless_interaction import layouts, selection, tables
+        from seamless_interaction.errors import NoSource, SourceNotFound
+
+        if self.config.data_dir is None:
+            raise NoSource("data_dir is not given: the folder or URL that holds improvised and naturalistic.")
+        listing = self._listing or layouts.scan(
+            layouts.Place(self.config.data_dir, self.storage_options), self.config.layout
+        )
+        rows = tables.read_filelist(listing.place) or layouts.rows_of(listing)
+        selected = selection.select(rows, self.config.subset, self.config.label)
+        recordings, gaps = layouts.recordings(listing, rows, selected)
+        self._report(listing, len(selected), gaps)
+        if not recordings:
+            raise SourceNotFound(
+                f"{listing.place.url} holds none of the {len(selected)} recordings of {self.config.name!r}."
+            )
+        source = {
+            "url": listing.place.url,
+            "storage_options": self.storage_options,
+            "layout": listing.layout,
+            "aliases": listing.aliases,
+        }
+        generators = []
+        for split in SPLITS:
+            shards = _shards([recording for recording in recordings if recording.split == split])
+            if shards:
+                gen_kwargs = {"shards": shards, "source": source, "num_shards": len(shards)}
+                generators.append(datasets.SplitGenerator(name=split, gen_kwargs=gen_kwargs))
+        return generators
+
+    def _report(self, listing, selected: int, gaps) -> None:
+        """Say once what was selected and is not here, and what is here and was not selected."""
+        for level, names, what in (
+            (logging.WARNING, gaps.not_here, f"of the {selected} recordings of {self.config.name!r} are not in it"),
+            (
+                logging.INFO,
+                gaps.strays,
+                "recordings in it are not on the file list, or in another place of it: not read",
+            ),
+            (logging.WARNING, listing.ignored, "files in it are not named like the dataset's: not read"),
+        ):
+            if names:
+                logger.log(
+                    level, "%s: %d %s (%s%s)", listing.place.url, len(names), what, names[0], ", …" * (len(names) > 1)
+                )
+
+    def _generate_tables(self, shards, source, num_shards):
+        from seamless_interaction import arrow, layouts, tables
+
+        place = layouts.Place(source["url"], source["storage_options"])
+        if self._context is None and any(column in self.info.features for column in MODALITIES["context"]):
+            self._context = tables.Context(place)
+        for shard in shards:
+            if shard in self._seen:  # the pass before was not finished
+                self._begin()
+            self._seen.add(shard)
+            records = self._records(shard, place, source["layout"], source["aliases"])
+            for number, table in enumerate(arrow.batches(records, self.info.features.arrow_schema)):
+                yield f"{shard[0][0]} {number}", table
+        if len(shards) > 1 or len(self._seen) == num_shards:
+            self._summarise()
+            self._begin()
+
+    def _begin(self) -> None:
+        self._tally.clear()
+        self._seen.clear()
+
+    def _records(self, shard, place, layout: str, aliases: dict):
+        from seamless_interaction.join import Join
+        from seamless_interaction.layouts import Recording
+        from seamless_interaction.readers import Files
+
+        columns = tuple(column for group in MODALITIES.values() for column in group if column in self.info.features)
+        for recording in map(Recording._make, shard):
+            with Files(place, layout, aliases, recording) as files:
+                join = Join(recording, files, columns, self._context)
+            self._tally["recordings"] += 1
+            self._tally.update({f"issue {issue['code']}" for issue in join.issues})
+            if join.errors and self.config.on_error == "raise":
+                raise join.errors[0]
+            if join.errors and self.config.on_error == "skip":
+                self._tally["skipped"] += 1
+            else:
+                yield join.values
+
+    def _summarise(self) -> None:
+        """Log what a pass over the shards came upon."""
+        issues = {name[6:]: count for name, count in self._tally.items() if name.startswith("issue ")}
+        bad = self._tally["skipped"] or not issues.keys() <= {"absent", "undisclosed", "no_partner"}
+        logger.log(
+            logging.WARNING if bad else logging.INFO,
+            "%d recordings, %d skipped; recordings with an issue: %s",
+            self._tally["recordings"],
+            self._tally["skipped"],
+            ", ".join(f"{code} {count}" for code, count in sorted(issues.items())) or "none",
+        )
+
+
+def _shards(recordings: list) -> list[tuple]:
+    """Whole interactions, two or so a shard, as plain tuples.
+
+    `datasets` deals shards out to nodes and workers, evenly if their number divides; so from 24
+    interactions on there is a multiple of 24 of them.
+    """
+    interactions: dict[str, list[tuple]] = {}
+    for recording in recordings:
+        interactions.setdefault(FileId.parse(recording.file_id).interaction_id, []).append(tuple(recording))
+    groups = list(interactions.values())
+    number = len(groups) if len(groups) < 24 else max(1, len(groups) // 48) * 24
+    bounds = [len(groups) * index // number for index in range(number + 1)] if groups else []
+    return [
+        tuple(recording for group in groups[start:end] for recording in group) for start, end in zip(bounds, bounds[1:])
+    ]
+
+
+# --------------------------------------------------------------------------------------------------
+# Loading
+# --------------------------------------------------------------------------------------------------
+
+
+def load_dataset(
+    subset: str = "10GB",
+    split: str | None = None,
+    *,
+    modalities: list[str] | str | None = None,
+    data_dir: str | os.PathLike | None = None,
+    streaming: bool = False,
+    layout: str | None = None,
+    on_error: str = "null",
+    cache_dir: str | None = None,
+    num_proc: int | None = None,
+    storage_options: dict | None = None,
+):
+    """Load the dataset from its raw files, with any supported ``datasets``.
+
+    Args:
+        subset: one of the configs: ``"10GB"``, ``"100GB"``, ``"1TB"``, ``"full"``, each also with
+            ``-improvised`` or ``-naturalistic``.
+        split: ``"train"``, ``"dev"`` (or ``"validation"``), ``"test"``; None gives a dict of all.
+            Prepared data take slices too, such as ``"train[:10%]"``.
+        modalities: what to read, see ``MODALITIES`` and ``ARRAYS``; None is everything.
+        data_dir: the folder that holds ``improvised`` and ``naturalistic``, or its URL.
+        streaming: read while iterating, instead of first preparing Arrow files in the cache.
+        layout: ``"tree"`` or ``"bundles"``; None finds out.
+        on_error: ``"null"``, ``"raise"`` or ``"skip"``; see ``SeamlessInteractionConfig``.
+        cache_dir: where prepared data go; None is where ``datasets`` keeps its own.
+        num_proc: processes that prepare.
+        storage_options: what fsspec needs to open ``data_dir``.
+
+    Returns:
+        A ``datasets.Dataset`` or ``IterableDataset`` (without ``split``, a dict of them) whose records
+        hold NumPy arrays nested by group (``record["smplh"]["body_pose"]``), audio as
+        ``{"array", "sampling_rate"}`` and video as a sequence of frames, both opened when used.
+
+    Raises:
+        UsageError: an unknown subset, split, modality, layout or ``on_error``.
+        SourceError: ``data_dir`` does not hold the dataset.
+        BadFile: with ``on_error="raise"``, a file that cannot be used.
+    """
+    from seamless_interaction import view
+    from seamless_interaction.errors import SeamlessInteractionError, UnknownSplit, UnknownSubset
+
+    names = [config.name for config in SeamlessInteraction.BUILDER_CONFIGS]
+    if subset not in names:
+        raise UnknownSubset(subset, names)
+    resolve_modalities(modalities)
+    builder = SeamlessInteraction(
+        config_name=subset,
+        cache_dir=cache_dir,
+        data_dir=None if data_dir is None else os.fspath(data_dir),
+        storage_options=storage_options,
+        modalities=modalities,
+        layout=layout,
+        on_error=on_error,
+    )
+    if streaming:
+        dataset = builder.as_streaming_dataset()
+        known = list(dataset)
+    else:
+        try:
+            builder.download_and_prepare(num_proc=num_proc)
+        except datasets.exceptions.DatasetGenerationError as error:
+            if isinstance(error.__cause__, SeamlessInteractionError):
+                raise error.__cause__ from None
+            raise
+        known = list(builder.info.splits)
+    if split is not None:
+        split = re.sub(r"\bvalidation\b", "dev", str(split))
+        unknown = [name for name in re.findall(r"[^+\[\]]+(?=\[|\+|$)", split) if name not in known]
+        if unknown:
+            raise UnknownSplit(unknown, known)
+    if streaming:
+        dataset = dataset if split is None else dataset[split]
+        return dataset.with_format(view.NAME)
+    return builder.as_dataset(split).with_format(view.NAME, settings=view.Settings(storage_options=storage_options))

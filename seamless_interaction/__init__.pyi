@@ -1,0 +1,123 @@
+# What a type checker knows of seamless_interaction.py. Checkers look for a package before a module of the same name,
+# and so find this folder first. `make types` fails where this file and the script disagree.
+
+import os
+from logging import Logger
+from typing import Any, NamedTuple
+
+import datasets
+
+__version__: str
+
+logger: Logger
+
+CITATION: str
+HOMEPAGE: str
+LICENSE: str
+DESCRIPTION: str
+
+LABELS: tuple[str, ...]
+SPLITS: tuple[str, ...]
+VENDORS: tuple[str, ...]
+
+class FileId(NamedTuple):
+    vendor: str
+    session: str
+    interaction: str
+    participant: str
+    @classmethod
+    def parse(cls, file_id: str) -> FileId: ...
+    @property
+    def vendor_id(self) -> str: ...
+    @property
+    def session_id(self) -> str: ...
+    @property
+    def interaction_id(self) -> str: ...
+    @property
+    def participant_id(self) -> str: ...
+    @property
+    def prompt_id(self) -> str: ...
+
+class Array(NamedTuple):
+    key: str
+    shape: tuple[int, ...]
+    dtype: str
+    meaning: str
+    vendors: tuple[str, ...] = ...
+    frames_per_row: int = ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def feature(self) -> str: ...
+
+ARRAYS: dict[str, Array]
+ANNOTATION_KINDS: dict[str, str]
+SAMPLING_RATE: int
+TRAITS: tuple[str, ...]
+TABLES: dict[str, tuple[str, ...]]
+FILELIST_FLAGS: tuple[str, ...]
+ISSUES: dict[str, str]
+MAX_FRAMES_APART: int
+MAX_SECONDS_APART: float
+
+IDENTITY: dict[str, Any]
+TIME: dict[str, Any]
+HONESTY: dict[str, Any]
+MODALITIES: dict[str, dict[str, Any]]
+MODALITY_ALIASES: dict[str, str]
+
+def resolve_modalities(modalities: list[str] | str | None) -> tuple[str, ...]: ...
+def features(modalities: list[str] | str | None = None) -> datasets.Features: ...
+
+SUBSETS: dict[str, int | None]
+ON_ERROR: tuple[str, ...]
+
+class SeamlessInteractionConfig(datasets.BuilderConfig):
+    subset: str
+    label: str | None
+    modalities: list[str] | str | None
+    layout: str | None
+    on_error: str
+    # All by name in practice. Written out since mypy cannot see the dataclass that this one extends.
+    def __init__(
+        self,
+        name: str = "default",
+        version: datasets.Version | str | None = ...,
+        data_dir: str | None = None,
+        data_files: Any = None,
+        description: str | None = None,
+        subset: str = "10GB",
+        label: str | None = None,
+        modalities: list[str] | str | None = None,
+        layout: str | None = None,
+        on_error: str = "null",
+    ) -> None: ...
+
+class SeamlessInteraction(datasets.ArrowBasedBuilder):
+    VERSION: datasets.Version
+    BUILDER_CONFIG_CLASS: type[SeamlessInteractionConfig]
+    BUILDER_CONFIGS: list[SeamlessInteractionConfig]
+    DEFAULT_CONFIG_NAME: str
+    def __init__(
+        self,
+        *args: Any,
+        base_path: str | None = None,
+        data_dir: str | None = None,
+        hash: str | None = None,
+        storage_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None: ...
+
+def load_dataset(
+    subset: str = "10GB",
+    split: str | None = None,
+    *,
+    modalities: list[str] | str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    streaming: bool = False,
+    layout: str | None = None,
+    on_error: str = "null",
+    cache_dir: str | None = None,
+    num_proc: int | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Any: ...  # a Dataset or IterableDataset; a dict of them without split

@@ -1,0 +1,169 @@
+"""Every error this package raises on purpose.
+
+``SeamlessInteractionError`` is the base of all. A *usage* error is a wrong argument, a *source*
+error a wrong folder or table, and a ``BadFile`` one file of one recording: its ``code`` is the one
+that stands in the record's ``issues`` when ``on_error="null"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SeamlessInteractionError(Exception):
+    """Base of all errors of this package."""
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+class UsageError(SeamlessInteractionError, ValueError):
+    """An argument that cannot be."""
+
+
+class UnknownName(UsageError):
+    """A name that is not among the known ones."""
+
+    what = "name"
+
+    def __init__(self, names: str | Iterable[str], known: Iterable[str]):
+        self.names = [names] if isinstance(names, str) else list(names)
+        self.known = list(known)
+        near = [match for name in self.names for match in get_close_matches(str(name), self.known, 1)]
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        super().__init__(
+            f"unknown {self.what}: {', '.join(map(repr, self.names))}.{hint} Known: {', '.join(self.known)}."
+        )
+
+
+class UnknownModality(UnknownName):
+    """Neither a modality nor an array of one."""
+
+    what = "modality"
+
+
+class UnknownSubset(UnknownName):
+    """Not one of the configs."""
+
+    what = "subset"
+
+
+class UnknownLayout(UnknownName):
+    """Not a layout this package reads."""
+
+    what = "layout"
+
+
+class UnknownOption(UnknownName):
+    """Not a value that ``on_error`` takes."""
+
+    what = "on_error"
+
+
+class UnknownSplit(UnknownName):
+    """A split that does not exist, or that has no recording in this source."""
+
+    what = "or empty split"
+
+
+class InvalidFileId(UsageError):
+    """A string that is not a file id."""
+
+    def __init__(self, file_id: str):
+        self.file_id = file_id
+        super().__init__(
+            f"not a file id: {file_id!r}. One looks like V00_S0809_I00000582_P0947 or V00_S0039_I00000582_P1281A."
+        )
+
+
+# --- sources --------------------------------------------------------------------------------------
+
+
+class SourceError(SeamlessInteractionError):
+    """A place that cannot be read as this dataset."""
+
+
+class NoSource(SourceError, ValueError):
+    """No ``data_dir`` was given."""
+
+
+class SourceNotFound(SourceError, FileNotFoundError):
+    """The path does not exist, or holds nothing of this dataset."""
+
+
+class AmbiguousSource(SourceError):
+    """The folder can be read in more than one way."""
+
+
+class DuplicateFileId(SourceError):
+    """One file id in two places, and no file list to tell which counts."""
+
+
+class BrokenTable(SourceError, ValueError):
+    """A CSV that is not the table its name promises."""
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+class BadFile(SeamlessInteractionError):
+    """One file of a recording that cannot be used as it is."""
+
+    code = ""
+
+    def __init__(self, path: str, reason: str):
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
+
+    def __reduce__(self):
+        return type(self), (self.path, self.reason)
+
+
+class MissingFile(BadFile):
+    """The format requires the file or member, and it is not there."""
+
+    code = "missing"
+
+
+class EmptyFile(BadFile):
+    """A placeholder without content."""
+
+    code = "empty"
+
+
+class TruncatedFile(BadFile):
+    """Shorter than its own header says, or without its index."""
+
+    code = "truncated"
+
+
+class UnreadableFile(BadFile):
+    """Not the format its name promises."""
+
+    code = "unreadable"
+
+
+class UnsafeFile(BadFile):
+    """Refused: a pickle, an impossible size, or more bytes than declared."""
+
+    code = "unsafe"
+
+
+class WrongType(BadFile):
+    """A shape or dtype that the format does not have."""
+
+    code = "wrong_type"
+
+
+class NonFinite(BadFile):
+    """NaN or infinity in an array."""
+
+    code = "non_finite"
+
+
+class NoVideoStream(BadFile):
+    """An MP4 without a picture."""
+
+    code = "no_video_stream"

@@ -1,0 +1,179 @@
+"""One record: everything that belongs to a recording, read, compared and joined.
+
+A file that cannot be used gives an empty array or a null, and an issue that says why; nothing that
+was asked for is silently absent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MAX_FRAMES_APART, MAX_SECONDS_APART, TIME, FileId
+from seamless_interaction.errors import BadFile, EmptyFile, MissingFile, NonFinite
+from seamless_interaction.layouts import Recording
+from seamless_interaction.readers import Files
+from seamless_interaction.tables import Context
+
+
+class Join:
+    """The record of one recording. Reads the files that the columns need, once.
+
+    Args:
+        recording: whose.
+        files: its files.
+        columns: those asked for, besides identity, time and honesty.
+        context: the tables; None if none of their columns is asked for.
+
+    Attributes:
+        values: column -> value; arrays as NumPy.
+        issues: the column of that name: what is missing or broken.
+        errors: the files that cannot be used, which ``on_error`` is about.
+    """
+
+    def __init__(self, recording: Recording, files: Files, columns: tuple[str, ...], context: Context | None = None):
+        self._recording, self._files, self._columns = recording, files, columns
+        ids = FileId.parse(recording.file_id)
+        self._vendor = ids.vendor
+        self.issues: list[dict[str, str]] = []
+        self.errors: list[BadFile] = []
+        self.values: dict[str, Any] = {
+            "id": recording.file_id,
+            "interaction_id": ids.interaction_id,
+            "session_id": ids.session_id,
+            "participant_id": ids.participant_id,
+            "vendor_id": ids.vendor_id,
+            "prompt_id": ids.prompt_id,
+            "partner_id": recording.partner,
+            "label": recording.label,
+            **dict.fromkeys(TIME),
+            **dict.fromkeys(columns),
+            "issues": self.issues,
+            "checked": list(columns),
+        }
+        if recording.partner is None:
+            self._note("partner_id", "no_partner", "the interaction has one participant")
+        elif not recording.partner_is_here:
+            self._note("partner_id", "partner_missing", f"{recording.partner} is not in the source")
+        self._media()
+        self._text()
+        self._arrays()
+        if context is not None:
+            values, notes = context.of(ids)
+            self.values.update({column: value for column, value in values.items() if column in columns})
+            for note in notes:
+                self._note(*note)
+
+    def _note(self, column: str, code: str, detail: str) -> None:
+        self.issues.append({"column": column, "code": code, "detail": detail})
+
+    def _error(self, column: str, error: BadFile) -> None:
+        self.errors.append(error)
+        self._note(column, error.code, str(error))
+
+    def _attempt(self, column: str, part: str, read: Callable[[str], Any], required: bool) -> Any:
+        """What ``read(part)`` gives; None, and an issue, if it fails or gives nothing that is required."""
+        try:
+            value = read(part)
+            if value is None and required:
+                raise MissingFile(f"{self._recording.file_id} {part}", "not in the source, and the format requires it")
+            return value
+        except BadFile as error:
+            self._error(column, error)
+            return None
+
+    def _optional(self, column: str, value: Any) -> Any:
+        """``value``; if it is None and nothing went wrong, say that it is absent."""
+        if value is None and not any(issue["column"] == column for issue in self.issues):
+            self._note(column, "absent", "the recording has none")
+        return value
+
+    def _media(self) -> None:
+        video = self._probe("video")
+        if video:
+            self.values.update(
+                duration=video.duration,
+                fps=video.fps,
+                num_frames=video.num_frames,
+                width=video.width,
+                height=video.height,
+                pixel_aspect_ratio=video.pixel_aspect_ratio,
+            )
+        audio = self._probe("audio")
+        if audio and not video:
+            self.values["duration"] = audio.duration
+        elif audio and abs(audio.duration - video.duration) > MAX_SECONDS_APART:
+            self._note("audio", "duration_differs", f"{audio.duration:.3f} s of audio, {video.duration:.3f} s of video")
+
+    def _probe(self, column: str) -> Any:
+        if column not in self._columns:
+            return None
+        header = self._attempt(column, column, self._files.probe, required=True)
+        if header:
+            self.values[column] = {"bytes": None, "path": self._files.path(column)}
+        return header
+
+    def _text(self) -> None:
+        if "segments" in self._columns:
+            segments = self._attempt("transcript", "transcript", self._files.records, required=False)
+            self.values["segments"] = self._optional("transcript", segments)
+            if segments is not None:
+                self.values["transcript"] = " ".join(segment["transcript"].strip() for segment in segments)
+                self._intervals("transcript", segments)
+        if "vad" in self._columns:
+            self.values["vad"] = vad = self._attempt("vad", "vad", self._files.records, required=True)
+            self._intervals("vad", vad or [])
+            if vad == [] and self.values.get("segments"):
+                self._note("vad", "vad_contradicts", "no voice activity, but the transcript has segments")
+        if "annotations" in self._columns:
+            flags = {"1P": self._recording.has_annotation_1p, "3P": self._recording.has_annotation_3p}
+            kinds = {
+                kind: self._attempt("annotations", kind, self._files.records, required=flags[kind[:2]])
+                for kind in ANNOTATION_KINDS
+            }
+            made = {kind: records for kind, records in kinds.items() if records is not None}
+            annotations = [{"kind": kind, **record} for kind, records in made.items() for record in records]
+            self.values["annotations"] = self._optional("annotations", annotations if made else None)
+            self._intervals("annotations", annotations)
+
+    def _intervals(self, column: str, records: list[dict[str, Any]]) -> None:
+        """Values stay as they are in the file."""
+        end = self.values["duration"] or float("inf")
+        bad = [r for r in records if r["end"] < r["start"] or r["end"] > end + MAX_SECONDS_APART]
+        if bad:
+            self._note(
+                column, "interval", f"{len(bad)} of {len(records)}, first from {bad[0]['start']} to {bad[0]['end']} s"
+            )
+
+    def _arrays(self) -> None:
+        frames = {}
+        for key in self._columns:
+            if key not in ARRAYS:
+                continue
+            array = ARRAYS[key]
+            values = self._attempt(key, key, self._files.array, required=self._vendor in array.vendors)
+            if self._optional(key, values) is None:
+                values = np.empty((0, *array.shape), array.dtype)
+            elif len(values) == 0:
+                self._error(key, EmptyFile(self._files.path(key) or key, f"{key} has no frames"))
+            else:
+                frames[key] = len(values) * array.frames_per_row
+                # A sum is finite unless a value is not, or it overflows; and it takes a fraction of isfinite's time.
+                if values.dtype.kind == "f" and not np.isfinite(values.sum()) and not np.isfinite(values).all():
+                    self._error(key, NonFinite(self._files.path(key) or key, f"{key} holds NaN or infinity"))
+            self.values[key] = values
+        self._frames(frames)
+
+    def _frames(self, frames: dict[str, int]) -> None:
+        """Compare the arrays' lengths with the video's, or with the most common one."""
+        if not frames:
+            return
+        expected = self.values["num_frames"] or Counter(frames.values()).most_common(1)[0][0]
+        for key, number in frames.items():
+            # An array of a row per 15 frames may have rounded up or down.
+            if abs(number - expected) >= ARRAYS[key].frames_per_row + MAX_FRAMES_APART:
+                of = "the video" if self.values["num_frames"] else "the other arrays"
+                self._note(key, "frames_differ", f"{number} frames, {of} {expected}")

@@ -1,0 +1,177 @@
+"""Records as NumPy sees them: arrays nested by group, media that open when used.
+
+``dataset.with_format("seamless")`` gives this view of any Dataset or IterableDataset that has our
+columns. It is a formatter of ``datasets``, so map, filter, shuffle, select and state_dict go on
+working. The registration is private API of ``datasets``; the tests pin it on every version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets.formatting import _register_formatter
+from datasets.formatting.formatting import Formatter, LazyDict
+
+from seamless_interaction import ARRAYS
+from seamless_interaction.errors import UsageError
+
+NAME = "seamless"
+
+
+def _media(column: str, value: dict[str, Any] | None, storage_options: dict[str, Any] | None) -> Any:
+    if value is None or value["path"] is None:
+        return None
+    from seamless_interaction import media
+
+    return {"audio": media.Audio, "video": media.Video}[column](value["path"], storage_options)
+
+
+def _rows(column: pa.ChunkedArray, name: str, storage_options: dict[str, Any] | None) -> list[Any]:
+    """The values of a column, one a row. Arrays share Arrow's memory and are read-only."""
+    if name in ("audio", "video") and pa.types.is_struct(column.type):
+        return [_media(name, value, storage_options) for value in column.to_pylist()]
+    storage = column.type.storage_type if isinstance(column.type, pa.ExtensionType) else column.type
+    leaf = storage
+    while pa.types.is_list(leaf):
+        leaf = leaf.value_type
+    if leaf is storage or not (pa.types.is_floating(leaf) or pa.types.is_integer(leaf) or pa.types.is_boolean(leaf)):
+        return column.to_pylist()
+    if isinstance(column.type, pa.ExtensionType):
+        shape = ARRAYS[name].shape if name in ARRAYS else column.type.shape[1:]
+    elif pa.types.is_list(storage.value_type):
+        return column.to_pylist()  # nested lists of another's making, of no known shape
+    else:
+        shape = ()
+    return [row for chunk in column.chunks for row in _arrays(chunk, shape)]
+
+
+def _arrays(chunk: pa.Array, shape: tuple[int, ...]) -> Iterator[np.ndarray | None]:
+    lists = chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk
+    lengths = lists.value_lengths().to_pylist()
+    values = lists.flatten()
+    for _ in shape:
+        values = values.flatten()
+    # Booleans are bits in Arrow and have to be copied; nulls among numbers do not occur in our columns.
+    flat = values.to_numpy(zero_copy_only=not (values.null_count or pa.types.is_boolean(values.type)))
+    size = int(np.prod(shape))
+    start = 0
+    for length in lengths:
+        if length is None:
+            yield None
+            continue
+        yield flat[start : start + length * size].reshape(length, *shape)
+        start += length * size
+
+
+class _View(LazyDict):
+    """A mapping over Arrow data: ``"movement"`` is a dict of the columns ``"movement:…"``.
+
+    Columns are converted when asked for. Single columns are there too (``"movement:FAUValue"``), and
+    so are values that were set. The base class keeps the columns under their own names, and what
+    was only looked at counts as unchanged: so ``map`` with a function that returns its example
+    writes only what it set.
+    """
+
+    def __init__(self, pa_table: pa.Table, formatter: ViewFormatter):
+        super().__init__(pa_table, formatter)
+        self._seen: dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        if key in self.data:
+            if key not in self.keys_to_format:
+                return self.data[key]
+            if key not in self._seen:
+                self._seen[key] = self.format(key)
+            return self._seen[key]
+        members = [column for column in self.data if column.startswith(f"{key}:")]
+        if not members:
+            raise KeyError(key)
+        if key not in self._seen:
+            self._seen[key] = self._nest({column.partition(":")[2]: self[column] for column in members})
+        return self._seen[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if any(column.startswith(f"{key}:") for column in self.data):
+            raise UsageError(
+                f"{key!r} is a group of columns. Set one of them, such as {key}:mine, or use another name."
+            )
+        super().__setitem__(key, value)
+        self._seen.clear()
+
+    def __delitem__(self, key: str) -> None:
+        super().__delitem__(key)
+        self._seen.clear()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(column.partition(":")[0] for column in self.data))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.data or any(column.startswith(f"{key}:") for column in self.data)
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(f'{key!r}: {_brief(self[key])}' for key in self)}}}"
+
+
+class Record(_View):
+    """One record."""
+
+    def format(self, key: str) -> Any:
+        return self.formatter.format_column(self.pa_table.select([key]))[0]
+
+    @staticmethod
+    def _nest(members: dict[str, Any]) -> dict[str, Any]:
+        return members
+
+
+class Records(_View):
+    """Several records: every value is a list, and that of a group a list of dicts."""
+
+    def format(self, key: str) -> Any:
+        return self.formatter.format_column(self.pa_table.select([key]))
+
+    @staticmethod
+    def _nest(members: dict[str, Any]) -> list[dict[str, Any]]:
+        return [dict(zip(members, values, strict=True)) for values in zip(*members.values(), strict=True)]
+
+
+def _brief(value: Any) -> str:
+    """A value as a line of text: arrays by dtype and shape, long text and lists cut."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{list(value.shape)}"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {_brief(member)}' for key, member in value.items())}}}"
+    if isinstance(value, list):
+        more = f", … {len(value)} in all" if len(value) > 1 else ""
+        return f"[{_brief(value[0])}{more}]" if value else "[]"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…{text[-1]}"
+
+
+class Settings(dict):
+    """What the view has to know. Its class makes whoever unpickles a dataset register the view."""
+
+
+class ViewFormatter(Formatter):
+    """Rows as ``Record``, batches as ``Records``, columns as lists."""
+
+    def __init__(self, features: Any = None, token_per_repo_id: Any = None, settings: Settings | None = None):
+        super().__init__(features=features, token_per_repo_id=token_per_repo_id)
+        self.storage_options = (settings or {}).get("storage_options")
+
+    def format_row(self, pa_table: pa.Table) -> Record:
+        return Record(pa_table, self)
+
+    def format_column(self, pa_table: pa.Table) -> list[Any]:
+        return _rows(pa_table.column(0), pa_table.column_names[0], self.storage_options)
+
+    def format_batch(self, pa_table: pa.Table) -> Records:
+        return Records(pa_table, self)
+
+
+_register_formatter(ViewFormatter, NAME)

@@ -1,0 +1,194 @@
+"""What a place holds, found out from names."""
+
+import shutil
+
+import fsspec
+import pytest
+
+from seamless_interaction import LABELS
+from seamless_interaction.errors import AmbiguousSource, DuplicateFileId, SourceNotFound, UnknownLayout
+from seamless_interaction.layouts import PARTS, TREE, Place, locate, recordings, rows_of, scan, tree_path
+from seamless_interaction.tables import read_filelist
+
+A, B, C = "V00_S0809_I00000582_P0947", "V00_S0809_I00000582_P1281A", "V03_S0001_I00000001_P0001"
+
+
+def touch(root, *paths):
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(b"")
+
+
+def filelist(root, *rows):
+    lines = ["file_id,label,split,batch_idx,archive_idx", *(",".join(map(str, row)) for row in rows)]
+    (root / "filelist.csv").write_text("\n".join(lines) + "\n")
+
+
+def found(root, layout=None):
+    listing = scan(Place(root), layout)
+    rows = read_filelist(listing.place) or rows_of(listing)
+    return recordings(listing, rows, {row["file_id"] for row in rows})
+
+
+def test_a_tree(tmp_path):
+    touch(tmp_path, tree_path("improvised", "dev", "vad", A), tree_path("improvised", "dev", "smplh:body_pose", B))
+    (a, b), gaps = found(tmp_path)
+    assert (a.file_id, b.file_id) == (A, B)
+    assert (a.partner, b.partner) == (B, A)
+    assert a.partner_is_here and b.partner_is_here
+    assert locate("tree", {}, a, "vad").path == f"improvised/dev/metadata/vad/{A}.jsonl"
+    assert locate("tree", {}, a, "smplh:body_pose") is None
+    assert gaps == ((), ())
+
+
+def test_bundles_beside_their_tars_and_bookkeeping(tmp_path):
+    folder = "naturalistic/train/0003/0017"
+    touch(
+        tmp_path,
+        *(f"{folder}/{C}{extension}" for extension in (".wav", ".mp4", ".npz", ".json")),
+        f"{folder}/{C}.npz.lock",
+        f"{folder}/{C}.npz.metadata",
+        f"{folder}/{C}.npz.incomplete",
+        "naturalistic/train/0003/0017.tar",
+        "naturalistic/train/0003/0021.tar",
+        "naturalistic/train/extra/0001.tar",
+        ".cache/huggingface/x.lock",
+    )
+    listing = scan(Place(tmp_path))
+    assert (listing.layout, listing.ignored) == ("bundles", ())
+    (c,), _ = found(tmp_path)
+    assert (c.batch, c.archive, c.partner) == (3, 17, None)
+    assert locate("bundles", {}, c, "smplh:body_pose") == (f"{folder}/{C}.npz", "smplh:body_pose.npy")
+    assert locate("bundles", {}, c, "1P-IS") == (f"{folder}/{C}.json", "annotations:1P-IS")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_name_that_early_drafts_used(tmp_path, part):
+    extension, directories = TREE[part]
+    for directory in directories:
+        root = tmp_path / directory.replace("/", "+")
+        touch(root, f"improvised/train/{directory}/{A}{extension}")
+        listing = scan(Place(root))
+        (a,), _ = found(root)
+        assert locate(listing.layout, listing.aliases, a, part).path == f"improvised/train/{directory}/{A}{extension}"
+
+
+def test_the_drafts_of_the_readme_are_known():
+    assert "smplh/body-pose" in TREE["smplh:body_pose"][1]
+    assert "transcript" in TREE["transcript"][1]
+    assert "3P-V" in TREE["3P-V"][1]
+    assert "boxes_and_keypoints/boxes" in TREE["boxes_and_keypoints:box"][1]
+
+
+def test_one_part_under_two_names(tmp_path):
+    touch(tmp_path, f"improvised/dev/transcript/{A}.jsonl", f"improvised/dev/metadata/transcript/{A}.jsonl")
+    with pytest.raises(AmbiguousSource, match="transcript twice"):
+        scan(Place(tmp_path))
+
+
+def test_two_layouts_in_one_folder_want_a_word(tmp_path):
+    touch(tmp_path, tree_path("improvised", "dev", "vad", A), f"improvised/train/0000/0001/{C}.json")
+    with pytest.raises(AmbiguousSource, match="layout="):
+        scan(Place(tmp_path))
+    assert [r.file_id for r in found(tmp_path, "tree")[0]] == [A]
+    assert [r.file_id for r in found(tmp_path, "bundles")[0]] == [C]
+
+
+@pytest.mark.parametrize(
+    "paths, message",
+    [
+        ([], "an empty folder"),
+        (["README.md", "data/x.bin"], "README.md"),
+        (["improvised/dev/README.md"], "holds the labels"),
+        (["dev/audio/x.wav"], "holds the labels"),
+        (["improvised/dev/audio/x.txt"], "no recording"),
+        (["improvised/dev/0000/0000.tar"], "tar -xf"),
+    ],
+)
+def test_a_folder_without_the_dataset_says_what_was_expected(tmp_path, paths, message):
+    touch(tmp_path, *paths)
+    with pytest.raises(SourceNotFound, match=message):
+        found(tmp_path)
+
+
+def test_a_wrong_path_and_a_wrong_layout(tmp_path):
+    with pytest.raises(SourceNotFound, match="does not exist"):
+        scan(Place(tmp_path / "nowhere"))
+    with pytest.raises(UnknownLayout, match="tree, bundles"):
+        scan(Place(tmp_path), "tress")
+
+
+def test_the_file_list_decides(tmp_path):
+    """Strays of another split are no records: without this, a raw snapshot leaks test into dev."""
+    touch(
+        tmp_path,
+        f"improvised/dev/0000/0001/{A}.json",
+        f"improvised/dev/0000/0060/{B}.json",
+        f"improvised/test/0001/0049/{B}.json",
+        f"improvised/test/0001/0052/{B}.json",
+    )
+    filelist(
+        tmp_path,
+        (A, "improvised", "dev", 0, 1),
+        (B, "improvised", "test", 1, 49),
+        (C, "naturalistic", "train", 2, 3),
+    )
+    records, gaps = found(tmp_path)
+    assert [(r.file_id, r.split, r.archive) for r in records] == [(A, "dev", 1), (B, "test", 49)]
+    assert gaps.not_here == (C,)
+    assert sorted(gaps.strays) == [f"improvised/dev/0/60/{B}", f"improvised/test/1/52/{B}"]
+
+
+def test_an_id_twice_without_a_file_list(tmp_path):
+    touch(tmp_path, f"improvised/dev/0000/0001/{A}.json", f"improvised/test/0000/0001/{A}.json")
+    with pytest.raises(DuplicateFileId, match=r"improvised/dev/0/1 and improvised/test/0/1.*filelist.csv"):
+        found(tmp_path)
+
+
+def test_a_partner_the_source_lacks(tmp_path):
+    touch(tmp_path, tree_path("improvised", "dev", "vad", A))
+    filelist(tmp_path, (A, "improvised", "dev", 0, 1), (B, "improvised", "dev", 0, 9))
+    (a,), gaps = found(tmp_path)
+    assert (a.partner, a.partner_is_here) == (B, False)
+    assert gaps.not_here == (B,)
+
+
+def test_names_that_are_no_file_ids_are_told(tmp_path):
+    touch(
+        tmp_path,
+        tree_path("improvised", "dev", "audio", A),
+        "improvised/dev/audio/notes.txt",
+        "improvised/dev/audio/x.wav",
+    )
+    assert scan(Place(tmp_path)).ignored == ("improvised/dev/audio/notes.txt", "improvised/dev/audio/x.wav")
+
+
+def test_identity_changes_with_the_data_and_with_nothing_else(tmp_path):
+    path = tree_path("improvised", "dev", "vad", A)
+    touch(tmp_path, path, tree_path("improvised", "dev", "vad", B))
+    first = scan(Place(tmp_path)).identity
+    assert scan(Place(tmp_path)).identity == first
+    (tmp_path / path).write_bytes(b"{}")
+    second = scan(Place(tmp_path)).identity
+    filelist(tmp_path, (A, "improvised", "dev", 0, 1))
+    third = scan(Place(tmp_path)).identity
+    (tmp_path / path).unlink()
+    assert len({first, second, third, scan(Place(tmp_path)).identity}) == 4
+
+
+def test_a_place_that_is_not_local(corpora):
+    """The same listing from fsspec's memory as from the disk."""
+    for layout, (folder, _) in corpora.items():
+        memory = fsspec.filesystem("memory")
+        memory.put(str(folder), f"/layouts/{layout}", recursive=True)
+        (here, _), (there, _) = found(folder), found(f"memory://layouts/{layout}")
+        assert here == there and here
+        assert {r.label for r in here} == set(LABELS)
+
+
+def test_links_that_lead_nowhere_are_no_files(tmp_path):
+    touch(tmp_path, tree_path("improvised", "dev", "vad", A))
+    folder = tmp_path / "improvised/dev/metadata/vad"
+    (folder / f"{B}.jsonl").symlink_to(tmp_path / "gone")
+    assert [r.file_id for r in found(tmp_path)[0]] == [A]
+    shutil.rmtree(folder)

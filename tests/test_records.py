@@ -1,0 +1,252 @@
+"""What comes out is what the generator put in, whatever the layout; what is broken is named."""
+
+import logging
+
+import numpy as np
+import pytest
+from conftest import LAYOUTS, assert_same_arrays
+
+from seamless_interaction import ARRAYS, ISSUES, MODALITIES, SAMPLING_RATE, SPLITS, load_dataset
+from seamless_interaction.errors import BadFile
+from seamless_interaction.synthetic import DEFECTS
+
+# Said of healthy recordings too, since it follows from the vendor or the tables.
+ORDINARY = {"absent", "undisclosed", "no_partner"}
+
+
+def load(folder, **kwargs):
+    kwargs.setdefault("modalities", [name for name in MODALITIES if name != "context"])
+    splits = load_dataset("full", data_dir=folder, streaming=True, **kwargs)
+    return {record["id"]: {**record, "split": split} for split, stream in splits.items() for record in stream}
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def healthy(request, corpora):
+    folder, corpus = corpora[request.param]
+    return load(folder, modalities=None), corpus
+
+
+def test_every_recording_is_a_record(healthy):
+    records, corpus = healthy
+    assert set(records) == {recording.file_id for recording in corpus.recordings}
+
+
+def test_identity(healthy):
+    records, corpus = healthy
+    for recording in corpus.recordings:
+        record = records[recording.file_id]
+        assert (record["label"], record["split"]) == (recording.label, recording.split)
+        assert record["partner_id"] == recording.partner
+        assert record["interaction_id"] == recording.file_id.rpartition("_")[0]
+        assert record["participant_id"] == f"{recording.file_id[:3]}_{recording.file_id.rpartition('_')[2]}"
+
+
+def test_arrays_are_the_generators_own(healthy):
+    records, corpus = healthy
+    for recording in corpus.recordings:
+        assert_same_arrays(records[recording.file_id], recording)
+
+
+def test_text_is_the_generators_own(healthy):
+    records, corpus = healthy
+    nulls = 0
+    for recording in corpus.recordings:
+        record, transcript = records[recording.file_id], recording.transcript()
+        assert [s["transcript"] for s in record["segments"]] == [s["transcript"] for s in transcript]
+        assert record["transcript"] == " ".join(s["transcript"].strip() for s in transcript)
+        for segment, made in zip(record["segments"], transcript, strict=True):
+            assert (segment["start"], segment["end"]) == (made["start"], made["end"])
+            words = [{"score": None, **word} for word in made["words"]]
+            assert segment["words"] == words
+            nulls += sum(word["start"] is None and word["score"] is None for word in words)
+        assert record["vad"] == recording.vad()
+        made = [
+            {"kind": kind, "annotation": a["annotation"], "start": a["start_ts"], "end": a["end_ts"]}
+            for kind, records_of_kind in recording.annotations().items()
+            for a in records_of_kind
+        ]
+        assert (record["annotations"] or []) == made
+    assert nulls, "the corpus has words without timing"
+
+
+def test_time_and_picture_come_from_the_media(healthy):
+    records, corpus = healthy
+    rates = set()
+    for recording in corpus.recordings:
+        record = records[recording.file_id]
+        assert record["num_frames"] == recording.num_frames
+        assert record["fps"] == pytest.approx(float(recording.fps), rel=1e-3)
+        assert record["duration"] == pytest.approx(recording.num_frames / recording.fps, abs=0.04)
+        assert (record["width"], record["height"]) == recording.raster
+        assert record["pixel_aspect_ratio"] == pytest.approx(float(recording.pixel_aspect), rel=0.01)
+        rates.add(round(record["fps"], 2))
+    assert {30.0, 29.97} < rates
+
+
+def test_audio_is_bit_exact_and_video_opens(healthy):
+    records, corpus = healthy
+    recording = corpus.recordings[0]
+    record = records[recording.file_id]
+    assert record["audio"]["sampling_rate"] == SAMPLING_RATE
+    np.testing.assert_array_equal(record["audio"]["array"], recording.samples().astype(np.float32) / 2**15)
+    assert len(record["video"]) == recording.num_frames
+    assert record["video"][0].shape == (*reversed(recording.raster), 3)
+
+
+def test_healthy_recordings_have_no_issue_but_ordinary_ones(healthy):
+    records, corpus = healthy
+    for recording in corpus.recordings:
+        found = {(i["column"], i["code"]) for i in records[recording.file_id]["issues"] if i["code"] not in ORDINARY}
+        assert found == set(recording.expected_issues)
+        absent = {i["column"] for i in records[recording.file_id]["issues"] if i["code"] == "absent"}
+        assert absent & set(ARRAYS) == set(ARRAYS) - set(recording.array_keys)
+        assert ("annotations" in absent) == (not recording.annotations())
+
+
+def test_checked_says_what_was_opened(healthy, corpora):
+    records, corpus = healthy
+    record = records[corpus.recordings[0].file_id]
+    assert record["checked"] == [column for columns in MODALITIES.values() for column in columns]
+    for record in load(corpora["tree"][0], modalities=["smplh:is_valid"]).values():
+        assert record["checked"] == ["smplh:is_valid"]
+        assert record["duration"] is None and record["fps"] is None
+
+
+def test_context_is_joined(healthy):
+    records, corpus = healthy
+    tables = corpus.tables
+    prompts = {row["prompt_hash"]: row for row in tables["interactions.csv"]}
+    scores = {f"V{r['vendor_id']}_P{r['participant_id']}": r for r in tables["participants.csv"]}
+    bonds = {f"{r['vendor_id']}_S{r['session_id']}": r for r in tables["relationships.csv"]}
+    disclosed = 0
+    for record in records.values():
+        prompt = prompts[record["prompt_id"]]
+        assert record["prompt_text_a"] == prompt["participant_a_prompt_text"]
+        assert record["interaction_type"] == prompt["interaction_type"]
+        assert record["ipc_b"] == (prompt["ipc_b"] or None)
+        assert record["relationship"] == bonds.get(record["session_id"], {}).get("relationship")
+        score = scores.get(record["participant_id"], {}).get("openness_raw", "Undisclosed")
+        assert record["personality"]["openness"] == (None if score == "Undisclosed" else float(score))
+        disclosed += score != "Undisclosed"
+    assert 0 < disclosed < len(records)
+    assert any("\n" in record["prompt_text_a"] for record in records.values())
+
+
+def test_duration_of_audio_where_video_was_not_asked_for(corpora):
+    folder, corpus = corpora["tree"]
+    for record in load(folder, modalities=["audio"]).values():
+        recording = corpus[record["id"]]
+        assert record["duration"] == recording.num_samples / SAMPLING_RATE
+        assert record["fps"] is None and record["num_frames"] is None
+
+
+# --- what is broken -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def defective(request, broken):
+    folder, corpus = broken[request.param]
+    return load(folder), corpus
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_is_named_and_nothing_else(defective, defect):
+    records, corpus = defective
+    recording = next(recording for recording in corpus.recordings if recording.defect == defect)
+    if defect == "absent":
+        assert recording.file_id not in records
+        partner = records[recording.partner]
+        assert {(i["column"], i["code"]) for i in partner["issues"]} >= {("partner_id", "partner_missing")}
+        return
+    record = records[recording.file_id]
+    found = {(i["column"], i["code"]) for i in record["issues"] if i["code"] not in ORDINARY}
+    assert found == set(recording.expected_issues)
+    assert all(issue["detail"] for issue in record["issues"])
+
+
+def test_every_code_is_documented(defective):
+    records, _ = defective
+    assert {issue["code"] for record in records.values() for issue in record["issues"]} <= set(ISSUES)
+
+
+def test_a_defect_leaves_the_rest_of_the_record_whole(defective):
+    records, corpus = defective
+    for recording in corpus.recordings:
+        if recording.file_id in records:
+            kept = ("frames_differ", "non_finite", "interval", "duration_differs")  # reported, and there
+            bad = {column for column, code in recording.expected_issues if code not in kept}
+            record = records[recording.file_id]
+            assert_same_arrays(record, recording, [key for key in ARRAYS if key not in bad])
+            for key in bad & set(ARRAYS):
+                group, feature = key.split(":")
+                assert record[group][feature].shape == (0, *ARRAYS[key].shape)
+            for column in ("audio", "video"):
+                assert (record[column] is None) == (column in bad)
+
+
+def test_partners_of_defective_recordings_are_healthy(defective):
+    records, corpus = defective
+    for recording in corpus.recordings:
+        if recording.defect and recording.defect != "absent" and recording.partner:
+            issues = {i["code"] for i in records[recording.partner]["issues"]} - ORDINARY
+            assert issues == {code for _, code in corpus[recording.partner].expected_issues}
+
+
+def test_strays_of_another_split_are_no_records(broken):
+    folder, corpus = broken["bundles"]
+    records = load(folder, modalities=["transcript"])
+    for recording in corpus.recordings:
+        if recording.file_id in records:
+            assert records[recording.file_id]["split"] == recording.split
+
+
+def test_on_error_raise_names_file_and_reason(broken):
+    for folder, _ in broken.values():
+        with pytest.raises(BadFile) as caught:
+            load(folder, on_error="raise")
+        assert str(folder) in caught.value.path or "V0" in caught.value.path
+        assert caught.value.reason
+        with pytest.raises(BadFile) as caught:  # prepared: not hidden in an error of `datasets`
+            load_dataset("full", split="train", data_dir=folder, on_error="raise", modalities=["smplh"])
+        assert caught.value.code in ISSUES
+
+
+def test_on_error_skip_drops_and_counts(broken, caplog):
+    folder, corpus = broken["tree"]
+    everything = load(folder)
+    caplog.clear()
+    caplog.set_level(logging.INFO, "seamless_interaction")
+    kept = load(folder, on_error="skip")
+    bad = {
+        id
+        for id, r in everything.items()
+        if {i["code"] for i in r["issues"]} & {e.code for e in BadFile.__subclasses__()}
+    }
+    assert bad and set(kept) == set(everything) - bad
+    skipped = [int(record.args[1]) for record in caplog.records if "skipped" in record.message]
+    assert sum(skipped) == len(bad) and len(skipped) == len(SPLITS)
+
+
+def test_a_pass_ends_with_a_summary(broken, caplog):
+    folder, _ = broken["tree"]
+    caplog.set_level(logging.INFO, "seamless_interaction")
+    stream = load_dataset("full", split="train", data_dir=folder, streaming=True, modalities=["smplh:body_pose"])
+    next(iter(stream))
+    for _ in range(2):
+        number = sum(1 for _ in stream)
+    summaries = [record.message for record in caplog.records if "skipped" in record.message]
+    assert len(summaries) == 2 and summaries[0] == summaries[1]
+    assert summaries[0].startswith(f"{number} recordings, 0 skipped") and "unsafe 1" in summaries[0]
+
+
+def test_what_the_file_list_names_and_the_place_lacks_is_counted_once(broken, caplog):
+    folder, corpus = broken["tree"]
+    load(folder, modalities=["vad"])
+    absent = next(recording for recording in corpus.recordings if recording.defect == "absent")
+    (message,) = [r.message for r in caplog.records if "are not in it" in r.message]
+    assert f": 1 of the {len(corpus.recordings)} recordings" in message and absent.file_id in message
+
+
+def test_issues_of_the_format_have_a_code_each():
+    codes = {error.code for error in BadFile.__subclasses__()}
+    assert codes == set(list(ISSUES)[: len(codes)])
