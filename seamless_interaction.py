@@ -630,6 +630,6 @@ def load_dataset(
         if unknown:
             raise UnknownSplit(unknown, known)
     if streaming:
-        dataset = dataset if split is None else dataset[split]
-        return dataset.with_format(view.NAME)
+        streams = datasets.IterableDatasetDict({name: view.as_stream(stream) for name, stream in dataset.items()})
+        return streams if split is None else streams[split]
     return builder.as_dataset(split).with_format(view.NAME, settings=view.Settings(storage_options=storage_options))

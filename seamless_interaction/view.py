@@ -7,13 +7,15 @@ working. The registration is private API of ``datasets``; the tests pin it on ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
 from datasets.formatting import _register_formatter
-from datasets.formatting.formatting import Formatter, LazyDict
+from datasets.formatting.formatting import LazyDict, TensorFormatter
 
 from seamless_interaction import ARRAYS
 from seamless_interaction.errors import UsageError
@@ -157,7 +159,7 @@ class Settings(dict):
     """What the view has to know. Its class makes whoever unpickles a dataset register the view."""
 
 
-class ViewFormatter(Formatter):
+class ViewFormatter(TensorFormatter):
     """Rows as ``Record``, batches as ``Records``, columns as lists."""
 
     def __init__(self, features: Any = None, token_per_repo_id: Any = None, settings: Settings | None = None):
@@ -173,5 +175,97 @@ class ViewFormatter(Formatter):
     def format_batch(self, pa_table: pa.Table) -> Records:
         return Records(pa_table, self)
 
+    def recursive_tensorize(self, data_struct: dict[str, Any]) -> dict[str, Any]:
+        """Nest an example that `datasets` made of Python lists on its way, as when it interleaves streams.
+
+        What is nested already, or somebody's own, stays as it is.
+        """
+        example: dict[str, Any] = {}
+        for column, value in data_struct.items():
+            if isinstance(value, list) and column in ARRAYS:
+                value = np.asarray(value, ARRAYS[column].dtype).reshape(-1, *ARRAYS[column].shape)
+            elif isinstance(value, dict) and column in ("audio", "video"):
+                value = _media(column, value, self.storage_options)
+            group, nested, member = column.partition(":")
+            if nested:
+                example.setdefault(group, {})[member] = value
+            else:
+                example[column] = value
+        return example
+
 
 _register_formatter(ViewFormatter, NAME)
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+
+class Stream(datasets.IterableDataset):
+    """A stream in this view.
+
+    ``datasets`` runs a formatted stream's functions on formatted examples. For ``map`` that is what
+    users want. ``filter`` and ``remove_columns`` would then have to turn examples back into columns,
+    which nested arrays and media cannot be; so here they run below the view, on the columns.
+    """
+
+    def filter(
+        self,
+        function: Callable[..., Any] | None = None,
+        with_indices: bool = False,
+        input_columns: str | list[str] | None = None,
+        batched: bool = False,
+        batch_size: int | None = 1000,
+        fn_kwargs: dict[str, Any] | None = None,
+    ) -> Stream:
+        """As ``IterableDataset.filter``; the function gets records in this view."""
+        # By way of `map`, since filtering tables fails in datasets 3.6 and 4.8.
+        columns = [input_columns] if isinstance(input_columns, str) else input_columns
+        keep = partial(_keep, function or bool, columns, batched)
+        size = batch_size if batched else 1
+        arrow = datasets.IterableDataset.with_format(self, "arrow")
+        return as_stream(arrow.map(keep, with_indices, None, True, size, features=self.features, fn_kwargs=fn_kwargs))
+
+    def remove_columns(self, column_names: str | list[str]) -> Stream:
+        """As ``IterableDataset.remove_columns``; takes columns (``movement:FAUValue``), not groups of them."""
+        return as_stream(datasets.IterableDataset.with_format(self, "arrow").remove_columns(column_names))
+
+
+def _keep(
+    function: Callable[..., Any],
+    columns: list[str] | None,
+    batched: bool,
+    table: pa.Table,
+    *indices: Any,
+    **kwargs: Any,
+) -> pa.Table:
+    """The rows that a filter's function wants to keep."""
+    view = (Records if batched else Record)(table, ViewFormatter())
+    arguments = [view[column] for column in columns] if columns else [view]
+    kept = function(*arguments, *(indices if batched else [index[0] for index in indices]), **kwargs)
+    return table.filter(pa.array(map(bool, kept if batched else [kept])))
+
+
+def as_stream(dataset: datasets.IterableDataset) -> Stream:
+    """The stream in this view."""
+    stream = dataset.with_format(NAME)
+    stream.__class__ = Stream
+    return stream
+
+
+# datasets 3.6 shuffles and cuts examples and no tables: without the view before that, arrays would become Python lists,
+# at 4 MB/s. The price is that the stream's features are unknown from there on, as they are after any `map`.
+_ORDERS_EXAMPLES = datasets.__version__.startswith("3.")
+
+
+def _kept(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def keep(self: Stream, *args: Any, **kwargs: Any) -> Any:
+        if _ORDERS_EXAMPLES and method.__name__ != "select_columns":
+            return method(self.map(), *args, **kwargs)
+        return as_stream(method(self, *args, **kwargs))
+
+    return keep
+
+
+for _name in ("shuffle", "skip", "take", "repeat", "shard", "select_columns"):  # what only orders, chooses or drops
+    setattr(Stream, _name, _kept(getattr(datasets.IterableDataset, _name)))

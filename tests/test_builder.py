@@ -1,0 +1,384 @@
+"""The builder under every client: prepared, streamed, dealt out to workers and nodes, resumed, as a script."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import assert_same_arrays
+from datasets.distributed import split_dataset_by_node
+
+import seamless_interaction
+from seamless_interaction import ARRAYS, SeamlessInteraction, features, load_dataset
+from seamless_interaction.errors import (
+    NoSource,
+    SourceNotFound,
+    UnknownLayout,
+    UnknownModality,
+    UnknownOption,
+    UnknownSplit,
+    UnknownSubset,
+)
+from seamless_interaction.synthetic import synthesize
+
+GENERATION = int(datasets.__version__.split(".")[0])
+SCRIPT = seamless_interaction.__file__
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A tree of 60 small interactions."""
+    folder = tmp_path_factory.mktemp("many") / "data"
+    return folder, synthesize(folder, "tree", interactions=60, seconds=2.0, seed=3)
+
+
+def ids(records):
+    return [record["id"] for record in records]
+
+
+# --- configs --------------------------------------------------------------------------------------
+
+
+def test_twelve_configs():
+    names = [
+        f"{size}{label}" for size in ("10GB", "100GB", "1TB", "full") for label in ("", "-improvised", "-naturalistic")
+    ]
+    assert [config.name for config in SeamlessInteraction.BUILDER_CONFIGS] == names
+
+
+def test_a_label_is_its_part_of_the_whole(corpora):
+    folder, corpus = corpora["tree"]
+    for label in ("improvised", "naturalistic"):
+        found = load_dataset(f"10GB-{label}", data_dir=folder, streaming=True, modalities=[])
+        expected = {r.file_id for r in corpus.recordings if r.label == label}
+        assert {id for stream in found.values() for id in ids(stream)} == expected
+
+
+def test_unknown_arguments_list_the_known(tree):
+    with pytest.raises(UnknownSubset, match=r"10GB.*full-naturalistic"):
+        load_dataset("50GB", data_dir=tree)
+    with pytest.raises(UnknownModality, match="smplh:body_pose"):
+        load_dataset(modalities=["faces"], data_dir=tree)
+    with pytest.raises(UnknownLayout, match="bundles"):
+        load_dataset(layout="tar", data_dir=tree)
+    with pytest.raises(UnknownOption, match="null, raise, skip"):
+        load_dataset(on_error="ignore", data_dir=tree)
+    for streaming in (True, False):
+        with pytest.raises(UnknownSplit, match="eval.*train, dev, test"):
+            load_dataset(split="eval", data_dir=tree, streaming=streaming, modalities=["vad"])
+
+
+def test_no_source_and_a_wrong_one(tmp_path):
+    with pytest.raises(NoSource, match="data_dir"):
+        load_dataset()
+    with pytest.raises(SourceNotFound, match="nowhere does not exist"):
+        load_dataset(data_dir=tmp_path / "nowhere")
+
+
+def test_an_empty_split_is_left_out(tmp_path):
+    synthesize(tmp_path / "data", interactions=1, seconds=2.0)
+    assert list(load_dataset(data_dir=tmp_path / "data", streaming=True, modalities=[])) == ["train"]
+    with pytest.raises(UnknownSplit, match="Known: train"):
+        load_dataset(split="test", data_dir=tmp_path / "data", streaming=True, modalities=[])
+
+
+def test_validation_is_dev_and_slices_work(tree):
+    dev = load_dataset(split="dev", data_dir=tree, modalities=["vad"])
+    assert ids(load_dataset(split="validation", data_dir=tree, modalities=["vad"])) == ids(dev)
+    assert ids(load_dataset(split="validation[:1]+train[:2]", data_dir=tree, modalities=["vad"]))[:1] == ids(dev)[:1]
+
+
+# --- what is prepared is what is streamed ---------------------------------------------------------
+
+
+def test_prepared_records_are_the_generators_own(corpora):
+    folder, corpus = corpora["tree"]
+    prepared = load_dataset(data_dir=folder)
+    assert {id for split in prepared.values() for id in ids(split)} == {r.file_id for r in corpus.recordings}
+    for split in prepared.values():
+        assert split.features == features()
+        for record in split:
+            assert_same_arrays(record, corpus[record["id"]])
+
+
+def test_both_layouts_and_both_ways_give_identical_tables(corpora):
+    """Everything but the paths of media, Arrow value for Arrow value."""
+    tables = []
+    for folder, _ in corpora.values():
+        for streaming in (True, False):
+            dataset = load_dataset("full", split="train", data_dir=folder, streaming=streaming).with_format("arrow")
+            table = pa.concat_tables(list(dataset.iter(batch_size=8))).combine_chunks()
+            tables.append(table.drop_columns(["audio", "video", "issues"]))
+    assert len(tables) == 4
+    for table in tables[1:]:
+        assert table.equals(tables[0])
+
+
+def test_absent_arrays_keep_their_shape(corpora):
+    folder, _ = corpora["tree"]
+    train = load_dataset("full", split="train", data_dir=folder)
+    record = next(record for record in train if record["vendor_id"] == "V03")
+    assert record["movement"]["alignment_translation"].shape == (0, 2, 3)
+    for key, array in ARRAYS.items():
+        if array.shape:
+            assert isinstance(train.data.schema.field(key).type, pa.ExtensionType)
+    assert train.with_format("numpy")[ids(train).index(record["id"])]["movement:FAUValue"].shape == (0, 24)
+
+
+def test_partners_are_adjacent(many):
+    folder, _ = many
+    for split in load_dataset("full", data_dir=folder, streaming=True, modalities=[]).values():
+        records = list(split)
+        for record in records:
+            if record["partner_id"]:
+                here = ids(records).index(record["id"])
+                assert record["partner_id"] in ids(records[max(0, here - 1) : here + 2])
+
+
+def test_columns_not_asked_for_are_not_opened(corpora, tmp_path):
+    """With all other files replaced by rubbish, the one modality loads."""
+    for layout, (folder, corpus) in corpora.items():
+        copy = tmp_path / layout
+        shutil.copytree(folder, copy)
+        keep = "body_pose" if layout == "tree" else ".npz"
+        for path in copy.rglob("V0*"):
+            if keep not in str(path):
+                path.write_bytes(b"rubbish")
+        stream = load_dataset("full", split="train", data_dir=copy, streaming=True, modalities=["smplh:body_pose"])
+        for record in stream:
+            assert record["issues"] == [i for i in record["issues"] if i["code"] == "no_partner"]
+            assert_same_arrays(record, corpus[record["id"]], ["smplh:body_pose"])
+
+
+def test_num_proc(many):
+    folder, _ = many
+    one = load_dataset("full", split="train", data_dir=folder, modalities=["smplh:translation"])
+    shutil.rmtree(os.path.dirname(one.cache_files[0]["filename"]))
+    two = load_dataset("full", split="train", data_dir=folder, modalities=["smplh:translation"], num_proc=2)
+    assert sorted(ids(one)) == sorted(ids(two)) and len(two.cache_files) == 2
+
+
+# --- the cache ------------------------------------------------------------------------------------
+
+
+def cache_of(folder, **kwargs):
+    builder = SeamlessInteraction(config_name="10GB", data_dir=str(folder), modalities=["transcript"], **kwargs)
+    return builder.cache_dir
+
+
+def test_changed_data_or_code_is_prepared_anew(tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    corpus = synthesize(folder, interactions=1, seconds=2.0)
+    first = load_dataset(split="train", data_dir=folder, modalities=["transcript"], cache_dir=str(tmp_path / "cache"))
+    assert first[0]["transcript"]
+    before = cache_of(folder)
+    assert cache_of(folder) == before and cache_of(os.path.relpath(folder)) == before
+    path = next(folder.rglob(f"transcript/{corpus.recordings[0].file_id}.jsonl"))
+    path.write_text('{"start": 0, "end": 1, "transcript": "changed", "words": []}\n')
+    second = load_dataset(split="train", data_dir=folder, modalities=["transcript"], cache_dir=str(tmp_path / "cache"))
+    assert second[0]["transcript"] == "changed"
+    after = cache_of(folder)
+    monkeypatch.setattr(seamless_interaction, "_code_digest", lambda: "other code")
+    assert len({before, after, cache_of(folder)}) == 3
+
+
+def test_changed_arguments_are_another_cache(tree):
+    assert len({cache_of(tree), cache_of(tree, on_error="skip"), cache_of(tree, layout="tree")}) == 3
+
+
+def test_a_cache_is_used_again(tree, monkeypatch):
+    load_dataset(split="dev", data_dir=tree, modalities=["vad"])
+    monkeypatch.setattr(SeamlessInteraction, "_split_generators", None)  # would be called
+    assert len(load_dataset(split="dev", data_dir=tree, modalities=["vad"]))
+
+
+# --- shards ---------------------------------------------------------------------------------------
+
+
+def test_shards_are_small_whole_interactions(many):
+    folder, _ = many
+    builder = SeamlessInteraction(config_name="full", data_dir=str(folder), modalities=[])
+    for generator in builder._split_generators(None):
+        lists = [value for value in generator.gen_kwargs.values() if isinstance(value, list)]
+        assert len(lists) == 1
+        seen = [{recording[0].rpartition("_")[0] for recording in shard} for shard in lists[0]]
+        assert all(1 <= len(interactions) <= 3 for interactions in seen)
+        assert sum(map(len, seen)) == len(set.union(*seen))
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 23, 24, 25, 47, 48, 100, 1000])
+def test_from_24_interactions_on_shards_divide_among_nodes(number):
+    recordings = [(f"V00_S{n:04d}_I00000001_P000{p}",) for n in range(number) for p in (1, 2)]
+
+    class Recording(tuple):
+        file_id = property(lambda self: self[0])
+
+    shards = seamless_interaction._shards([Recording(r) for r in recordings])
+    assert [recording for shard in shards for recording in shard] == recordings
+    assert len(shards) % 24 == 0 if number >= 24 else len(shards) == number
+
+
+def test_a_dataloader_with_two_workers_sees_each_record_once(many):
+    data = pytest.importorskip("torch.utils.data", reason="torch is optional")
+    folder, corpus = many
+    expected = sorted(r.file_id for r in corpus.recordings if r.split == "train")
+    for streaming in (True, False):
+        dataset = load_dataset("full", split="train", data_dir=folder, streaming=streaming, modalities=["vad"])
+        for context in ("fork", "spawn"):
+            loader = data.DataLoader(
+                dataset, batch_size=None, num_workers=2, collate_fn=dict, multiprocessing_context=context
+            )
+            assert sorted(ids(loader)) == expected, (streaming, context)
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 5])
+def test_split_by_node_covers_each_record_once(many, nodes):
+    folder, corpus = many
+    expected = sorted(r.file_id for r in corpus.recordings if r.split == "train")
+    for streaming in (True, False):
+        dataset = load_dataset("full", split="train", data_dir=folder, streaming=streaming, modalities=["vad"])
+        parts = [ids(split_dataset_by_node(dataset, rank, nodes)) for rank in range(nodes)]
+        assert sorted(sum(parts, [])) == expected
+        assert max(map(len, parts)) < len(expected)
+
+
+def test_resuming_twice_goes_on_where_it_was(many):
+    folder, _ = many
+    kwargs = dict(split="train", data_dir=folder, streaming=True, modalities=["smplh:translation"])
+    everything = ids(load_dataset("full", **kwargs))
+    seen, state = [], None
+    for stop in (7, 20, None):
+        stream = load_dataset("full", **kwargs)
+        if state:
+            stream.load_state_dict(state)
+        for number, record in enumerate(stream):
+            seen.append(record["id"])
+            if number + 1 == stop:
+                state = stream.state_dict()
+                break
+    assert seen == everything
+
+
+def test_shuffle_is_a_permutation(many):
+    folder, _ = many
+    stream = load_dataset("full", split="train", data_dir=folder, streaming=True, modalities=[])
+    shuffled = ids(stream.shuffle(seed=1, buffer_size=10))
+    assert shuffled != ids(stream) and sorted(shuffled) == sorted(ids(stream))
+
+
+# --- as a script ----------------------------------------------------------------------------------
+
+AS_SCRIPT = """
+import sys
+assert not any(path == {clone!r} for path in sys.path)
+import datasets
+for options in ({{"streaming": True}}, {{"num_proc": 2}}):
+    found = datasets.load_dataset({clone!r} + "/seamless_interaction.py", "10GB-naturalistic", data_dir={data!r},
+                                  trust_remote_code=True, **options)
+    for split, dataset in found.items():
+        print(split, *sorted(record["id"] for record in dataset.select_columns(["id", "label"])))
+    record = next(iter(found["train"].with_format("numpy")))
+    assert record["smplh:body_pose"].shape[1:] == (21, 3), record["smplh:body_pose"].shape
+    assert found["train"].info.license == "CC-BY-NC-4.0"
+"""
+
+
+@pytest.mark.skipif(GENERATION > 3, reason="datasets 4 and later run no scripts")
+def test_as_a_script_from_an_uninstalled_clone(corpora, tmp_path):
+    folder, corpus = corpora["tree"]
+    clone = tmp_path / "clone"
+    source = os.path.dirname(SCRIPT)
+    shutil.copytree(os.path.join(source, "seamless_interaction"), clone / "seamless_interaction")
+    shutil.copy(SCRIPT, clone)
+    shutil.copy(os.path.join(source, "dataset_infos.json"), clone)
+    # -S would lose `datasets` too; an import hook that hides the installed project makes the clone the only one.
+    hide = (
+        "import sys\n"
+        f"sys.path[:] = [path for path in sys.path if path != {source!r}]\n"
+        "sys.meta_path[:] = [finder for finder in sys.meta_path if 'editable' not in repr(finder).lower()]\n"
+    )
+    code = hide + AS_SCRIPT.format(clone=str(clone), data=str(folder))
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "cache"), "HF_MODULES_CACHE": str(tmp_path / "modules")},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    expected = [
+        " ".join(
+            [split, *sorted(r.file_id for r in corpus.recordings if (r.split, r.label) == (split, "naturalistic"))]
+        )
+        for split in ("train", "dev", "test")
+    ]
+    assert lines == 2 * [line for line in expected if " " in line]
+
+
+@pytest.mark.skipif(GENERATION < 4, reason="datasets 3.6 runs scripts")
+def test_newer_datasets_refuse_scripts_and_load_dataset_does_not_need_them(tree):
+    with pytest.raises(RuntimeError, match="scripts are no longer supported"):
+        datasets.load_dataset(SCRIPT, "10GB", data_dir=str(tree))
+    assert len(load_dataset(split="dev", data_dir=tree, modalities=["vad"]))
+
+
+def test_import_is_light():
+    """Nothing heavy is imported before it is used."""
+    code = "import datasets, sys; before = set(sys.modules); import seamless_interaction; print(*set(sys.modules) - before)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=os.path.dirname(SCRIPT), capture_output=True, text=True)
+    added = run.stdout.split()
+    assert "seamless_interaction" in added
+    assert not {"av", "soundfile", "decord", "torch", "typer", "seamless_interaction.readers"} & set(added)
+
+
+def test_a_broken_file_does_not_end_a_prepared_split(broken):
+    folder, corpus = broken["bundles"]
+    prepared = load_dataset("full", data_dir=folder, modalities=["smplh"])
+    here = [r.file_id for r in corpus.recordings if r.defect != "absent"]
+    assert sorted(id for split in prepared.values() for id in ids(split)) == sorted(here)
+
+
+def test_without_torch(tree):
+    """Loading, the view and its media work where torch is not installed."""
+    code = (
+        "import sys\n"
+        "from seamless_interaction import load_dataset\n"
+        f"record = next(iter(load_dataset(split='train', data_dir={str(tree)!r}, streaming=True)))\n"
+        "print(record['audio']['array'].shape, record['video'][0].shape, record['smplh']['body_pose'].shape)\n"
+        "assert not {'torch', 'torchcodec'} & set(sys.modules)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=os.path.dirname(SCRIPT),
+        env={**os.environ, "USE_TORCH": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "21, 3)" in run.stdout
+
+
+def test_media_are_paths_and_a_missing_one_is_null(broken):
+    folder, corpus = broken["tree"]
+    incomplete = next(r for r in corpus.recordings if r.defect == "incomplete")
+    table = load_dataset("full", split=incomplete.split, data_dir=folder, modalities=["audio", "video"]).with_format(
+        "arrow"
+    )
+    table = table[:]
+    row = table["id"].to_pylist().index(incomplete.file_id)
+    assert table["audio"][row].as_py() is None
+    video = table["video"][row].as_py()
+    assert video["bytes"] is None and os.path.isfile(video["path"])
+
+
+def test_values_of_numpy_format(corpora):
+    """The ordinary NumPy formatter of `datasets` gives the arrays' true shapes as well."""
+    folder, corpus = corpora["tree"]
+    record = load_dataset("full", split="train", data_dir=folder, modalities=["smplh"]).with_format("numpy")[0]
+    made = corpus[record["id"]].arrays()
+    np.testing.assert_array_equal(record["smplh:body_pose"], made["smplh:body_pose"])
