@@ -413,10 +413,9 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
             from seamless_interaction.errors import UnknownOption
 
             raise UnknownOption(self.config.on_error, ON_ERROR)
-        # In rows. A table of one row is written as it is, but kept until as many came.
-        self._writer_batch_size = 1 if any(key in ARRAYS for key in self.info.features) else 1000
-        self._tally = Counter()
-        self._seen = set()  # shards, in this pass over them
+        self._writer_batch_size = 1000  # rows; tables are smaller, so each becomes one batch
+        self._tally: Counter[str] = Counter()
+        self._seen: set[tuple] = set()  # shards, in this pass over them
         self._context = None
 
     def __getstate__(self):
@@ -464,7 +463,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         for split in SPLITS:
             shards = _shards([recording for recording in recordings if recording.split == split])
             if shards:
-                gen_kwargs = {"shards": shards, "source": source, "num_shards": len(shards)}
+                gen_kwargs = {"shards": shards, "source": source, "split": split, "num_shards": len(shards)}
                 generators.append(datasets.SplitGenerator(name=split, gen_kwargs=gen_kwargs))
         return generators
 
@@ -484,52 +483,55 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
                     level, "%s: %d %s (%s%s)", listing.place.url, len(names), what, names[0], ", …" * (len(names) > 1)
                 )
 
-    def _generate_tables(self, shards, source, num_shards):
+    def _generate_tables(self, shards, source, split, num_shards):
         from seamless_interaction import arrow, layouts, tables
 
         place = layouts.Place(source["url"], source["storage_options"])
         if self._context is None and any(column in self.info.features for column in MODALITIES["context"]):
             self._context = tables.Context(place)
-        for shard in shards:
-            if shard in self._seen:  # the pass before was not finished
-                self._begin()
-            self._seen.add(shard)
-            records = self._records(shard, place, source["layout"], source["aliases"])
-            for number, table in enumerate(arrow.batches(records, self.info.features.arrow_schema)):
-                yield f"{shard[0][0]} {number}", table
+        records = self._records(shards, place, source["layout"], source["aliases"])
+        # A stream asks for one shard at a time, and each record of it is wanted as soon as it is read.
+        max_rows = 1 if len(shards) == 1 else arrow.BATCH_ROWS
+        for number, table in enumerate(arrow.batches(records, self.info.features.arrow_schema, max_rows)):
+            yield f"{shards[0][0][0]} {number}", table
         if len(shards) > 1 or len(self._seen) == num_shards:
-            self._summarise()
+            self._summarise(split)
             self._begin()
 
     def _begin(self) -> None:
         self._tally.clear()
         self._seen.clear()
 
-    def _records(self, shard, place, layout: str, aliases: dict):
+    def _records(self, shards, place, layout: str, aliases: dict):
         from seamless_interaction.join import Join
         from seamless_interaction.layouts import Recording
         from seamless_interaction.readers import Files
 
         columns = tuple(column for group in MODALITIES.values() for column in group if column in self.info.features)
-        for recording in map(Recording._make, shard):
-            with Files(place, layout, aliases, recording) as files:
-                join = Join(recording, files, columns, self._context)
-            self._tally["recordings"] += 1
-            self._tally.update({f"issue {issue['code']}" for issue in join.issues})
-            if join.errors and self.config.on_error == "raise":
-                raise join.errors[0]
-            if join.errors and self.config.on_error == "skip":
-                self._tally["skipped"] += 1
-            else:
-                yield join.values
+        for shard in shards:
+            if shard in self._seen:  # the pass before was not finished
+                self._begin()
+            self._seen.add(shard)
+            for recording in map(Recording._make, shard):
+                with Files(place, layout, aliases, recording) as files:
+                    join = Join(recording, files, columns, self._context)
+                self._tally["recordings"] += 1
+                self._tally.update({f"issue {issue['code']}" for issue in join.issues})
+                if join.errors and self.config.on_error == "raise":
+                    raise join.errors[0]
+                if join.errors and self.config.on_error == "skip":
+                    self._tally["skipped"] += 1
+                else:
+                    yield join.values
 
-    def _summarise(self) -> None:
+    def _summarise(self, split: str) -> None:
         """Log what a pass over the shards came upon."""
         issues = {name[6:]: count for name, count in self._tally.items() if name.startswith("issue ")}
         bad = self._tally["skipped"] or not issues.keys() <= {"absent", "undisclosed", "no_partner"}
         logger.log(
             logging.WARNING if bad else logging.INFO,
-            "%d recordings, %d skipped; recordings with an issue: %s",
+            "%s: %d recordings, %d skipped; recordings with an issue: %s",
+            split,
             self._tally["recordings"],
             self._tally["skipped"],
             ", ".join(f"{code} {count}" for code, count in sorted(issues.items())) or "none",

@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-# A table goes out once it holds this much, so it holds at most this and one record. Larger tables are slower: their
-# rows would have to be copied together, while a table of one row is written from the buffers it was read into.
-BATCH_BYTES = 1 << 20
+# What a table of several records holds at most, give or take the last of them. The fewer tables, the less memory it
+# takes to open what was prepared: about 70 kB a table, whatever its size.
+BATCH_BYTES = 1 << 26
+BATCH_ROWS = 100  # of text, which takes several times its bytes while it is Python's
 
 
-def batches(records: Iterable[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Tables of a few records each, bounded by bytes and not by rows.
+def batches(records: Iterable[dict[str, Any]], schema: pa.Schema, max_rows: int = BATCH_ROWS) -> Iterator[pa.Table]:
+    """Tables of a few records each, bounded by bytes and rows.
 
     Args:
         records: column -> value; arrays as NumPy, all else as plain Python.
         schema: of all columns.
+        max_rows: of a table; with 1, each record comes as soon as it is read.
     """
     fields = list(schema)  # each look at a schema makes its extension types anew
     batch: list[dict[str, Any]] = []
@@ -26,8 +28,12 @@ def batches(records: Iterable[dict[str, Any]], schema: pa.Schema) -> Iterator[pa
     for record in records:
         batch.append(record)
         size += sum(value.nbytes for value in record.values() if isinstance(value, np.ndarray))
-        if size >= BATCH_BYTES:
+        if size >= BATCH_BYTES or len(batch) >= max_rows:
             yield table(batch, fields)
+            if len(batch) == 1 and size >= BATCH_BYTES:
+                # datasets 4.8 and later hold tables of one row back until as many came as its batches have, and would
+                # hold gigabytes. Any other table lets them go.
+                yield table([], fields)
             batch, size = [], 0
     if batch:
         yield table(batch, fields)
@@ -39,7 +45,7 @@ def table(records: list[dict[str, Any]], fields: list[pa.Field]) -> pa.Table:
     for field in fields:
         type = field.type
         values = [record[field.name] for record in records]
-        if isinstance(values[0], np.ndarray):
+        if values and isinstance(values[0], np.ndarray):
             columns.append(pa.chunked_array([_list_array(value, type) for value in values], type))
         else:
             columns.append(pa.array(values, type))

@@ -117,7 +117,7 @@ class BadFile(SeamlessInteractionError):
         self.reason = reason
         super().__init__(f"{path}: {reason}")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[BadFile], tuple[str, str]]:
         return type(self), (self.path, self.reason)
 
 

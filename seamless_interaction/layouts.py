@@ -36,6 +36,7 @@ from seamless_interaction.errors import (
     SourceNotFound,
     UnknownLayout,
 )
+from seamless_interaction.files import HEADER_BLOCK
 
 # --- format facts ---------------------------------------------------------------------------------
 
@@ -123,13 +124,13 @@ class Place:
         return self.fs.cat_file(f"{self.root}/{relative}", start=start, end=end)
 
     def open(self, relative: str) -> BinaryIO:
-        """A seekable file of a place that is not local."""
-        return self.fs.open(f"{self.root}/{relative}", "rb")
+        """A seekable file of a place that is not local, for reading its header."""
+        return self.fs.open(f"{self.root}/{relative}", "rb", block_size=HEADER_BLOCK, cache_type="readahead")
 
     def size(self, relative: str) -> int:
         return int(self.fs.size(f"{self.root}/{relative}"))
 
-    def list(self, relative: str = "") -> Iterator[Entry]:
+    def entries(self, relative: str = "") -> Iterator[Entry]:
         """The entries of a folder, sorted by name; nothing if there is no such folder."""
         folder = posixpath.join(self.root, relative) if relative else self.root
         try:
@@ -199,13 +200,13 @@ def scan(place: Place, layout: str | None = None) -> Listing:
             f"{place.url} does not exist. data_dir must be the folder that holds {' and '.join(LABELS)}."
         )
     digest = hashlib.sha256()
-    top = {entry.name: entry for entry in place.list()}
+    top = {entry.name: entry for entry in place.entries()}
     for name in TABLES:
         if name in top:
             digest.update(repr(top[name]).encode())
 
     splits = {
-        (label, split): [entry.name for entry in place.list(f"{label}/{split}")]
+        (label, split): [entry.name for entry in place.entries(f"{label}/{split}")]
         for label in LABELS
         for split in SPLITS
         if label in top
@@ -217,7 +218,7 @@ def scan(place: Place, layout: str | None = None) -> Listing:
 
     def collect(spot: Spot, folder: str, extensions: dict[str, int]) -> None:
         found = files.setdefault(spot, {})
-        for entry in place.list(folder):
+        for entry in place.entries(folder):
             if entry.is_folder or entry.name.endswith(_BOOKKEEPING) or entry.name.startswith("."):
                 continue
             stem, extension = os.path.splitext(entry.name)
@@ -234,7 +235,7 @@ def scan(place: Place, layout: str | None = None) -> Listing:
                 here = [
                     d
                     for d in directories
-                    if d.split("/")[0] in names and any(True for _ in place.list(f"{label}/{split}/{d}"))
+                    if d.split("/")[0] in names and any(True for _ in place.entries(f"{label}/{split}/{d}"))
                 ]
                 if len(here) > 1:
                     raise AmbiguousSource(
@@ -246,7 +247,7 @@ def scan(place: Place, layout: str | None = None) -> Listing:
                     collect((label, split), f"{label}/{split}/{directory}", {extension: bit})
         else:
             for batch in filter(_FOUR_DIGITS.fullmatch, names):
-                for archive in place.list(f"{label}/{split}/{batch}"):
+                for archive in place.entries(f"{label}/{split}/{batch}"):
                     if archive.is_folder and _FOUR_DIGITS.fullmatch(archive.name):
                         spot = (label, split, int(batch), int(archive.name))
                         collect(spot, archive_path(*spot), {e: bit for bit, e in enumerate(EXTENSIONS)})
@@ -274,7 +275,7 @@ def _detect(place: Place, splits: dict[Spot, list[str]], top: list[str]) -> str:
             if name in tree_names:
                 found.setdefault("tree", folder)
             elif _FOUR_DIGITS.fullmatch(name):
-                for entry in place.list(folder):
+                for entry in place.entries(folder):
                     kind = "bundles" if entry.is_folder else "archives" if entry.name.endswith(".tar") else None
                     if kind:
                         found.setdefault(kind, f"{folder}/{entry.name}")

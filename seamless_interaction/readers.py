@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from seamless_interaction import ARRAYS, Array
+from seamless_interaction.audio import AudioHeader, probe_audio
 from seamless_interaction.errors import (
     BadFile,
     EmptyFile,
@@ -32,7 +33,7 @@ from seamless_interaction.errors import (
     WrongType,
 )
 from seamless_interaction.layouts import BUNDLE, Location, Place, Recording, locate
-from seamless_interaction.media import AudioHeader, VideoHeader, probe_audio, probe_video
+from seamless_interaction.mp4 import VideoHeader, probe_video
 
 # The longest recording has 75 minutes and the fastest arrays 240 Hz; this is twice that. Anything longer is a lie
 # of a header, and would not fit the 2**31 elements of an Arrow list either.
@@ -171,7 +172,7 @@ class Npz:
         if not size:
             raise EmptyFile(path, "no bytes")
         try:
-            with zipfile.ZipFile(_Ranges(read, size)) as archive:  # type: ignore[arg-type]
+            with zipfile.ZipFile(_Ranges(read, size)) as archive:
                 members = archive.infolist()
         except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
             raise TruncatedFile(path, f"no zip directory at its end: {error}") from error
@@ -376,7 +377,7 @@ class Files:
         location = self._locate(part)
         if location is None:
             return None
-        probe = {"video": probe_video, "audio": probe_audio}[part]
+        probe: Callable[..., VideoHeader | AudioHeader] = probe_video if part == "video" else probe_audio
         where = self._place.path(location.path)
         if self._place.is_local:
             return probe(where)

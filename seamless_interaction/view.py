@@ -26,9 +26,10 @@ NAME = "seamless"
 def _media(column: str, value: dict[str, Any] | None, storage_options: dict[str, Any] | None) -> Any:
     if value is None or value["path"] is None:
         return None
-    from seamless_interaction import media
+    from seamless_interaction.audio import Audio
+    from seamless_interaction.video import Video
 
-    return {"audio": media.Audio, "video": media.Video}[column](value["path"], storage_options)
+    return {"audio": Audio, "video": Video}[column](value["path"], storage_options)
 
 
 def _rows(column: pa.ChunkedArray, name: str, storage_options: dict[str, Any] | None) -> list[Any]:
@@ -164,7 +165,7 @@ class ViewFormatter(TensorFormatter):
 
     def __init__(self, features: Any = None, token_per_repo_id: Any = None, settings: Settings | None = None):
         super().__init__(features=features, token_per_repo_id=token_per_repo_id)
-        self.storage_options = (settings or {}).get("storage_options")
+        self.storage_options = settings["storage_options"] if settings else None
 
     def format_row(self, pa_table: pa.Table) -> Record:
         return Record(pa_table, self)

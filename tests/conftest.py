@@ -1,5 +1,7 @@
 """Corpora that most tests read. All of it is synthetic."""
+# ruff: noqa: E402
 
+import io
 import os
 import tempfile
 
@@ -11,7 +13,7 @@ import datasets
 import numpy as np
 import pytest
 
-from seamless_interaction import ARRAYS
+from seamless_interaction import ARRAYS, files
 from seamless_interaction.synthetic import synthesize
 
 datasets.disable_progress_bars()
@@ -52,3 +54,37 @@ def assert_same_arrays(record, recording, keys=ARRAYS):
             np.testing.assert_array_equal(values, made[key], err_msg=f"{recording.file_id} {key}")
         else:
             assert values.shape == (0, *ARRAYS[key].shape), key
+
+
+class CountedFile(io.FileIO):
+    """A file that counts what is read of it."""
+
+    count = 0
+
+    def read(self, size=-1):
+        data = super().read(size)
+        self.count += len(data)
+        return data
+
+    def readinto(self, buffer):
+        done = super().readinto(buffer)
+        self.count += done
+        return done
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Every file that a video or an audio opens, counted."""
+    found = []
+
+    def open_counting(path, storage_options=None, block=0):
+        found.append(CountedFile(path))
+        return found[-1]
+
+    monkeypatch.setattr(files, "open_file", open_counting)
+    return found
+
+
+def write(path, data):
+    path.write_bytes(data)
+    return str(path)

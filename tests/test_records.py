@@ -212,7 +212,7 @@ def test_on_error_raise_names_file_and_reason(broken):
 
 
 def test_on_error_skip_drops_and_counts(broken, caplog):
-    folder, corpus = broken["tree"]
+    folder, _ = broken["tree"]
     everything = load(folder)
     caplog.clear()
     caplog.set_level(logging.INFO, "seamless_interaction")
@@ -223,7 +223,7 @@ def test_on_error_skip_drops_and_counts(broken, caplog):
         if {i["code"] for i in r["issues"]} & {e.code for e in BadFile.__subclasses__()}
     }
     assert bad and set(kept) == set(everything) - bad
-    skipped = [int(record.args[1]) for record in caplog.records if "skipped" in record.message]
+    skipped = [int(record.args[2]) for record in caplog.records if "skipped" in record.message]
     assert sum(skipped) == len(bad) and len(skipped) == len(SPLITS)
 
 
@@ -236,7 +236,7 @@ def test_a_pass_ends_with_a_summary(broken, caplog):
         number = sum(1 for _ in stream)
     summaries = [record.message for record in caplog.records if "skipped" in record.message]
     assert len(summaries) == 2 and summaries[0] == summaries[1]
-    assert summaries[0].startswith(f"{number} recordings, 0 skipped") and "unsafe 1" in summaries[0]
+    assert summaries[0].startswith(f"train: {number} recordings, 0 skipped") and "unsafe 1" in summaries[0]
 
 
 def test_what_the_file_list_names_and_the_place_lacks_is_counted_once(broken, caplog):

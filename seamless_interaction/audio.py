@@ -1,0 +1,196 @@
+"""WAV: the header, and the samples, decoded on use."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from seamless_interaction import files
+from seamless_interaction.errors import EmptyFile, TruncatedFile, UnreadableFile
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Audio", "AudioHeader", "probe_audio"]
+
+# --- header ----------------------------------------------------------------------------------
+
+_PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
+_MAX_CHUNKS = 64
+_MAX_RATE = 1_000_000  # Hz
+
+
+class AudioHeader(NamedTuple):
+    """What a WAV's header says: ``duration`` in seconds, ``sampling_rate`` in Hz, samples per channel."""
+
+    duration: float
+    sampling_rate: int
+    num_samples: int
+    num_channels: int
+
+
+def probe_audio(path: str, file: BinaryIO | None = None) -> AudioHeader:
+    """Read a WAV's header: PCM or IEEE float, plain or extensible. Reads tens of bytes.
+
+    Args:
+        path: of the file, or its fsspec URL; only named in messages if ``file`` is given.
+        file: the open file, seekable. It is left open, at no particular position.
+
+    Raises:
+        MissingFile, EmptyFile (no bytes, or no samples), TruncatedFile (fewer samples than the
+        header says), UnreadableFile (not such a WAV).
+    """
+    with nullcontext(file) if file is not None else files.open_file(path) as file:
+        size = files.file_size(file)
+        if not size:
+            raise EmptyFile(path, "0 bytes")
+        head = file.read(12)
+        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            raise UnreadableFile(path, f"not a WAV: begins with {head!r}")
+        layout: tuple[int, int, int] | None = None
+        at = 12
+        for _ in range(_MAX_CHUNKS):
+            file.seek(at)
+            head = file.read(8)
+            if len(head) < 8:
+                break
+            kind, length = struct.unpack("<4sI", head)
+            if (present := size - at - 8) < length:
+                name = kind.decode("latin-1")
+                raise TruncatedFile(path, f"{present} of the {length} bytes of its {name!r} chunk. Fetch it again.")
+            if kind == b"fmt ":
+                layout = _wav_format(path, file.read(min(length, 40)))
+            elif kind == b"data":
+                return _audio_header(path, layout, length)
+            at += 8 + length + length % 2
+    raise TruncatedFile(path, f"no samples (data chunk) in its {size} bytes. Fetch it again.")
+
+
+def _wav_format(path: str, fmt: bytes) -> tuple[int, int, int]:
+    """Sampling rate, channels, bytes per sample of all channels. Raises ``UnreadableFile``."""
+    if len(fmt) < 16:
+        raise UnreadableFile(path, f"a WAV's fmt chunk has 16 bytes or more, this one {len(fmt)}")
+    tag, channels, rate, _, frame, bits = struct.unpack("<HHIIHH", fmt[:16])
+    if tag == _EXTENSIBLE and len(fmt) >= 26:
+        tag = struct.unpack("<H", fmt[24:26])[0]
+    if tag not in (_PCM, _FLOAT):
+        raise UnreadableFile(path, f"WAV with codec {tag:#06x}; PCM (1) and IEEE float (3) are known")
+    if not (channels and 0 < rate <= _MAX_RATE and bits and frame == channels * -(-bits // 8)):
+        raise UnreadableFile(path, f"WAV with {channels} channels, {rate} Hz, {bits} bits, {frame} bytes a frame")
+    return rate, channels, frame
+
+
+def _audio_header(path: str, layout: tuple[int, int, int] | None, length: int) -> AudioHeader:
+    if layout is None:
+        raise UnreadableFile(path, "WAV without a fmt chunk before its samples")
+    rate, channels, frame = layout
+    samples = length // frame
+    if not samples:
+        raise EmptyFile(path, "a WAV header without samples")
+    return AudioHeader(samples / rate, rate, samples, channels)
+
+
+# --- samples ---------------------------------------------------------------------------------
+
+
+class Audio(Mapping[str, Any]):
+    """A WAV as the mapping ``{"array", "sampling_rate", "path"}``; opened on use.
+
+    ``audio["array"]`` is float32, (samples,) if mono, else (channels, samples), decoded once and
+    kept; PCM is scaled to [-1, 1), float is the file's own. ``audio["sampling_rate"]`` reads the
+    header. Nothing else opens the file. A pickle holds the path, not the samples.
+
+    Args:
+        path: local path, or fsspec URL.
+        storage_options: of the URL's file system.
+
+    Raises on use:
+        As ``probe_audio``.
+
+    >>> audio = Audio("V00_S0809_I00000582_P0947.wav")
+    >>> audio["sampling_rate"], audio.read(1.5, 2.0).shape
+    (48000, (24000,))
+    """
+
+    _KEYS = ("array", "sampling_rate", "path")
+
+    def __init__(self, path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None):
+        self.path = os.fspath(path)
+        self.storage_options = dict(storage_options or {})
+
+    def __reduce__(self) -> tuple[type, tuple[str, dict[str, Any]]]:
+        return type(self), (self.path, self.storage_options)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Audio):
+            return NotImplemented
+        return (self.path, self.storage_options) == (other.path, other.storage_options)
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def __getitem__(self, key: str) -> Any:
+        if key == "array":
+            return self._array
+        if key == "sampling_rate":
+            return self.header.sampling_rate
+        if key == "path":
+            return self.path
+        raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._KEYS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._KEYS)
+
+    def __len__(self) -> int:
+        return len(self._KEYS)
+
+    @cached_property
+    def header(self) -> AudioHeader:
+        """What ``probe_audio`` gives."""
+        with files.open_file(self.path, self.storage_options) as file:
+            return probe_audio(self.path, file)
+
+    @cached_property
+    def _array(self) -> np.ndarray:
+        return self._samples(0, self.header.num_samples)
+
+    def read(self, start: float = 0.0, end: float | None = None) -> np.ndarray:
+        """Samples from ``start`` to ``end`` (seconds; None: to the end), shaped as ``audio["array"]``.
+
+        Reads only their bytes. Times are rounded to the nearest sample; what lies after the end of
+        the file is left out.
+
+        Raises:
+            ValueError: ``start`` negative or after ``end``.
+        """
+        rate, samples = self.header.sampling_rate, self.header.num_samples
+        if not 0 <= start or (end is not None and not start <= end):
+            raise ValueError(f"{self.path}: not a span of time: {start} s to {end} s")
+        first = min(round(start * rate), samples)
+        last = samples if end is None or end * rate >= samples else round(end * rate)
+        return self._samples(first, max(first, last))
+
+    def _samples(self, first: int, last: int) -> np.ndarray:
+        """Samples ``first`` to ``last``; the header has been checked against the file's size."""
+        if "_array" in self.__dict__:
+            return self._array[..., first:last].copy()
+        import numpy as np
+        import soundfile
+
+        with files.open_file(self.path, self.storage_options, files.DATA_BLOCK) as file:
+            try:
+                with soundfile.SoundFile(file) as wav:
+                    wav.seek(first)
+                    return np.ascontiguousarray(wav.read(last - first, dtype="float32").T)
+            except soundfile.LibsndfileError as error:
+                raise UnreadableFile(self.path, f"not a WAV that libsndfile opens: {error}") from error

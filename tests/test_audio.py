@@ -1,0 +1,171 @@
+"""Headers of whole and broken WAVs, and samples that are the right ones."""
+
+import pickle
+import struct
+import subprocess
+import sys
+from multiprocessing import get_context
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+import soundfile
+from conftest import CountedFile, write
+
+from seamless_interaction.audio import Audio, probe_audio
+from seamless_interaction.errors import EmptyFile, MissingFile, TruncatedFile, UnreadableFile
+
+# --- probe_audio ----------------------------------------------------------------------------------
+
+SAMPLES = (np.random.default_rng(0).integers(-32768, 32768, 48000) / 32768).astype(np.float32)
+
+
+@pytest.fixture(params=[("WAV", "FLOAT"), ("WAV", "PCM_16"), ("WAVEX", "FLOAT"), ("WAVEX", "PCM_16")], ids="-".join)
+def wav(request, tmp_path):
+    container, subtype = request.param
+    soundfile.write(tmp_path / "a.wav", SAMPLES, 48000, format=container, subtype=subtype)
+    return str(tmp_path / "a.wav")
+
+
+def float_wav(samples=100, channels=1, rate=48000, tag=3, bits=32, frame=None, claim=None, extra=b""):
+    """A WAV as the dataset has it: 58 bytes of header, with fmt of 18 bytes and a fact chunk."""
+    frame = channels * bits // 8 if frame is None else frame
+    fmt = struct.pack("<HHIIHHH", tag, channels, rate, rate * frame & 0xFFFFFFFF, frame, bits, 0)
+    chunks = b"fmt " + struct.pack("<I", 18) + fmt + b"fact" + struct.pack("<II", 4, samples) + extra
+    data = b"\0" * (samples * frame)
+    chunks += b"data" + struct.pack("<I", len(data) if claim is None else claim) + data
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+def test_wav_header(wav):
+    assert probe_audio(wav) == (1.0, 48000, 48000, 1)
+    file = CountedFile(wav)
+    assert probe_audio("a.wav", file) == (1.0, 48000, 48000, 1)
+    assert file.count < 1000 and not file.closed
+
+
+def test_wav_header_counts_samples_per_channel_behind_odd_chunks(tmp_path):
+    path = write(tmp_path / "a.wav", float_wav(samples=96, channels=2, extra=b"LIST" + struct.pack("<I", 3) + b"abc\0"))
+    assert probe_audio(path) == (96 / 48000, 48000, 96, 2)
+    assert Audio(path)["array"].shape == (2, 96)
+
+
+def test_wav_without_samples_or_bytes_is_empty(tmp_path):
+    header = float_wav(samples=0)
+    assert len(header) == 58
+    for data in (header, b""):
+        with pytest.raises(EmptyFile):
+            probe_audio(write(tmp_path / "a.wav", data))
+
+
+@pytest.mark.parametrize("size", [20, 50, 57, 59, 457])
+def test_cut_wav_is_truncated(tmp_path, size):
+    data = float_wav()
+    assert len(data) == 458
+    with pytest.raises(TruncatedFile):
+        probe_audio(write(tmp_path / "a.wav", data[:size]))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<html>",
+        b"fLaC" + b"\0" * 100,
+        float_wav(channels=0),
+        float_wav(rate=0),
+        float_wav(channels=65535, samples=0, frame=4),
+        float_wav(rate=4_000_000_000),
+        float_wav(bits=0, frame=4),
+        float_wav(frame=3),
+        float_wav(tag=0x55),
+        b"RIFF\0\0\0\0WAVEdata\4\0\0\0abcd",
+        b"RIFF\0\0\0\0WAVEfmt \4\0\0\0abcd",
+    ],
+    ids=lambda data: repr(data[:24]),
+)
+def test_what_is_no_such_wav_is_unreadable(tmp_path, data):
+    with pytest.raises(UnreadableFile):
+        probe_audio(write(tmp_path / "a.wav", data))
+
+
+def test_header_of_four_gigabytes_in_a_small_file_is_truncated(tmp_path):
+    with pytest.raises(TruncatedFile):
+        Audio(write(tmp_path / "a.wav", float_wav(claim=0xFFFFFFFF)))["array"]
+
+
+# --- Audio ----------------------------------------------------------------------------------------
+
+
+def test_audio_is_the_mapping_and_bit_exact(wav):
+    audio = Audio(wav)
+    assert list(audio) == ["array", "sampling_rate", "path"] and len(audio) == 3 and "array" in audio
+    array = audio["array"]
+    assert array.dtype == np.float32 and array.tobytes() == SAMPLES.tobytes()
+    assert audio["array"] is array
+    assert audio["sampling_rate"] == 48000 and audio["path"] == wav
+    assert dict(audio)["array"] is array
+    with pytest.raises(KeyError):
+        audio["samples"]
+
+
+def test_audio_read_gives_the_part_and_reads_only_its_bytes(wav, opened):
+    for start, end, first, last in [(0.25, 0.26, 12000, 12480), (0, 1e-4, 0, 5), (0.9, None, 43200, None)]:
+        for part in (Audio(wav).read(start, end), (whole := Audio(wav))["array"][first:last], whole.read(start, end)):
+            assert np.array_equal(part, SAMPLES[first:last])
+    assert Audio(wav).read(0.5, 99).shape == (24000,) and Audio(wav).read(3, 4).shape == (0,)
+    del opened[:]
+    Audio(wav).read(0.5, 0.51)
+    assert 0 < sum(file.count for file in opened) < 20_000
+    for start, end in [(-1, 1), (2, 1), (float("nan"), 1)]:
+        with pytest.raises(ValueError, match="span"):
+            Audio(wav).read(start, end)
+
+
+def test_channels_come_first(tmp_path):
+    stereo = np.stack([SAMPLES[:100], -SAMPLES[:100] / 2], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, 44100, subtype="FLOAT")
+    audio = Audio(tmp_path / "a.wav")
+    assert np.array_equal(audio["array"], stereo.T) and audio["array"].flags.c_contiguous
+    assert audio.read(0, 10 / 44100).shape == (2, 10)
+
+
+def test_audio_that_is_not_there_fails_on_use_only(tmp_path, opened):
+    path = str(tmp_path / "none.wav")
+    audio = Audio(path)
+    assert repr(audio) == f"Audio({path!r})" and audio == Audio(path) != Audio("other.wav")
+    assert "array" in audio and "x" not in audio and len(audio) == 3 and audio["path"] == path and {audio}
+    assert pickle.loads(pickle.dumps(audio)) == audio
+    assert not opened
+
+
+def test_audio_that_is_missing(tmp_path):
+    for path in (f"{tmp_path}/none.wav", f"memory://{tmp_path}/none.wav"):
+        for key in ("array", "sampling_rate"):
+            with pytest.raises(MissingFile, match=r"none\.wav"):
+                Audio(path)[key]
+
+
+def test_audio_by_url(wav):
+    with fsspec.open("memory://media/a.wav", "wb") as file:
+        file.write(Path(wav).read_bytes())
+    audio = Audio("memory://media/a.wav")
+    assert np.array_equal(audio.read(0.5, 0.75), SAMPLES[24000:36000]) and np.array_equal(audio["array"], SAMPLES)
+
+
+def test_audio_pickle_leaves_the_samples_behind(wav):
+    audio = Audio(wav)
+    audio["array"]
+    assert len(pickle.dumps(audio)) < 300
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.apply(np.sum, (Audio(wav).read(0, 0.1),)) == SAMPLES[:4800].sum()
+        assert np.array_equal(pool.apply(Audio.read, (audio, 0.5)), SAMPLES[24000:])
+
+
+def test_import_loads_no_decoder():
+    code = (
+        "import datasets, sys; before = set(sys.modules)\n"  # some versions of datasets import soundfile
+        "from seamless_interaction import audio, mp4, video\n"
+        "print({'av', 'soundfile'} & (set(sys.modules) - before))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"

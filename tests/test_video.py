@@ -1,0 +1,483 @@
+"""Headers of whole and broken videos, and frames that are the right ones."""
+
+import gc
+import io
+import pickle
+import struct
+import subprocess
+import sys
+from fractions import Fraction
+from multiprocessing import get_context
+from pathlib import Path
+
+import av
+import fsspec
+import numpy as np
+import pytest
+from conftest import CountedFile, write
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+
+from seamless_interaction import files
+from seamless_interaction import video as video_module
+from seamless_interaction.audio import probe_audio
+from seamless_interaction.errors import BadFile, EmptyFile, MissingFile, NoVideoStream, TruncatedFile, UnreadableFile
+from seamless_interaction.mp4 import _packet_index, probe_video, read_frames
+from seamless_interaction.video import Video
+
+NTSC = Fraction(30000, 1001)
+BITS = 8  # a frame's number, as dark and light columns
+FRAMES = 70  # two groups of pictures
+GROUP = 50
+
+
+def picture(number, width, height):
+    luma = np.repeat(np.array([235 if number >> bit & 1 else 16 for bit in range(BITS)], np.uint8), width // BITS)
+    planes = np.full((height * 3 // 2, width), 128, np.uint8)
+    planes[:height, : len(luma)] = luma
+    return planes
+
+
+def number_of(frame):
+    """The number that ``picture`` put into an RGB frame."""
+    columns = frame.astype(float).mean(axis=(0, 2)).reshape(BITS, -1).mean(axis=1)
+    return sum(1 << bit for bit in range(BITS) if columns[bit] > 128)
+
+
+def make_video(
+    path,
+    frames=FRAMES,
+    rate=NTSC,
+    size=(64, 96),
+    aspect=None,
+    audio=False,
+    picture_=True,
+    noise=False,
+    mux=None,
+    first=0,
+    **x264,
+):
+    width, height = size
+    with av.open(str(path), "w", format="mp4", options=mux or {}) as container:
+        if picture_:
+            options = {"preset": "ultrafast", "bf": "2", "g": str(GROUP), "sc_threshold": "0", "qp": "20", **x264}
+            video = container.add_stream("libx264", rate=rate, options=options)
+            video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+            if aspect:
+                video.codec_context.sample_aspect_ratio = aspect
+        sound = container.add_stream("aac", rate=48000, layout="mono") if audio else None
+        random = np.random.default_rng(0)
+        for number in range(frames if picture_ else 0):
+            planes = picture(number, width, height)
+            if noise:
+                planes[:height] = random.integers(16, 235, (height, width))
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+            frame.pts, frame.time_base = number + first, 1 / rate
+            container.mux(video.encode(frame))
+        if picture_:
+            container.mux(video.encode())
+        if sound:
+            for start in range(0, 48000, 1024):
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+                frame.sample_rate, frame.pts = 48000, start
+                container.mux(sound.encode(frame))
+            container.mux(sound.encode())
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("media")
+
+
+@pytest.fixture(scope="module")
+def mp4(folder):
+    return make_video(folder / "video.mp4", audio=True)
+
+
+@pytest.fixture(scope="module")
+def faststart(folder):
+    return make_video(folder / "faststart.mp4", mux={"movflags": "faststart"})
+
+
+@pytest.fixture(scope="module")
+def large(folder):
+    """More than 1 MB, index at the end and at the front."""
+    paths = [
+        make_video(folder / f"large{number}.mp4", frames=30, size=(320, 320), noise=True, mux=mux)
+        for number, mux in enumerate([{}, {"movflags": "faststart"}])
+    ]
+    assert all(len(Path(path).read_bytes()) > 1_000_000 for path in paths)
+    return paths
+
+
+def box(kind, content=b""):
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+# --- probe_video ----------------------------------------------------------------------------------
+
+
+def test_header_says_duration_average_rate_frames_and_stored_raster(mp4):
+    header = probe_video(mp4)
+    assert header == (pytest.approx(FRAMES / NTSC, abs=1e-4), pytest.approx(float(NTSC)), FRAMES, 64, 96, 1.0)
+    assert [type(value) for value in header] == [float, float, int, int, int, float]
+
+
+def test_open_file_gives_the_same_header_and_stays_open(mp4, faststart):
+    for path in (mp4, faststart):
+        with open(path, "rb") as file:
+            file.seek(11)
+            assert probe_video("some/where.mp4", file) == probe_video(path)
+            assert not file.closed
+
+
+def test_pixel_aspect_of_an_anamorphic_raster(tmp_path):
+    path = make_video(tmp_path / "v.mp4", frames=3, size=(96, 96), aspect=Fraction(9, 16))
+    assert probe_video(path)[3:] == (96, 96, 0.5625)
+
+
+@pytest.mark.parametrize("aspect", [Fraction(9, 16), Fraction(270, 253), Fraction(4, 3), Fraction(1)])
+@pytest.mark.parametrize("x264", [{}, {"preset": "medium", "profile": "high", "bf": "3"}, {"x264-params": "cqm=jvt"}])
+def test_pixel_aspect_that_only_the_h264_stream_says(tmp_path, aspect, x264):
+    path = make_video(tmp_path / "v.mp4", frames=3, size=(96, 90), aspect=aspect, **x264)
+    data = Path(path).read_bytes()
+    assert data.count(b"pasp") == 1
+    assert probe_video(write(tmp_path / "w.mp4", data.replace(b"pasp", b"free"))).pixel_aspect_ratio == float(aspect)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["index-at-end", "index-at-front"])
+def test_probe_reads_the_header_only(large, which):
+    file = CountedFile(large[which])
+    assert probe_video("v.mp4", file).num_frames == 30
+    assert file.count < 64 << 10
+
+
+class Remote(AbstractFileSystem):
+    """Local files, fetched in ranges that are counted."""
+
+    protocol = "counted"
+    fetched: list[int] = []
+
+    def info(self, path, **options):
+        return {"name": path, "size": Path(path).stat().st_size, "type": "file"}
+
+    def _open(self, path, mode="rb", block_size=None, **options):
+        return Ranges(self, path, mode, block_size, **options)
+
+
+class Ranges(AbstractBufferedFile):
+    def _fetch_range(self, start, end):
+        data = Path(self.path).read_bytes()[start:end]
+        self.fs.fetched.append(len(data))
+        return data
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["index-at-end", "index-at-front"])
+def test_probe_by_url_fetches_little_in_few_requests(large, which):
+    fsspec.register_implementation("counted", Remote, clobber=True)
+    Remote.fetched.clear()
+    assert probe_video(f"counted://{large[which]}") == probe_video(large[which])
+    assert len(Remote.fetched) <= 2 and sum(Remote.fetched) < 2 * files.HEADER_BLOCK
+
+
+def test_fragmented_video_has_frames_though_its_index_has_none(tmp_path):
+    path = make_video(tmp_path / "v.mp4", mux={"movflags": "frag_keyframe+empty_moov"})
+    assert probe_video(path).num_frames == FRAMES
+    assert number_of(Video(path)[61]) == 61
+
+
+@pytest.mark.parametrize("cut", [1, 5000])
+def test_cut_video_is_truncated(tmp_path, large, cut):
+    for path in large:
+        with pytest.raises(TruncatedFile, match="Fetch it again"):
+            probe_video(write(tmp_path / "v.mp4", Path(path).read_bytes()[:-cut]))
+
+
+def test_video_that_ends_right_after_its_index_is_truncated(tmp_path, faststart):
+    data = Path(faststart).read_bytes()
+    at = data.index(b"mdat") - 4
+    for end in (at, at + 4):
+        with pytest.raises(TruncatedFile):
+            probe_video(write(tmp_path / "v.mp4", data[:end]))
+
+
+def test_video_without_index_is_truncated(tmp_path, mp4):
+    data = Path(mp4).read_bytes()
+    whole_boxes = data[: data.index(b"moov") - 4]
+    unknown_length = data.index(b"mdat") - 4
+    for broken in (whole_boxes, data[:unknown_length] + box(b"mdat")[:3] + b"\0mdat" + data[unknown_length + 8 : 3000]):
+        with pytest.raises(TruncatedFile):
+            probe_video(write(tmp_path / "v.mp4", broken))
+
+
+def test_placeholder_without_any_track_has_no_video_stream(tmp_path):
+    header = box(b"mvhd", struct.pack(">5I", 0, 0, 0, 1000, 0) + b"\0" * 80)
+    path = write(tmp_path / "v.mp4", box(b"ftyp", b"isom\0\0\2\0isomiso2") + box(b"mdat") + box(b"moov", header))
+    with pytest.raises(NoVideoStream, match="none"):
+        probe_video(path)
+
+
+def test_video_with_sound_only_has_no_video_stream(tmp_path):
+    with pytest.raises(NoVideoStream, match="audio"):
+        probe_video(make_video(tmp_path / "v.mp4", audio=True, picture_=False))
+
+
+def test_video_without_bytes_or_without_frames_is_empty(tmp_path):
+    with pytest.raises(EmptyFile):
+        probe_video(write(tmp_path / "v.mp4", b""))
+    path = make_video(tmp_path / "w.mp4", mux={"movflags": "frag_keyframe+empty_moov"})
+    data = Path(path).read_bytes()
+    with pytest.raises(EmptyFile):  # the index of a fragmented file, and no fragment
+        probe_video(write(tmp_path / "x.mp4", data[: data.index(b"moof") - 4]))
+
+
+@pytest.mark.parametrize("data", [b"<!DOCTYPE html><html>", b"abc", b"RIFF\0\0\0\0WAVE", b"\0" * 100], ids=repr)
+def test_what_is_no_mp4_is_unreadable(tmp_path, data):
+    with pytest.raises(UnreadableFile, match="not an MP4"):
+        probe_video(write(tmp_path / "v.mp4", data))
+
+
+def test_random_bytes_never_raise_anything_but_bad_file(tmp_path, mp4):
+    data = bytearray(Path(mp4).read_bytes())
+    start = data.index(b"moov")
+    random = np.random.default_rng(0)
+    seen = set()
+    for _ in range(150):
+        broken = bytearray(data)
+        for at in random.integers(start, len(data), 4):
+            broken[at] = random.integers(256)
+        try:
+            probe_video("v.mp4", io.BytesIO(broken))
+            Video(write(tmp_path / "v.mp4", broken))[-1]
+        except BadFile as error:
+            seen.add(type(error))
+    assert seen
+
+
+@pytest.mark.parametrize("probe", [probe_video, probe_audio])
+def test_missing_file_and_folder(tmp_path, probe):
+    for path in (f"{tmp_path}/none", f"memory://{tmp_path}/none"):
+        with pytest.raises(MissingFile):
+            probe(path)
+    with pytest.raises(UnreadableFile):
+        probe(str(tmp_path))
+
+
+# --- Video ----------------------------------------------------------------------------------------
+
+
+def test_random_access_gives_the_frame_asked_for(mp4):
+    with Video(mp4) as video:
+        order = np.random.default_rng(0).permutation(FRAMES).tolist()
+        assert [number_of(video[number]) for number in order] == order
+        assert video[3].shape == (96, 64, 3) and video[3].dtype == np.uint8
+        assert number_of(video[-1]) == FRAMES - 1 and number_of(video[np.int64(-FRAMES)]) == 0
+
+
+def test_slices_and_batches_keep_their_order(mp4):
+    with Video(mp4) as video:
+        for which in (slice(45, 55), slice(None, None, 7), slice(60, 40, -3), slice(-3, None), slice(5, 5)):
+            frames = video[which]
+            assert [number_of(frame) for frame in frames] == list(range(FRAMES))[which]
+            assert frames.shape[1:] == (96, 64, 3) and frames.dtype == np.uint8
+        assert [number_of(frame) for frame in video.get_batch([69, 0, 51, 0, -1])] == [69, 0, 51, 0, 69]
+
+
+HARD = {
+    "open-groups": {"x264-params": "open-gop=1:bframes=4:keyint=10:min-keyint=10:scenecut=0"},
+    "groups-shorter-than-delays": {"x264-params": "keyint=2:bframes=5:b-pyramid=normal:open-gop=1"},
+    "short-groups": {"x264-params": "keyint=2:min-keyint=1"},
+    "key-frames-only": {"x264-params": "keyint=1"},
+}
+
+
+@pytest.mark.parametrize("mux", [{}, {"movflags": "negative_cts_offsets"}], ids=["", "negative-delays"])
+@pytest.mark.parametrize("groups", HARD)
+def test_any_structure_of_groups_is_frame_accurate(tmp_path, groups, mux):
+    path = make_video(tmp_path / "v.mp4", preset="fast", mux=mux, **HARD[groups])
+    video = Video(path)
+    order = np.random.default_rng(0).permutation(FRAMES).tolist() + list(range(0, FRAMES, 3))
+    assert [number_of(video[number]) for number in order] == order
+    with av.open(path) as container:
+        times = [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+    assert np.allclose(video.times, times, rtol=0, atol=1e-9)
+    with av.open(path) as container:
+        from_packets = _packet_index(path, video._index.time_base, container)
+    for found, expected in zip(video._index, from_packets, strict=True):
+        assert np.array_equal(found, expected)
+
+
+def test_going_forward_does_not_seek_again(mp4, monkeypatch):
+    seeks = []
+    frames_from = video_module._frames_from
+    monkeypatch.setattr(video_module, "_frames_from", lambda *where: seeks.append(where) or frames_from(*where))
+    video = Video(mp4)
+    assert [number_of(video[number]) for number in range(5, FRAMES)] == list(range(5, FRAMES))
+    assert len(seeks) == 1
+    video[69], video[69], video[2]
+    assert len(seeks) == 2
+
+
+@pytest.mark.parametrize("first", [0, 5])
+@pytest.mark.parametrize("mux", [{}, {"use_editlist": "0"}, {"avoid_negative_ts": "make_zero"}], ids=repr)
+def test_first_frame_later_than_zero(tmp_path, first, mux):
+    path = make_video(tmp_path / "v.mp4", mux=mux, first=first)
+    video = Video(path)
+    assert [number_of(video[number]) for number in (60, 0, 69)] == [60, 0, 69]
+    with av.open(path) as container:
+        times = [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+    assert np.allclose(video.times, times, rtol=0, atol=1e-9)
+    assert number_of(video.at(0)) == 0 and number_of(video.at(video.times[33])) == 33
+    file = CountedFile(path)
+    read_frames(path, file)
+    assert file.count < len(Path(path).read_bytes()) / 2  # the tables were enough
+
+
+def test_one_frame_of_a_large_video_reads_its_group_only(tmp_path, opened):
+    path = make_video(tmp_path / "v.mp4", frames=120, size=(160, 160), noise=True, g="10")
+    size = len(Path(path).read_bytes())
+    assert size > 1_500_000
+    Video(path)[75]
+    assert 0 < sum(file.count for file in opened) < size / 3
+
+
+def test_at_gives_the_frame_shown_then(mp4):
+    video = Video(mp4)
+    rate = float(NTSC)
+    assert [video.number_at(number / rate) for number in range(FRAMES)] == list(range(FRAMES))
+    assert [video.number_at((number + 0.99) / rate) for number in range(FRAMES)] == list(range(FRAMES))
+    assert number_of(video.at(51.5 / rate)) == 51
+    assert np.allclose(video.times, np.arange(FRAMES) / rate)
+    for seconds in (-0.01, FRAMES / rate + 0.1, float("nan")):
+        with pytest.raises(IndexError):
+            video.at(seconds)
+
+
+def test_at_follows_the_frames_own_times_where_the_rate_varies(tmp_path):
+    times = np.cumsum(np.random.default_rng(0).integers(400, 3000, FRAMES)) - 400
+    path = str(tmp_path / "v.mp4")
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"bf": "2", "g": "20"})
+        stream.width, stream.height, stream.pix_fmt = 64, 96, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 30000)
+        for number, time in enumerate(times - times[0]):
+            frame = av.VideoFrame.from_ndarray(picture(number, 64, 96), format="yuv420p")
+            frame.pts, frame.time_base = int(time), Fraction(1, 30000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    video = Video(path)
+    assert np.allclose(video.times, (times - times[0]) / 30000)
+    assert [number_of(video.at(time)) for time in video.times] == list(range(FRAMES))
+    assert number_of(video.at(video.times[40] - 1e-3)) == 39
+
+
+def test_iterating_streams_all_frames_beside_other_access(mp4):
+    video = Video(mp4)
+    seen = []
+    for frame in video:
+        seen.append(number_of(frame))
+        assert number_of(video[0]) == 0
+    assert seen == list(range(FRAMES)) and len(video) == FRAMES and video.fps == pytest.approx(float(NTSC))
+
+
+def test_indices_out_of_range(mp4):
+    video = Video(mp4)
+    for number in (FRAMES, -FRAMES - 1):
+        with pytest.raises(IndexError, match=f"of {FRAMES}"):
+            video[number]
+        with pytest.raises(IndexError):
+            video.get_batch([0, number])
+    with pytest.raises(TypeError):
+        video[1.0]
+
+
+def test_edit_list_that_cuts_shows_the_frames_that_players_show(tmp_path, mp4):
+    data = bytearray(Path(mp4).read_bytes())
+    at = data.index(b"elst")
+    start = struct.unpack(">i", data[at + 16 : at + 20])[0]
+    tick = struct.unpack(">I", data[(scale := data.index(b"mdhd") + 16) : scale + 4])[0]
+    data[at + 16 : at + 20] = struct.pack(">i", start + round(10.5 / NTSC * tick))
+    path = write(tmp_path / "v.mp4", data)
+    with av.open(path) as container:
+        shown = [number_of(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+    assert FRAMES - 12 < len(shown) < FRAMES
+    video = Video(path)
+    assert [number_of(video[number]) for number in range(len(video))] == shown
+
+
+def test_frame_that_does_not_decode_is_an_error_not_another_frame(tmp_path, faststart):
+    data = bytearray(Path(faststart).read_bytes())
+    start = data.index(b"mdat") + 4
+    data[start:] = b"\xff" * (len(data) - start)
+    video = Video(write(tmp_path / "v.mp4", data))
+    with pytest.raises(UnreadableFile, match=f"frame 60 of {FRAMES}"):
+        video[60]
+
+
+@pytest.mark.parametrize("url", [False, True], ids=["local", "url"])
+def test_video_that_is_not_there_fails_on_use_only(tmp_path, url):
+    path = f"memory://{tmp_path}/none.mp4" if url else str(tmp_path / "none.mp4")
+    video = Video(path)
+    assert repr(video) == f"Video({path!r})" and video.path == path
+    video.close()
+    for use in (len, iter, lambda video: video[0], lambda video: video.header, lambda video: video.at(0)):
+        with pytest.raises(MissingFile, match=r"none\.mp4"):
+            next(use(video)) if use is iter else use(video)
+
+
+def test_video_by_url_reads_ranges(large):
+    with fsspec.open("memory://media/v.mp4", "wb") as file:
+        file.write(Path(large[0]).read_bytes())
+    video, local = Video("memory://media/v.mp4"), Video(large[0])
+    assert probe_video("memory://media/v.mp4") == video.header == local.header
+    assert np.array_equal(video[20], local[20]) and np.array_equal(video[3:9], local[3:9])
+
+
+def first_and_last(video):
+    return number_of(video[0]), number_of(video[-1])
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_used_video_works_in_worker_processes(mp4, method):
+    video = Video(mp4)
+    video[60], video[3]
+    with get_context(method).Pool(1) as pool:
+        assert pool.apply_async(first_and_last, (video,)).get(60) == (0, FRAMES - 1)
+    assert number_of(video[4]) == 4
+
+
+def test_open_video_survives_a_fork(mp4):
+    global shared, dropped, closed
+    shared, dropped, closed = Video(mp4), Video(mp4), Video(mp4)
+    shared[60], dropped[60], closed[60]
+    gc.collect()  # the fixtures' encoders
+    with get_context("fork").Pool(1) as pool:  # not pickled: the child has the parent's open decoder
+        assert pool.apply_async(first_and_last_of_shared).get(60) == (0, FRAMES - 1)
+    assert number_of(shared[61]) == 61
+
+
+def test_unclosed_video_leaves_quietly(mp4):
+    code = f"from seamless_interaction.video import Video; video = Video({mp4!r}); video[60]; print(len(video))"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr, done.returncode) == (str(FRAMES), "", 0)
+
+
+def test_dropped_video_closes_its_file(mp4, opened):
+    Video(mp4)[0]
+    assert len(opened) == 2 and all(file.closed for file in opened)
+
+
+def first_and_last_of_shared():
+    dropped._decoder = None  # freeing what the parent opened must not wait for the parent's threads
+    gc.collect()
+    closed.close()
+    return first_and_last(shared)
+
+
+def test_pickle_holds_the_path_only(mp4):
+    video = Video(mp4)
+    video[0]
+    assert len(pickle.dumps(video)) < 300
+    with pickle.loads(pickle.dumps(video)) as copy:
+        assert number_of(copy[51]) == 51
+    assert number_of(copy[7]) == 7  # closed, and opened again
