@@ -19,6 +19,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import datasets
@@ -476,7 +477,11 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
                 gaps.strays,
                 "recordings in it are not on the file list, or in another place of it: not read",
             ),
-            (logging.WARNING, listing.ignored, "files in it are not named like the dataset's: not read"),
+            (
+                logging.WARNING,
+                listing.ignored,
+                "files or folders in it are not known by their names, or not extracted: not read",
+            ),
         ):
             if names:
                 logger.log(
@@ -550,9 +555,7 @@ def _shards(recordings: list) -> list[tuple]:
     groups = list(interactions.values())
     number = len(groups) if len(groups) < 24 else max(1, len(groups) // 48) * 24
     bounds = [len(groups) * index // number for index in range(number + 1)] if groups else []
-    return [
-        tuple(recording for group in groups[start:end] for recording in group) for start, end in zip(bounds, bounds[1:])
-    ]
+    return [tuple(recording for group in groups[start:end] for recording in group) for start, end in pairwise(bounds)]
 
 
 # --------------------------------------------------------------------------------------------------

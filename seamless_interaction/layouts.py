@@ -182,7 +182,7 @@ class Listing(NamedTuple):
     files: dict[Spot, dict[str, int]]  # spot -> file id -> the files it has there, a bit each
     aliases: dict[str, str]  # of a tree: "{label}/{split}/{part}" -> a directory of an early draft
     identity: str  # of names, sizes and times: changes when the data does
-    ignored: tuple[str, ...]  # files that are not the dataset's, as far as their names tell
+    ignored: tuple[str, ...]  # files and folders that are not read: unknown by their names, or a tar not extracted
 
 
 def scan(place: Place, layout: str | None = None) -> Listing:
@@ -215,10 +215,10 @@ def scan(place: Place, layout: str | None = None) -> Listing:
     files: dict[Spot, dict[str, int]] = {}
     aliases: dict[str, str] = {}
     ignored: list[str] = []
-
-    def collect(spot: Spot, folder: str, extensions: dict[str, int]) -> None:
+    walk = _walk_tree(place, splits, aliases, ignored) if layout == "tree" else _walk_bundles(place, splits, ignored)
+    for spot, folder, entries, extensions in walk:
         found = files.setdefault(spot, {})
-        for entry in place.entries(folder):
+        for entry in entries:
             if entry.is_folder or entry.name.endswith(_BOOKKEEPING) or entry.name.startswith("."):
                 continue
             stem, extension = os.path.splitext(entry.name)
@@ -228,33 +228,56 @@ def scan(place: Place, layout: str | None = None) -> Listing:
                 continue
             found[stem] = found.get(stem, 0) | 1 << bit
             digest.update(f"{folder}/{entry.name}:{entry.size}:{entry.stamp};".encode())
-
-    for (label, split), names in splits.items():
-        if layout == "tree":
-            for bit, (part, (extension, directories)) in enumerate(TREE.items()):
-                here = [
-                    d
-                    for d in directories
-                    if d.split("/")[0] in names and any(True for _ in place.entries(f"{label}/{split}/{d}"))
-                ]
-                if len(here) > 1:
-                    raise AmbiguousSource(
-                        f"{place.url}/{label}/{split} holds {part} twice, in {' and '.join(here)}. Move one of them away."
-                    )
-                for directory in here:
-                    if directory != directories[0]:
-                        aliases[f"{label}/{split}/{part}"] = directory
-                    collect((label, split), f"{label}/{split}/{directory}", {extension: bit})
-        else:
-            for batch in filter(_FOUR_DIGITS.fullmatch, names):
-                for archive in place.entries(f"{label}/{split}/{batch}"):
-                    if archive.is_folder and _FOUR_DIGITS.fullmatch(archive.name):
-                        spot = (label, split, int(batch), int(archive.name))
-                        collect(spot, archive_path(*spot), {e: bit for bit, e in enumerate(EXTENSIONS)})
     files = {spot: found for spot, found in files.items() if found}
     if not files:
         raise SourceNotFound(f"{place.url} holds no recording in the layout {layout!r}.")
     return Listing(place, layout, files, aliases, digest.hexdigest(), tuple(ignored))
+
+
+# A folder of recordings' files: its spot, path and entries, and the bit of each extension.
+_Folder = tuple[Spot, str, list[Entry], dict[str, int]]
+
+
+def _walk_tree(
+    place: Place, splits: dict[Spot, list[str]], aliases: dict[str, str], ignored: list[str]
+) -> Iterator[_Folder]:
+    known = {directory for _, directories in TREE.values() for directory in directories}
+    parents = {directory.split("/")[0] for directory in known}
+    for (label, split), names in splits.items():
+        root = f"{label}/{split}"
+        here = {name for name in names if name in known}
+        for parent in sorted(parents & set(names) - known):
+            here |= {f"{parent}/{entry.name}" for entry in place.entries(f"{root}/{parent}")}
+        ignored += [f"{root}/{name}" for name in sorted((here - known) | (set(names) - parents))]
+        for bit, (part, (extension, directories)) in enumerate(TREE.items()):
+            found = {d: list(place.entries(f"{root}/{d}")) for d in directories if d in here}
+            found = {directory: entries for directory, entries in found.items() if entries}
+            if len(found) > 1:
+                raise AmbiguousSource(
+                    f"{place.url}/{root} holds {part} twice, in {' and '.join(found)}. Move one away."
+                )
+            for directory, entries in found.items():
+                if directory != directories[0]:
+                    aliases[f"{root}/{part}"] = directory
+                yield (label, split), f"{root}/{directory}", entries, {extension: bit}
+
+
+def _walk_bundles(place: Place, splits: dict[Spot, list[str]], ignored: list[str]) -> Iterator[_Folder]:
+    extensions = {extension: bit for bit, extension in enumerate(EXTENSIONS)}
+    for (label, split), names in splits.items():
+        for batch in names:
+            folder = f"{label}/{split}/{batch}"
+            if not _FOUR_DIGITS.fullmatch(batch):
+                ignored.append(folder)
+                continue
+            archives = {entry.name: entry for entry in place.entries(folder)}
+            for name, entry in archives.items():
+                stem, extension = os.path.splitext(name)
+                if entry.is_folder and _FOUR_DIGITS.fullmatch(name):
+                    path = f"{folder}/{name}"
+                    yield (label, split, int(batch), int(name)), path, list(place.entries(path)), extensions
+                elif not (extension in _BOOKKEEPING and (extension != ".tar" or stem in archives)):
+                    ignored.append(f"{folder}/{name}")
 
 
 def _is_file_id(stem: str) -> bool:

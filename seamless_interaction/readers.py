@@ -453,7 +453,7 @@ class Files:
         try:
             if not self._place.is_local:
                 return Npz(lambda start, end: self._place.read(path, start, end), self._place.size(path), where)
-            file = self._open.enter_context(open(where, "rb"))
+            file = self._open.enter_context(open(where, "rb"))  # noqa: SIM115
         except FileNotFoundError as error:
             raise MissingFile(where, "not found") from error
 

@@ -37,9 +37,8 @@ def read_table(place: Place, name: str) -> list[tuple[int, dict[str, str]]] | No
         rows = []
         for cells in reader:
             if len(cells) != len(header) and cells:
-                raise BrokenTable(
-                    f"{path}, line {reader.line_num}: {len(cells)} cells, but the header has {len(header)}. Fetch it again."
-                )
+                where = f"{path}, line {reader.line_num}"
+                raise BrokenTable(f"{where}: {len(cells)} cells, but the header has {len(header)}. Fetch it again.")
             if cells:
                 rows.append((reader.line_num, dict(zip(header, cells, strict=True))))
         return rows

@@ -25,7 +25,7 @@ NAME = "seamless"
 
 def _media(column: str, value: dict[str, Any] | None, storage_options: dict[str, Any] | None) -> Any:
     if value is None or value["path"] is None:
-        return None
+        return value
     from seamless_interaction.audio import Audio
     from seamless_interaction.video import Video
 

@@ -1,12 +1,15 @@
 """Corpora that most tests read. All of it is synthetic."""
 # ruff: noqa: E402
 
+import atexit
 import io
 import os
+import shutil
 import tempfile
 
 # Before `datasets` is imported: nothing of these tests goes into the user's cache or onto the network.
 _home = tempfile.mkdtemp(prefix="seamless-interaction-tests-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
 os.environ.update(HF_HOME=_home, HF_DATASETS_CACHE=f"{_home}/datasets", HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
 
 import datasets

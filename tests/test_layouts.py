@@ -50,12 +50,14 @@ def test_bundles_beside_their_tars_and_bookkeeping(tmp_path):
         f"{folder}/{C}.npz.metadata",
         f"{folder}/{C}.npz.incomplete",
         "naturalistic/train/0003/0017.tar",
+        "naturalistic/train/0003/0017.tar.lock",
         "naturalistic/train/0003/0021.tar",
         "naturalistic/train/extra/0001.tar",
         ".cache/huggingface/x.lock",
     )
     listing = scan(Place(tmp_path))
-    assert (listing.layout, listing.ignored) == ("bundles", ())
+    assert listing.layout == "bundles"
+    assert listing.ignored == ("naturalistic/train/0003/0021.tar", "naturalistic/train/extra")
     (c,), _ = found(tmp_path)
     assert (c.batch, c.archive, c.partner) == (3, 17, None)
     assert locate("bundles", {}, c, "smplh:body_pose") == (f"{folder}/{C}.npz", "smplh:body_pose.npy")
@@ -192,3 +194,10 @@ def test_links_that_lead_nowhere_are_no_files(tmp_path):
     (folder / f"{B}.jsonl").symlink_to(tmp_path / "gone")
     assert [r.file_id for r in found(tmp_path)[0]] == [A]
     shutil.rmtree(folder)
+
+
+def test_folders_that_are_not_read_are_told(tmp_path):
+    split = "improvised/dev"
+    touch(tmp_path, tree_path("improvised", "dev", "audio", A))
+    touch(tmp_path, f"{split}/movement_v4/pred_vertices/{A}.npy", f"{split}/smplh/betas/{A}.npy")
+    assert scan(Place(tmp_path)).ignored == (f"{split}/movement_v4", f"{split}/smplh/betas")
