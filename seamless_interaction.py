@@ -17,7 +17,7 @@ import os
 import re
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -415,12 +415,12 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
             raise UnknownOption(self.config.on_error, ON_ERROR)
         self._writer_batch_size = 1000  # rows; tables are smaller, so each becomes one batch
-        self._tally: Counter[str] = Counter()
-        self._seen: set[tuple] = set()  # shards, in this pass over them
+        self._passes: dict[str, _Pass] = {}  # by split
         self._context = None
+        self._types = None
 
     def __getstate__(self):
-        return {**super().__getstate__(), "_listing": None, "_context": None}
+        return {**super().__getstate__(), "_listing": None, "_context": None, "_types": None}
 
     def __setstate__(self, state):
         _reach_submodules(state["_base_path"])
@@ -470,23 +470,14 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
     def _report(self, listing, selected: int, gaps) -> None:
         """Say once what was selected and is not here, and what is here and was not selected."""
-        for level, names, what in (
-            (logging.WARNING, gaps.not_here, f"of the {selected} recordings of {self.config.name!r} are not in it"),
-            (
-                logging.INFO,
-                gaps.strays,
-                "recordings in it are not on the file list, or in another place of it: not read",
-            ),
-            (
-                logging.WARNING,
-                listing.ignored,
-                "files or folders in it are not known by their names, or not extracted: not read",
-            ),
+        for names, what in (
+            (gaps.not_here, f"of the {selected} recordings of {self.config.name!r} are not in it"),
+            (gaps.strays, "recordings in it are not read: the file list does not name them, or names another place"),
+            (listing.ignored, "files or folders in it are not read: unknown by their names, or not extracted"),
         ):
             if names:
-                logger.log(
-                    level, "%s: %d %s (%s%s)", listing.place.url, len(names), what, names[0], ", …" * (len(names) > 1)
-                )
+                examples = f"{names[0]}, …" if len(names) > 1 else names[0]
+                logger.warning("%s: %d %s (%s)", listing.place.url, len(names), what, examples)
 
     def _generate_tables(self, shards, source, split, num_shards):
         from seamless_interaction import arrow, layouts, tables
@@ -494,52 +485,60 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         place = layouts.Place(source["url"], source["storage_options"])
         if self._context is None and any(column in self.info.features for column in MODALITIES["context"]):
             self._context = tables.Context(place)
-        records = self._records(shards, place, source["layout"], source["aliases"])
+        if self._types is None:
+            self._types = arrow.Types(self.info.features.arrow_schema)
+        current = self._passes.get(split)
+        if current is None or not current.shards.isdisjoint(shards):  # the pass before was not finished
+            current = self._passes[split] = _Pass()
+        current.shards.update(shards)
+        records = self._records(shards, current, place, source["layout"], source["aliases"])
         # A stream asks for one shard at a time, and each record of it is wanted as soon as it is read.
         max_rows = 1 if len(shards) == 1 else arrow.BATCH_ROWS
-        for number, table in enumerate(arrow.batches(records, self.info.features.arrow_schema, max_rows)):
+        for number, table in enumerate(arrow.batches(records, self._types, max_rows)):
             yield f"{shards[0][0][0]} {number}", table
-        if len(shards) > 1 or len(self._seen) == num_shards:
-            self._summarise(split)
-            self._begin()
+        current.finished += len(shards)
+        if len(shards) > 1 or current.finished == num_shards:
+            current.log(split)
 
-    def _begin(self) -> None:
-        self._tally.clear()
-        self._seen.clear()
-
-    def _records(self, shards, place, layout: str, aliases: dict):
+    def _records(self, shards, current: _Pass, place, layout: str, aliases: dict):
         from seamless_interaction.join import Join
         from seamless_interaction.layouts import Recording
         from seamless_interaction.readers import Files
 
         columns = tuple(column for group in MODALITIES.values() for column in group if column in self.info.features)
         for shard in shards:
-            if shard in self._seen:  # the pass before was not finished
-                self._begin()
-            self._seen.add(shard)
             for recording in map(Recording._make, shard):
                 with Files(place, layout, aliases, recording) as files:
                     join = Join(recording, files, columns, self._context)
-                self._tally["recordings"] += 1
-                self._tally.update({f"issue {issue['code']}" for issue in join.issues})
+                current.recordings += 1
+                current.issues.update({issue["code"] for issue in join.issues})
                 if join.errors and self.config.on_error == "raise":
                     raise join.errors[0]
                 if join.errors and self.config.on_error == "skip":
-                    self._tally["skipped"] += 1
+                    current.skipped += 1
                 else:
                     yield join.values
 
-    def _summarise(self, split: str) -> None:
-        """Log what a pass over the shards came upon."""
-        issues = {name[6:]: count for name, count in self._tally.items() if name.startswith("issue ")}
-        bad = self._tally["skipped"] or not issues.keys() <= {"absent", "undisclosed", "no_partner"}
+
+@dataclass
+class _Pass:
+    """What one pass over the shards of a split came upon."""
+
+    shards: set[tuple] = field(default_factory=set)  # begun, not all of them finished
+    finished: int = 0
+    recordings: int = 0
+    skipped: int = 0
+    issues: Counter[str] = field(default_factory=Counter)  # in how many recordings, by code
+
+    def log(self, split: str) -> None:
+        ordinary = self.issues.keys() <= {"absent", "undisclosed", "no_partner"} and not self.skipped
         logger.log(
-            logging.WARNING if bad else logging.INFO,
+            logging.INFO if ordinary else logging.WARNING,
             "%s: %d recordings, %d skipped; recordings with an issue: %s",
             split,
-            self._tally["recordings"],
-            self._tally["skipped"],
-            ", ".join(f"{code} {count}" for code, count in sorted(issues.items())) or "none",
+            self.recordings,
+            self.skipped,
+            ", ".join(f"{code} {count}" for code, count in sorted(self.issues.items())) or "none",
         )
 
 

@@ -8,48 +8,68 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-# What a table of several records holds at most, give or take the last of them. The fewer tables, the less memory it
-# takes to open what was prepared: about 70 kB a table, whatever its size.
-BATCH_BYTES = 1 << 26
+# A table is full when it holds this much, so with its last record it has about 64 MB. The fewer tables, the less memory
+# it takes to open what was prepared: about 70 kB a table, whatever its size.
+BATCH_BYTES = 1 << 25
 BATCH_ROWS = 100  # of text, which takes several times its bytes while it is Python's
 
 
-def batches(records: Iterable[dict[str, Any]], schema: pa.Schema, max_rows: int = BATCH_ROWS) -> Iterator[pa.Table]:
+class Types:
+    """A schema whose extension types stay.
+
+    Arrow holds the Python object of an extension type weakly. Once it is gone, each look at a field, a column or a
+    chunk makes it anew, from JSON: more work than reading the array. So keep this as long as its tables are used.
+    """
+
+    def __init__(self, schema: pa.Schema):
+        self.types = [field.type for field in schema]
+        self.schema = pa.schema([field.with_type(type) for field, type in zip(schema, self.types, strict=True)])
+
+
+def batches(records: Iterable[dict[str, Any]], types: Types, max_rows: int = BATCH_ROWS) -> Iterator[pa.Table]:
     """Tables of a few records each, bounded by bytes and rows.
 
     Args:
-        records: column -> value; arrays as NumPy, all else as plain Python.
-        schema: of all columns.
+        records: column -> value; arrays as NumPy, all else as plain Python. They are emptied.
+        types: of all columns.
         max_rows: of a table; with 1, each record comes as soon as it is read.
     """
-    fields = list(schema)  # each look at a schema makes its extension types anew
     batch: list[dict[str, Any]] = []
     size = 0
     for record in records:
         batch.append(record)
         size += sum(value.nbytes for value in record.values() if isinstance(value, np.ndarray))
         if size >= BATCH_BYTES or len(batch) >= max_rows:
-            yield table(batch, fields)
-            if len(batch) == 1 and size >= BATCH_BYTES:
+            alone = len(batch) == 1 and size >= BATCH_BYTES
+            yield _emptied(batch, types)
+            if alone:
                 # datasets 4.8 and later hold tables of one row back until as many came as its batches have, and would
-                # hold gigabytes. Any other table lets them go.
-                yield table([], fields)
-            batch, size = [], 0
+                # hold gigabytes; all versions hold a table while they ask for the next. Any other table lets it go.
+                yield table([], types)
+            size = 0
     if batch:
-        yield table(batch, fields)
+        yield _emptied(batch, types)
 
 
-def table(records: list[dict[str, Any]], fields: list[pa.Field]) -> pa.Table:
+def _emptied(batch: list[dict[str, Any]], types: Types) -> pa.Table:
+    """The table of a batch, which then alone holds the values: who made the records may still hold them."""
+    made = table(batch, types)
+    for record in batch:
+        record.clear()
+    batch.clear()
+    return made
+
+
+def table(records: list[dict[str, Any]], types: Types) -> pa.Table:
     """One table of ``records``; arrays are not copied, and each row is a chunk of its column."""
     columns = []
-    for field in fields:
-        type = field.type
-        values = [record[field.name] for record in records]
+    for name, type in zip(types.schema.names, types.types, strict=True):
+        values = [record[name] for record in records]
         if values and isinstance(values[0], np.ndarray):
             columns.append(pa.chunked_array([_list_array(value, type) for value in values], type))
         else:
             columns.append(pa.array(values, type))
-    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+    return pa.Table.from_arrays(columns, schema=types.schema)
 
 
 def _list_array(values: np.ndarray, type: pa.DataType) -> pa.Array:

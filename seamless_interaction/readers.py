@@ -14,9 +14,10 @@ import mmap
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ from seamless_interaction.mp4 import VideoHeader, probe_video
 MAX_FRAMES = 2 * 75 * 60 * 240
 MAX_TEXT_BYTES = 1 << 26  # 75 minutes of transcript take about 2 MB
 _MAX_HEADER_BYTES = 1 << 14
+_STEP = 1 << 18  # bytes inflated at a time
 _MAX_INFLATION = 1032  # of DEFLATE, by its design
 
 
@@ -78,6 +80,8 @@ def _declared(head: bytes, array: Array, path: str) -> tuple[int, tuple[int, ...
         shape, fortran_order, dtype = _parse_header(head[:size])
     except Exception as error:  # NumPy's parser lets through whatever Python's own raises at such text
         raise UnreadableFile(path, f"not an NPY header: {error}") from error
+    if any(length < 0 for length in shape):
+        raise UnreadableFile(path, f"declares the shape {shape}")
     if dtype.hasobject:
         raise UnsafeFile(path, "an array of Python objects, which would have to be unpickled")
     wanted = np.dtype(array.dtype)
@@ -101,8 +105,10 @@ def _values(buffer: Any, array: Array, path: str, file_bytes: int) -> np.ndarray
     if expected < file_bytes:
         raise UnsafeFile(path, f"{file_bytes - expected} bytes more than the array it declares")
     values = np.frombuffer(buffer, dtype, count, offset) if count else np.empty(0, dtype)
-    # Only what differs is copied: float64, or another byte order.
-    return values.reshape(shape[0], *array.shape).astype(array.dtype, copy=False)
+    # Only what differs is copied: float64, or another byte order. What float32 cannot hold becomes infinite, and that
+    # is an issue of its own.
+    with np.errstate(over="ignore"):
+        return values.reshape(shape[0], *array.shape).astype(array.dtype, copy=False)
 
 
 def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
@@ -214,21 +220,35 @@ class Npz:
             return packed
         if member.compress_type != zipfile.ZIP_DEFLATED:
             raise UnreadableFile(where, f"packed by method {member.compress_type}, neither stored nor DEFLATE")
-        stream = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            head = stream.decompress(packed, _MAX_HEADER_BYTES)
+            pieces = _inflated(packed)
+            head = next(pieces, b"")
             offset, shape, dtype = _declared(head, array, where)
             expected = offset + math.prod(shape) * dtype.itemsize
             if expected > _MAX_INFLATION * len(packed):
                 raise UnsafeFile(where, f"declares {expected} bytes, more than {len(packed)} packed bytes can hold")
-            # One byte more than the array needs, to see that there is none.
-            rest = stream.decompress(stream.unconsumed_tail, max(1, expected - len(head) + 1))
+            plain = np.empty(expected, np.uint8)
+            at = 0
+            for piece in chain([head], pieces):
+                if at + len(piece) > expected:
+                    raise UnsafeFile(where, f"inflates beyond the {expected} bytes of the array it declares")
+                plain[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+                at += len(piece)
         except zlib.error as error:
             raise UnreadableFile(where, f"damaged: {error}") from error
-        plain = head + rest
-        if len(plain) > expected:
-            raise UnsafeFile(where, f"inflates beyond the {expected} bytes of the array it declares")
-        return plain
+        return plain[:at]
+
+
+def _inflated(packed: memoryview) -> Iterator[bytes]:
+    """What a DEFLATE stream holds, in steps: zlib copies what it has not read yet, and all that it has written."""
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    for start in range(0, len(packed), _STEP):
+        rest: Any = packed[start : start + _STEP]
+        while rest and not stream.eof:
+            yield stream.decompress(rest, _STEP)
+            rest = stream.unconsumed_tail
+    while not stream.eof and (piece := stream.decompress(b"", _STEP)):
+        yield piece
 
 
 # --- JSON -----------------------------------------------------------------------------------------

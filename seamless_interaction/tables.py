@@ -75,6 +75,8 @@ def read_filelist(place: Place) -> list[dict[str, Any]] | None:
         if file_id in rows:
             raise BrokenTable(f"{where}: {file_id} stands twice in the file list. Keep the row that counts.")
         rows[file_id] = row
+    if not rows:
+        raise BrokenTable(f"{place.path('filelist.csv')}: names no recording. Fetch it again, or remove it.")
     return list(rows.values())
 
 

@@ -34,16 +34,17 @@ def _media(column: str, value: dict[str, Any] | None, storage_options: dict[str,
 
 def _rows(column: pa.ChunkedArray, name: str, storage_options: dict[str, Any] | None) -> list[Any]:
     """The values of a column, one a row. Arrays share Arrow's memory and are read-only."""
-    if name in ("audio", "video") and pa.types.is_struct(column.type):
+    type = column.type
+    if name in ("audio", "video") and pa.types.is_struct(type):
         return [_media(name, value, storage_options) for value in column.to_pylist()]
-    storage = column.type.storage_type if isinstance(column.type, pa.ExtensionType) else column.type
+    storage = type.storage_type if isinstance(type, pa.ExtensionType) else type
     leaf = storage
     while pa.types.is_list(leaf):
         leaf = leaf.value_type
     if leaf is storage or not (pa.types.is_floating(leaf) or pa.types.is_integer(leaf) or pa.types.is_boolean(leaf)):
         return column.to_pylist()
-    if isinstance(column.type, pa.ExtensionType):
-        shape = ARRAYS[name].shape if name in ARRAYS else column.type.shape[1:]
+    if isinstance(type, pa.ExtensionType):
+        shape = ARRAYS[name].shape if name in ARRAYS else type.shape[1:]
     elif pa.types.is_list(storage.value_type):
         return column.to_pylist()  # nested lists of another's making, of no known shape
     else:

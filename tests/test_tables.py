@@ -38,6 +38,7 @@ def test_no_file_list_is_none(tmp_path):
     [
         ("", "no column file_id"),
         ("<html>Sorry</html>\n", "no column file_id"),
+        (f"{HEAD}\n", "names no recording"),
         (f"{HEAD}\n{ROW},more\n", "line 2: 6 cells"),
         (f"{HEAD}\n{ROW[:-3]}\n", "line 2: 4 cells"),
         (f"{HEAD}\n{ROW}\n{ROW}\n", "line 3: V00_S0809_I00000582_P1281A stands twice"),

@@ -1,0 +1,88 @@
+"""The synthetic data that is measured on: made once, checked for completeness by its name, used again."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from seamless_interaction import ARRAYS, __path__
+from seamless_interaction.layouts import tree_path
+from seamless_interaction.synthetic import Corpus, SyntheticRecording, corpus
+from seamless_interaction.synthetic_files import write
+
+TEXTS = ("transcript", "vad")
+
+
+class Data(NamedTuple):
+    """A synthetic corpus on disk."""
+
+    folder: Path
+    corpus: Corpus
+
+    def files(self, *parts: str) -> list[Path]:
+        """Files of a tree that hold the parts (all arrays, if none is named), recording by recording."""
+        return [path for recording in self.corpus.recordings for path in self.files_of(recording, *parts)]
+
+    def files_of(self, recording: SyntheticRecording, *parts: str) -> list[Path]:
+        """Those of one recording, without the parts that it does not have."""
+        has = {*recording.array_keys, *TEXTS, *recording.kinds}
+        return [
+            self.folder / tree_path(recording.label, recording.split, part, recording.file_id)
+            for part in parts or ARRAYS
+            if part in has
+        ]
+
+    @property
+    def largest_record(self) -> int:
+        """Bytes of the arrays of the largest record, in the format's dtypes."""
+        return max(
+            sum(
+                recording.array_frames // array.frames_per_row * math.prod(array.shape) * _itemsize(array.dtype)
+                for array in (ARRAYS[key] for key in recording.array_keys)
+            )
+            for recording in self.corpus.recordings
+        )
+
+
+def _itemsize(dtype: str) -> int:
+    return {"float32": 4, "bool": 1}[dtype]
+
+
+def make(root: Path, name: str, interactions: int, seconds: float, layout: str = "tree") -> Data:
+    """A synthetic corpus below ``root``, made if it is not there.
+
+    Args:
+        root: the cache folder.
+        name: of the corpus; one made by other code or of another size is replaced.
+        interactions, seconds, layout: see ``synthesize``.
+    """
+    described = corpus(interactions, seconds, layout=layout)
+    folder = root / f"{name}-{interactions}x{seconds:g}s-{_digest()}"
+    if not folder.exists():
+        for old in root.glob(f"{name}-*"):
+            shutil.rmtree(old)
+        partial = root / f"{name}-incomplete"
+        write(described, partial)
+        os.sync()  # or its write-back would disturb what is measured first
+        partial.rename(folder)
+    return Data(folder, described)
+
+
+def _digest() -> str:
+    """Of the code that makes the data."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__path__[0]).glob("synthetic*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def num_bytes(*paths: Path) -> int:
+    """Bytes of files, and of everything in folders."""
+    return sum(
+        sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
+        for path in paths
+    )
