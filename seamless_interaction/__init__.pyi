@@ -3,7 +3,7 @@
 
 import os
 from logging import Logger
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import datasets
 
@@ -108,16 +108,59 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         **kwargs: Any,
     ) -> None: ...
 
+@overload
 def load_dataset(
     subset: str = "10GB",
-    split: str | None = None,
+    split: None = None,
     *,
     modalities: list[str] | str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
-    streaming: bool = False,
+    streaming: Literal[False] = False,
     layout: str | None = None,
     on_error: str = "null",
     cache_dir: str | None = None,
     num_proc: int | None = None,
     storage_options: dict[str, Any] | None = None,
-) -> Any: ...  # a Dataset or IterableDataset; a dict of them without split
+) -> datasets.DatasetDict: ...
+@overload
+def load_dataset(
+    subset: str = "10GB",
+    split: str = ...,
+    *,
+    modalities: list[str] | str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    streaming: Literal[False] = False,
+    layout: str | None = None,
+    on_error: str = "null",
+    cache_dir: str | None = None,
+    num_proc: int | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> datasets.Dataset: ...
+@overload
+def load_dataset(
+    subset: str = "10GB",
+    split: None = None,
+    *,
+    modalities: list[str] | str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    streaming: Literal[True],
+    layout: str | None = None,
+    on_error: str = "null",
+    cache_dir: str | None = None,
+    num_proc: int | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> datasets.IterableDatasetDict: ...
+@overload
+def load_dataset(
+    subset: str = "10GB",
+    split: str = ...,
+    *,
+    modalities: list[str] | str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    streaming: Literal[True],
+    layout: str | None = None,
+    on_error: str = "null",
+    cache_dir: str | None = None,
+    num_proc: int | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> datasets.IterableDataset: ...
