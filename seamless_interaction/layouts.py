@@ -223,7 +223,7 @@ def scan(place: Place, layout: str | None = None) -> Listing:
                 continue
             stem, extension = os.path.splitext(entry.name)
             bit = extensions.get(extension)
-            if bit is None or not _is_file_id(stem):
+            if bit is None or not (stem in found or _is_file_id(stem)):
                 ignored.append(f"{folder}/{entry.name}")
                 continue
             found[stem] = found.get(stem, 0) | 1 << bit

@@ -162,7 +162,9 @@ def open_container(path: str, file: BinaryIO, **options: Any) -> Iterator[av.con
     import av
 
     file.seek(0)
-    with ffmpeg_errors(path), av.open(file, "r", format="mp4", metadata_errors="ignore", **options) as container:
+    # Until PyAV 19, which has no such choice, metadata that are not UTF-8 were an error of the file.
+    lenient: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+    with ffmpeg_errors(path), av.open(file, "r", format="mp4", **lenient, **options) as container:
         yield container
 
 

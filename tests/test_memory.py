@@ -28,7 +28,7 @@ def watch():
     while not done:
         peak = max(peak, anonymous())
         time.sleep(0.002)
-thread = threading.Thread(target=watch)
+thread = threading.Thread(target=watch, daemon=True)
 thread.start()
 folder, cache, streaming = sys.argv[1:]
 dataset = load_dataset("full", "train", data_dir=folder, cache_dir=cache, streaming=streaming == "streaming")

@@ -16,6 +16,7 @@ from seamless_interaction.cli import app
 from seamless_interaction.errors import BadFile
 
 ROOT = Path(seamless_interaction.__file__).parent
+ERRORS = {error.code for error in BadFile.__subclasses__()}
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 
@@ -84,5 +85,7 @@ def test_local_links_lead_somewhere():
         assert (ROOT / target).exists(), target
 
 
-def test_errors_of_files_are_issues():
-    assert {error.code for error in BadFile.__subclasses__()} <= set(ISSUES)
+def test_every_issue_is_in_the_readme():
+    for code, meaning in ISSUES.items():
+        assert f"| `{code}` | {meaning} |" in README
+    assert list(ISSUES)[:8] == list(dict.fromkeys(code for code in ISSUES if code in ERRORS))
