@@ -446,8 +446,15 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         listing = self._listing or layouts.scan(
             layouts.Place(self.config.data_dir, self.storage_options), self.config.layout
         )
-        rows = tables.read_filelist(listing.place) or layouts.rows_of(listing)
+        filelist = tables.read_filelist(listing.place)
+        rows = layouts.rows_of(listing) if filelist is None else filelist
         selected = selection.select(rows, self.config.subset, self.config.label)
+        if filelist is None and len(selected) < (number := len(selection.select(rows, "full", self.config.label))):
+            logger.warning(
+                "%s has no filelist.csv, so %r is %d of the %d recordings in it. Put the dataset's file list there, or "
+                "load 'full'.",
+                *(listing.place.url, self.config.name, len(selected), number),
+            )
         recordings, gaps = layouts.recordings(listing, rows, selected)
         self._report(listing, len(selected), gaps)
         if not recordings:

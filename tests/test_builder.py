@@ -80,6 +80,20 @@ def test_no_source_and_a_wrong_one(tmp_path):
         load_dataset(data_dir=tmp_path / "nowhere")
 
 
+def test_a_size_of_a_folder_without_a_file_list_is_told(many, tmp_path, caplog):
+    folder, corpus = many
+    for label in ("improvised", "naturalistic"):
+        (tmp_path / label).symlink_to(folder / label)
+    loaded = load_dataset("10GB", data_dir=tmp_path, streaming=True, modalities=[])
+    number = sum(len(list(stream)) for stream in loaded.values())
+    assert 0 < number < len(corpus.recordings)
+    (message,) = [record.message for record in caplog.records if "no filelist.csv" in record.message]
+    assert f"'10GB' is {number} of the {len(corpus.recordings)} recordings" in message
+    caplog.clear()
+    load_dataset("full", data_dir=tmp_path, streaming=True, modalities=[])
+    assert not caplog.records
+
+
 def test_an_empty_split_is_left_out(tmp_path):
     synthesize(tmp_path / "data", interactions=1, seconds=2.0)
     assert list(load_dataset(data_dir=tmp_path / "data", streaming=True, modalities=[])) == ["train"]
