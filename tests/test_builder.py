@@ -91,7 +91,7 @@ def test_a_size_of_a_folder_without_a_file_list_is_told(many, tmp_path, caplog):
     assert f"'10GB' is {number} of the {len(corpus.recordings)} recordings" in message
     caplog.clear()
     load_dataset("full", data_dir=tmp_path, streaming=True, modalities=[])
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name == "seamless_interaction"]
 
 
 def test_an_empty_split_is_left_out(tmp_path):
