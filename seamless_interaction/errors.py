@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from datasets.exceptions import DatasetGenerationError
+
 
 class SeamlessInteractionError(Exception):
     """Base of all errors of this package."""
@@ -107,8 +109,12 @@ class BrokenTable(SourceError, ValueError):
 # --- files ----------------------------------------------------------------------------------------
 
 
-class BadFile(SeamlessInteractionError):
-    """One file of a recording that cannot be used as it is."""
+class BadFile(SeamlessInteractionError, DatasetGenerationError):
+    """One file of a recording that cannot be used as it is.
+
+    ``datasets`` hides what goes wrong while it prepares in a ``DatasetGenerationError``, and loses it on the way from
+    another process; what is one already, it raises as it is.
+    """
 
     code = ""
 

@@ -68,7 +68,9 @@ class Join:
                 self._note(*note)
 
     def _note(self, column: str, code: str, detail: str) -> None:
-        self.issues.append({"column": column, "code": code, "detail": detail})
+        issue = {"column": column, "code": code, "detail": detail}
+        if issue not in self.issues:  # one broken JSON of a bundle breaks five kinds of annotations
+            self.issues.append(issue)
 
     def _error(self, column: str, error: BadFile) -> None:
         self.errors.append(error)

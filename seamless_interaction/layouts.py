@@ -120,7 +120,8 @@ class Place:
         if self.is_local:
             with open(self.path(relative), "rb") as file:
                 file.seek(start or 0)
-                return file.read(-1 if end is None else end - (start or 0))
+                size = os.fstat(file.fileno()).st_size  # Python allocates what it is asked to read
+                return file.read((size if end is None else min(end, size)) - (start or 0))
         return self.fs.cat_file(f"{self.root}/{relative}", start=start, end=end)
 
     def open(self, relative: str) -> BinaryIO:
@@ -146,7 +147,7 @@ class Place:
             for entry in found:
                 try:
                     stat = entry.stat()
-                except FileNotFoundError:  # a dangling link
+                except OSError:  # a link that leads nowhere, or to itself
                     continue
                 entries.append(Entry(entry.name, entry.is_dir(), stat.st_size, str(stat.st_mtime_ns)))
         return entries

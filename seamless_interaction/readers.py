@@ -12,6 +12,7 @@ import json
 import math
 import mmap
 import os
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -90,8 +91,8 @@ def _declared(head: bytes, array: Array, path: str) -> tuple[int, tuple[int, ...
     if not shape or [n for n in shape[1:] if n != 1] != [n for n in array.shape if n != 1] or fortran_order:
         order = " in Fortran order" if fortran_order else ""
         raise WrongType(path, f"shape {shape}{order}, expected {('T', *array.shape)}".replace("'", ""))
-    if shape[0] > MAX_FRAMES:
-        raise UnsafeFile(path, f"declares {shape[0]} rows, more than any recording has ({MAX_FRAMES})")
+    if shape[0] > (limit := MAX_FRAMES // array.frames_per_row):
+        raise UnsafeFile(path, f"declares {shape[0]} rows, more than any recording has ({limit})")
     return size, shape, dtype
 
 
@@ -157,6 +158,10 @@ class _Ranges(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._size - self._at)  # Python allocates what it is asked to read
+        return super().read(left if size < 0 else min(size, left))
+
     def readinto(self, buffer: Any) -> int:
         content = self._read(self._at, min(self._at + len(buffer), self._size)) if self._at < self._size else b""
         buffer[: len(content)] = content
@@ -174,7 +179,7 @@ class Npz:
     """
 
     def __init__(self, read: Callable[[int, int], bytes], size: int, path: str):
-        self._read, self._path = read, path
+        self._read, self._size, self._path = read, size, path
         if not size:
             raise EmptyFile(path, "no bytes")
         try:
@@ -199,6 +204,10 @@ class Npz:
         # A local header is 30 bytes, the name and an extra field whose length only it knows.
         guess = 30 + len(name.encode()) + 32
         start = member.header_offset
+        if start + member.compress_size > self._size:
+            raise TruncatedFile(
+                where, f"its directory declares {member.compress_size} packed bytes, more than there are"
+            )
         content = self._read(start, start + guess + member.compress_size)
         if len(content) < 30 or content[:4] != b"PK\x03\x04":
             raise UnreadableFile(where, "the zip directory points at something else")
@@ -208,7 +217,9 @@ class Npz:
             content += self._read(start + len(content), start + len(content) + missing)
         packed = memoryview(content)[skip : skip + member.compress_size]
         if len(packed) < member.compress_size:
-            raise TruncatedFile(where, f"{member.compress_size} packed bytes declared, {len(packed)} there")
+            raise TruncatedFile(
+                where, f"its directory declares {member.compress_size} packed bytes, {len(packed)} are there"
+            )
         plain = self._inflate(packed, member, array, where)
         if zlib.crc32(plain) != member.CRC:
             raise UnreadableFile(where, "its checksum does not match")
@@ -314,8 +325,9 @@ def _number(record: dict[str, Any], key: str, where: str, optional: bool = False
     value = record.get(key)
     if value is None and optional:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{where}: {key} is {value!r}, not a number")
+    # An integer of JSON has no limit; `isfinite` fails at one that no float can hold.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < sys.float_info.max:
+        raise ValueError(f"{where}: {key} is {str(value)[:40]!r}, not a number of seconds")
     return float(value)
 
 
@@ -323,6 +335,7 @@ def _string(record: dict[str, Any], key: str, where: str) -> str:
     value = record.get(key)
     if not isinstance(value, str):
         raise ValueError(f"{where}: {key} is {value!r}, not text")
+    value.encode()  # a ValueError for half a surrogate pair, which JSON can write and Arrow cannot
     return value
 
 

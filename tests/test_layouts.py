@@ -192,6 +192,7 @@ def test_links_that_lead_nowhere_are_no_files(tmp_path):
     touch(tmp_path, tree_path("improvised", "dev", "vad", A))
     folder = tmp_path / "improvised/dev/metadata/vad"
     (folder / f"{B}.jsonl").symlink_to(tmp_path / "gone")
+    (folder / f"{C}.jsonl").symlink_to(folder / f"{C}.jsonl")
     assert [r.file_id for r in found(tmp_path)[0]] == [A]
     shutil.rmtree(folder)
 

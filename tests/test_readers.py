@@ -325,6 +325,40 @@ def test_zip_of_numpy_has_a_local_header_of_its_own_length(tmp_path):
     assert read.array("smplh:body_pose.npy", POSE).sum() == 189
 
 
+@pytest.mark.parametrize(
+    "at, value", [(20, 0xFFFFFFF0), (24, 0xFFFFFFF0), (42, 0xFFFFFF00)], ids=["packed", "plain", "offset"]
+)
+def test_a_lie_of_the_zip_directory_allocates_nothing(at, value, tmp_path):
+    import tracemalloc
+
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, **{"smplh:body_pose": np.ones((3, 21, 3), np.float32)})
+    packed = bytearray(path.read_bytes())
+    at += packed.index(b"PK\x01\x02")
+    packed[at : at + 4] = struct.pack("<I", value)
+    path.write_bytes(packed)
+    tracemalloc.start()
+    with open(path, "rb") as file:
+
+        def read(start, end):
+            file.seek(start)
+            return file.read(end - start)
+
+        try:
+            Npz(read, len(packed), "x").array("smplh:body_pose.npy", POSE)
+        except BadFile as error:
+            assert error.reason
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 22
+
+
+def test_a_row_per_fifteen_frames_has_a_fifteenth_of_the_rows(tmp_path):
+    hypernet = ARRAYS["movement:hypernet_features"]
+    with pytest.raises(UnsafeFile, match="more than any recording"):
+        read_from("local", tmp_path, header((MAX_FRAMES // 15 + 1, 5120)), hypernet)
+
+
 def test_the_checksum_is_checked():
     packed = bytearray(npz(npy(np.ones((3, 21, 3), np.float32)), compression=zipfile.ZIP_STORED))
     packed[30 + 19 + 200] ^= 1

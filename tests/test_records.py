@@ -8,7 +8,8 @@ from conftest import LAYOUTS, assert_same_arrays
 
 from seamless_interaction import ARRAYS, ISSUES, MODALITIES, SAMPLING_RATE, SPLITS, load_dataset
 from seamless_interaction.errors import BadFile
-from seamless_interaction.synthetic import DEFECTS
+from seamless_interaction.layouts import tree_path
+from seamless_interaction.synthetic import DEFECTS, synthesize
 
 # Said of healthy recordings too, since it follows from the vendor or the tables.
 ORDINARY = {"absent", "undisclosed", "no_partner"}
@@ -200,6 +201,33 @@ def test_strays_of_another_split_are_no_records(broken):
             assert records[recording.file_id]["split"] == recording.split
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"start": 0, "end": 1, "transcript": "\\ud800", "words": []}',
+        '{"start": 0, "end": 1' + "0" * 400 + ', "transcript": "x"}',
+        '{"start": 0, "end": true, "transcript": "x"}',
+        '{"start": 0, "transcript": "x"}',
+        '{"start": 0, "end": 1, "transcript": 1}',
+        '{"start": 0, "end": 1, "transcript": "x", "words": [1]}',
+        '{"start": 0, "end": 1, "transcript": "x", "words": [{"word": "\\udfff"}]}',
+    ],
+)
+def test_text_that_cannot_be_does_not_end_the_stream(tmp_path, line):
+    corpus = synthesize(tmp_path / "data", interactions=1, seconds=2.0)
+    first, second = (recording.file_id for recording in corpus.recordings)
+    (tmp_path / "data" / tree_path("improvised", "train", "transcript", first)).write_text(line)
+    records = load(tmp_path / "data", modalities=["transcript"])
+    assert [(i["column"], i["code"]) for i in records[first]["issues"]] == [("transcript", "unreadable")]
+    assert records[first]["transcript"] is None and records[second]["issues"] == []
+
+
+def test_an_issue_is_said_once(broken):
+    for folder, _ in broken.values():
+        for record in load(folder).values():
+            assert len({tuple(issue.values()) for issue in record["issues"]}) == len(record["issues"])
+
+
 def test_on_error_raise_names_file_and_reason(broken):
     for folder, _ in broken.values():
         with pytest.raises(BadFile) as caught:
@@ -208,7 +236,10 @@ def test_on_error_raise_names_file_and_reason(broken):
         assert caught.value.reason
         with pytest.raises(BadFile) as caught:  # prepared: not hidden in an error of `datasets`
             load_dataset("full", split="train", data_dir=folder, on_error="raise", modalities=["smplh"])
-        assert caught.value.code in ISSUES
+        assert caught.value.code in ISSUES and caught.value.path
+        with pytest.raises(BadFile) as caught:  # nor lost on the way from another process
+            load_dataset("full", split="train", data_dir=folder, on_error="raise", modalities=["smplh"], num_proc=2)
+        assert caught.value.code in ISSUES and caught.value.path
 
 
 def test_on_error_skip_drops_and_counts(broken, caplog):
