@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import sys
+import typing
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
@@ -54,7 +55,7 @@ SPLITS = ("train", "dev", "test")
 VENDORS = ("V00", "V01", "V02", "V03")
 
 # ASCII digits only: `\d` would also take other scripts' digits. The participant's letter is part of the id.
-_FILE_ID = re.compile(r"(V[0-9]{2})_(S[0-9]{4})_(I[0-9]{8})_(P[0-9]{4}[A-Z]?)")
+FILE_ID = r"(V[0-9]{2})_(S[0-9]{4})_(I[0-9]{8})_(P[0-9]{4}[A-Z]?)"
 
 
 class FileId(NamedTuple):
@@ -75,7 +76,7 @@ class FileId(NamedTuple):
     @classmethod
     def parse(cls, file_id: str) -> FileId:
         """Split a file id into its parts. Raises ``InvalidFileId`` if it is not one."""
-        match = _FILE_ID.fullmatch(file_id)
+        match = re.fullmatch(FILE_ID, file_id)
         if match is None:
             from seamless_interaction.errors import InvalidFileId
 
@@ -197,6 +198,7 @@ TABLES = {
     "participants.csv": ("vendor_id", "participant_id", *(f"{trait}_raw" for trait in TRAITS)),
     "relationships.csv": ("vendor_id", "session_id", "relationship", "relationship_detail"),
 }
+SELECTION = "selection.csv"  # file_id of what a partial copy is meant to hold, where one says so
 FILELIST_FLAGS = ("has_imitator_movement", "has_annotation_1p", "has_annotation_3p")  # absent in the oldest file list
 
 # What can be said of a column of a record. The first eight are errors of a file (see errors.BadFile).
@@ -319,8 +321,7 @@ def features(modalities: list[str] | str | None = None) -> datasets.Features:
 # Config
 # --------------------------------------------------------------------------------------------------
 
-# Size of the files as they are stored, in bytes.
-SUBSETS: dict[str, int | None] = {"10GB": 10**10, "100GB": 10**11, "1TB": 10**12, "full": None}
+SUBSETS = ("10GB", "100GB", "1TB", "full")  # what each holds: configs/
 ON_ERROR = ("null", "raise", "skip")
 
 
@@ -333,7 +334,8 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
         label: ``"improvised"`` or ``"naturalistic"``; None is both.
         modalities: names of modalities or single arrays, such as ``["transcript", "smplh:body_pose"]``;
             None is everything. What is not asked for is neither a column nor opened.
-        layout: ``"tree"`` or ``"bundles"``; None finds out.
+        layout: ``"tree"``, ``"bundles"`` or ``"archives"``; None finds out.
+        index: path or URL of an index that ``seamless-interaction index`` made; None looks for itself.
         on_error: a file that cannot be used gives an empty or null value and an entry in ``issues``
             (``"null"``), a named error (``"raise"``), or no record, counted (``"skip"``).
     """
@@ -342,6 +344,7 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
     label: str | None = None
     modalities: list[str] | str | None = None
     layout: str | None = None
+    index: str | None = None
     on_error: str = "null"
 
 
@@ -350,12 +353,12 @@ def _configs() -> list[SeamlessInteractionConfig]:
         SeamlessInteractionConfig(
             name="-".join(filter(None, [subset, label])),
             version=datasets.Version(__version__),
-            description=f"{'Everything' if cap is None else f'A sample of {subset} as stored'}, "
+            description=f"{'Everything' if subset == 'full' else f'A sample of {subset} as stored'}, "
             f"{label or 'improvised and naturalistic'}.",
             subset=subset,
             label=label,
         )
-        for subset, cap in SUBSETS.items()
+        for subset in SUBSETS
         for label in (None, *LABELS)
     ]
 
@@ -395,18 +398,21 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
     def __init__(self, *args, base_path=None, data_dir=None, hash=None, storage_options=None, **kwargs):
         _reach_submodules(base_path)
-        self._base_path = base_path
-        self._listing = None
-        if data_dir is not None:
-            from seamless_interaction.layouts import Place, scan
+        from seamless_interaction import sources
+        from seamless_interaction.index import Index
+        from seamless_interaction.layouts import scan
+        from seamless_interaction.places import Place
 
-            place = Place(data_dir, storage_options)
-            self._listing = scan(place, kwargs.get("layout"))
-            data_dir = place.url
-            # `datasets` answers from its cache what has the same name, config and hash; one version cannot read the
-            # cache of every other.
-            generation = datasets.__version__.partition(".")[0]
-            hash = hashlib.sha256(f"{hash}{generation}{_code_digest()}{self._listing.identity}".encode()).hexdigest()
+        self._base_path = base_path
+        self._options = storage_options  # `datasets` adds its own to those of the builder
+        place = Place(data_dir or sources.default_source(), storage_options)
+        self._index: typing.Any = Index(kwargs["index"]) if kwargs.get("index") else None
+        self._listing: typing.Any = self._index.listing(place) if self._index else scan(place, kwargs.get("layout"))
+        # `datasets` answers from its cache what has the same name, config and hash; one version cannot read the
+        # cache of every other.
+        generation = datasets.__version__.partition(".")[0]
+        hash = hashlib.sha256(f"{hash}{generation}{_code_digest()}{self._listing.identity}".encode()).hexdigest()
+        data_dir = place.url
         super().__init__(
             *args, base_path=base_path, data_dir=data_dir, hash=hash, storage_options=storage_options, **kwargs
         )
@@ -416,11 +422,13 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
             raise UnknownOption(self.config.on_error, ON_ERROR)
         self._writer_batch_size = 1000  # rows; tables are smaller, so each becomes one batch
         self._passes: dict[str, _Pass] = {}  # by split
-        self._context = None
-        self._types = None
+        # What `_generate_tables` needs, once a process.
+        self._context: typing.Any = None
+        self._types: typing.Any = None
+        self._source: typing.Any = None
 
     def __getstate__(self):
-        return {**super().__getstate__(), "_listing": None, "_context": None, "_types": None}
+        return {**super().__getstate__(), **dict.fromkeys(("_listing", "_index", "_context", "_types", "_source"))}
 
     def __setstate__(self, state):
         _reach_submodules(state["_base_path"])
@@ -438,45 +446,67 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        from seamless_interaction import layouts, selection, tables
-        from seamless_interaction.errors import NoSource, SourceNotFound
+        from seamless_interaction import indexing, layouts, recordings, selection, sources
+        from seamless_interaction.errors import SourceNotFound
+        from seamless_interaction.index import Index
+        from seamless_interaction.places import Place
 
-        if self.config.data_dir is None:
-            raise NoSource("data_dir is not given: the folder or URL that holds improvised and naturalistic.")
-        listing = self._listing or layouts.scan(
-            layouts.Place(self.config.data_dir, self.storage_options), self.config.layout
-        )
-        filelist = tables.read_filelist(listing.place)
-        rows = layouts.rows_of(listing) if filelist is None else filelist
-        selected = selection.select(rows, self.config.subset, self.config.label)
-        if filelist is None and len(selected) < (number := len(selection.select(rows, "full", self.config.label))):
+        place = Place(self.config.data_dir, self._options)
+        index, listing = self._index, self._listing
+        if listing is None:  # in another process
+            index = Index(self.config.index) if self.config.index else None
+            listing = layouts.scan(place, self.config.layout) if index is None else index.listing(place)
+        filelist = index.found if index else sources.filelist_of(place)
+        if filelist is not None and not index and not place.can_be_listed:
+            listing = listing._replace(found=layouts.assumed(listing.layout, filelist))
+        if not index and listing.layout == "archives":
+            index = indexing.silent_index(listing, None if filelist is None else self._select(place, filelist))
+            unnamed = () if filelist is None else layouts.unnamed(listing, filelist)
+            listing = listing._replace(found=index.found, ignored=(*listing.ignored, *unnamed))
+        listed = recordings.rows_of(listing.found, place.url) if filelist is None else filelist
+        selected = self._select(place, listed)
+        if filelist is None and len(selected) < len(everything := selection.select(listed, "full", self.config.label)):
             logger.warning(
                 "%s has no filelist.csv, so %r is %d of the %d recordings in it. Put the dataset's file list there, or "
                 "load 'full'.",
-                *(listing.place.url, self.config.name, len(selected), number),
+                *(place.url, self.config.name, len(selected), len(everything)),
             )
-        recordings, gaps = layouts.recordings(listing, rows, selected)
-        self._report(listing, len(selected), gaps)
-        if not recordings:
-            raise SourceNotFound(
-                f"{listing.place.url} holds none of the {len(selected)} recordings of {self.config.name!r}."
-            )
+        found, gaps = recordings.recordings(listing.found, listed, selected, listing.layout)
+        self._report(listing, len(selected), gaps, index.archive_issues() if index else [])
+        if not len(found):
+            raise SourceNotFound(f"{place.url} holds none of the {len(selected)} recordings of {self.config.name!r}.")
         source = {
-            "url": listing.place.url,
-            "storage_options": self.storage_options,
+            "url": place.url,
+            "storage_options": self._options,
             "layout": listing.layout,
             "aliases": listing.aliases,
+            "index": index and index.path,
         }
         generators = []
         for split in SPLITS:
-            shards = _shards([recording for recording in recordings if recording.split == split])
+            rows = recordings.of_split(found, split)
+            shards = _shards(rows["file_id"].to_pylist(), self._columns())
             if shards:
-                gen_kwargs = {"shards": shards, "source": source, "split": split, "num_shards": len(shards)}
-                generators.append(datasets.SplitGenerator(name=split, gen_kwargs=gen_kwargs))
+                gen_kwargs = {"shards": shards, "rows": rows, "source": source, "split": split}
+                generators.append(
+                    datasets.SplitGenerator(name=split, gen_kwargs={**gen_kwargs, "num_shards": len(shards)})
+                )
         return generators
 
-    def _report(self, listing, selected: int, gaps) -> None:
+    def _columns(self) -> tuple[str, ...]:
+        """Those that were asked for, besides identity, time and honesty."""
+        return tuple(column for group in MODALITIES.values() for column in group if column in self.info.features)
+
+    def _select(self, place, filelist):
+        """The rows of this config; of a partial copy, those that it is meant to hold."""
+        from seamless_interaction import selection, tables
+
+        return selection.select(tables.selected(place, filelist), self.config.subset, self.config.label)
+
+    def _report(self, listing, selected: int, gaps, archive_issues: list[str]) -> None:
         """Say once what was selected and is not here, and what is here and was not selected."""
+        for issue in archive_issues:
+            logger.warning("%s", issue)
         for names, what in (
             (gaps.not_here, f"of the {selected} recordings of {self.config.name!r} are not in it"),
             (gaps.strays, "recordings in it are not read: the file list does not name them, or names another place"),
@@ -486,52 +516,54 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
                 examples = f"{names[0]}, …" if len(names) > 1 else names[0]
                 logger.warning("%s: %d %s (%s)", listing.place.url, len(names), what, examples)
 
-    def _generate_tables(self, shards, source, split, num_shards):
-        from seamless_interaction import arrow, layouts, tables
+    def _generate_tables(self, shards, rows, source, split, num_shards):
+        from seamless_interaction import arrow, tables
+        from seamless_interaction.index import Index
+        from seamless_interaction.parts import Source
+        from seamless_interaction.places import Place
 
-        place = layouts.Place(source["url"], source["storage_options"])
-        if self._context is None and any(column in self.info.features for column in MODALITIES["context"]):
-            self._context = tables.Context(place)
-        if self._types is None:
+        if self._source is None:
+            place = Place(source["url"], source["storage_options"])
+            index = Index(source["index"]) if source["index"] else None
+            self._source = Source(place, source["layout"], source["aliases"], index)
             self._types = arrow.Types(self.info.features.arrow_schema)
+            if any(column in self.info.features for column in MODALITIES["context"]):
+                self._context = tables.Context(place)
         current = self._passes.get(split)
         if current is None or not current.shards.isdisjoint(shards):  # the pass before was not finished
             current = self._passes[split] = _Pass()
         current.shards.update(shards)
-        records = self._records(shards, current, place, source["layout"], source["aliases"])
         # A stream asks for one shard at a time, and each record of it is wanted as soon as it is read.
         max_rows = 1 if len(shards) == 1 else arrow.BATCH_ROWS
-        for number, table in enumerate(arrow.batches(records, self._types, max_rows)):
-            yield f"{shards[0][0][0]} {number}", table
+        for number, table in enumerate(arrow.batches(self._records(shards, rows, current), self._types, max_rows)):
+            yield f"{split} {shards[0][0]} {number}", table
         current.finished += len(shards)
         if len(shards) > 1 or current.finished == num_shards:
             current.log(split)
 
-    def _records(self, shards, current: _Pass, place, layout: str, aliases: dict):
-        from seamless_interaction.join import Join
-        from seamless_interaction.layouts import Recording
-        from seamless_interaction.readers import Files
+    def _records(self, shards, rows, current: _Pass):
+        from seamless_interaction.join import Join, parts_of
+        from seamless_interaction.recordings import Recording
 
-        columns = tuple(column for group in MODALITIES.values() for column in group if column in self.info.features)
-        for shard in shards:
-            for recording in map(Recording._make, shard):
-                with Files(place, layout, aliases, recording) as files:
-                    join = Join(recording, files, columns, self._context)
-                current.recordings += 1
-                current.issues.update({issue["code"] for issue in join.issues})
-                if join.errors and self.config.on_error == "raise":
-                    raise join.errors[0]
-                if join.errors and self.config.on_error == "skip":
-                    current.skipped += 1
-                else:
-                    yield join.values
+        columns = self._columns()
+        wanted = (Recording(**row) for start, stop in shards for row in rows.slice(start, stop - start).to_pylist())
+        for files in self._source.files(wanted, parts_of(columns)):
+            join = Join(files, columns, self._context)
+            current.recordings += 1
+            current.issues.update({issue["code"] for issue in join.issues})
+            if join.errors and self.config.on_error == "raise":
+                raise join.errors[0]
+            if join.errors and self.config.on_error == "skip":
+                current.skipped += 1
+            else:
+                yield join.values
 
 
 @dataclass
 class _Pass:
     """What one pass over the shards of a split came upon."""
 
-    shards: set[tuple] = field(default_factory=set)  # begun, not all of them finished
+    shards: set[tuple[int, int]] = field(default_factory=set)  # begun, not all of them finished
     finished: int = 0
     recordings: int = 0
     skipped: int = 0
@@ -549,19 +581,28 @@ class _Pass:
         )
 
 
-def _shards(recordings: list) -> list[tuple]:
-    """Whole interactions, two or so a shard, as plain tuples.
+def _shards(file_ids: list[str], columns: tuple[str, ...]) -> list[tuple[int, int]]:
+    """First and last row (exclusive) of each shard: whole interactions, about 64 MB of arrays and 2 to 16 of them.
 
-    `datasets` deals shards out to nodes and workers, evenly if their number divides; so from 24
-    interactions on there is a multiple of 24 of them.
+    Small shards are cheap to resume, large ones let many small files be fetched at a time. `datasets`
+    deals them out to nodes and workers, evenly if their number divides; so where there are many, or 24
+    would still be of use, there is a multiple of 24 of them.
     """
-    interactions: dict[str, list[tuple]] = {}
-    for recording in recordings:
-        interactions.setdefault(FileId.parse(recording.file_id).interaction_id, []).append(tuple(recording))
-    groups = list(interactions.values())
-    number = len(groups) if len(groups) < 24 else max(1, len(groups) // 48) * 24
-    bounds = [len(groups) * index // number for index in range(number + 1)] if groups else []
-    return [tuple(recording for group in groups[start:end] for recording in group) for start, end in pairwise(bounds)]
+    from seamless_interaction.join import parts_of
+    from seamless_interaction.parts import typical_bytes
+    from seamless_interaction.recordings import INTERACTION_LENGTH
+
+    starts = [
+        row
+        for row, file_id in enumerate(file_ids)
+        if not row or file_id[:INTERACTION_LENGTH] != file_ids[row - 1][:INTERACTION_LENGTH]
+    ]
+    size = min(16, max(2, (1 << 26) // (2 * typical_bytes(parts_of(columns)) + 1)))
+    number = max(min(24, len(starts)) if size == 2 else 1, len(starts) // size)
+    if number > 24:
+        number -= number % 24
+    bounds = [*(starts[len(starts) * index // number] for index in range(number)), len(file_ids)]
+    return list(pairwise(bounds))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -577,6 +618,7 @@ def load_dataset(
     data_dir: str | os.PathLike | None = None,
     streaming: bool = False,
     layout: str | None = None,
+    index: str | os.PathLike | None = None,
     on_error: str = "null",
     cache_dir: str | None = None,
     num_proc: int | None = None,
@@ -590,9 +632,12 @@ def load_dataset(
         split: ``"train"``, ``"dev"`` (or ``"validation"``), ``"test"``; None gives a dict of all.
             Prepared data take slices too, such as ``"train[:10%]"``.
         modalities: what to read, see ``MODALITIES`` and ``ARRAYS``; None is everything.
-        data_dir: the folder that holds ``improvised`` and ``naturalistic``, or its URL.
+        data_dir: the folder that holds ``improvised`` and ``naturalistic``, or its URL; None is the dataset's public
+            bucket, or what the environment variable ``SEAMLESS_INTERACTION_SOURCE`` says.
         streaming: read while iterating, instead of first preparing Arrow files in the cache.
-        layout: ``"tree"`` or ``"bundles"``; None finds out.
+        layout: ``"tree"``, ``"bundles"`` or ``"archives"``; None finds out.
+        index: path or URL of what ``seamless-interaction index`` made of this place or a copy of it; None looks for
+            itself what lies where.
         on_error: ``"null"``, ``"raise"`` or ``"skip"``; see ``SeamlessInteractionConfig``.
         cache_dir: where prepared data go; None is where ``datasets`` keeps its own.
         num_proc: processes that prepare.
@@ -605,7 +650,7 @@ def load_dataset(
 
     Raises:
         UsageError: an unknown subset, split, modality, layout or ``on_error``.
-        SourceError: ``data_dir`` does not hold the dataset.
+        SourceError: ``data_dir`` does not hold the dataset, cannot be reached, or is not what was indexed.
         BadFile: with ``on_error="raise"``, a file that cannot be used.
     """
     from seamless_interaction import view
@@ -622,6 +667,7 @@ def load_dataset(
         storage_options=storage_options,
         modalities=modalities,
         layout=layout,
+        index=None if index is None else os.fspath(index),
         on_error=on_error,
     )
     if streaming:

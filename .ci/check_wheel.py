@@ -1,4 +1,4 @@
-"""Check that a wheel holds the module and its folder, nothing else, and that they work from there.
+"""Check that a wheel holds the module and its folder with the sizes, nothing else, and that they work from there.
 
 Usage: python .ci/check_wheel.py WHEEL
 """
@@ -9,10 +9,22 @@ import tempfile
 import zipfile
 
 EXPECTED = {"seamless_interaction.py", "seamless_interaction"}
+NEEDED = {
+    "seamless_interaction/__init__.pyi": "type checkers see nothing",
+    "seamless_interaction/py.typed": "type checkers see nothing",
+    **{
+        f"seamless_interaction/configs/{name}.yaml": "no size can be selected"
+        for name in ("10GB", "100GB", "1TB", "full", "recordings")
+    },
+}
 IMPORT = """
 import seamless_interaction.errors
+import seamless_interaction.selection
 for module in seamless_interaction, seamless_interaction.errors:
     assert module.__file__.startswith({folder!r}), module.__file__
+assert str(seamless_interaction.selection.configs_folder()).startswith({folder!r})
+print(*(seamless_interaction.selection.limits(subset) for subset in seamless_interaction.SUBSETS), sep="\\n")
+print(seamless_interaction.selection.expected())
 """
 
 
@@ -22,9 +34,8 @@ def main(wheel: str) -> None:
         top = {name.split("/")[0] for name in names if ".dist-info/" not in name}
         if top != EXPECTED:
             sys.exit(f"{wheel} holds {sorted(top)} at its top level, not {sorted(EXPECTED)}")
-        missing = {"seamless_interaction/__init__.pyi", "seamless_interaction/py.typed"} - set(names)
-        if missing:
-            sys.exit(f"{wheel} lacks {sorted(missing)}, without which type checkers see nothing")
+        for missing in sorted(NEEDED.keys() - set(names)):
+            sys.exit(f"{wheel} lacks {missing}, without which {NEEDED[missing]}")
         archive.extractall(folder)
         # In its folder, which comes first on the path: before the checkout that an editable install puts there.
         subprocess.run([sys.executable, "-c", IMPORT.format(folder=folder)], cwd=folder, check=True)

@@ -19,6 +19,7 @@ DESCRIPTION: str
 LABELS: tuple[str, ...]
 SPLITS: tuple[str, ...]
 VENDORS: tuple[str, ...]
+FILE_ID: str
 
 class FileId(NamedTuple):
     vendor: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -57,6 +58,74 @@ def synthesize(
         + (f" ({broken} broken on purpose)" if broken else "")
         + f", {size:,} bytes, as {layout.value}. No real person is in them."
     )
+
+
+@app.command()
+def index(
+    source: Annotated[str, typer.Argument(help="A folder or URL, in any layout.", metavar="SOURCE")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The index to write.", metavar="FILE")],
+    filelist: Annotated[
+        str | None,
+        typer.Option(help="A file list of yours; without it, the source's own, or the official one.", metavar="CSV"),
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="tree, bundles or archives; found out without it.")] = None,
+) -> None:
+    """Write down what lies where in SOURCE, and what it is, for load_dataset(index=FILE). Once stopped, it goes on."""
+    from seamless_interaction.errors import SeamlessInteractionError
+    from seamless_interaction.indexing import make_index
+    from seamless_interaction.places import Place
+    from seamless_interaction.sources import filelist_of
+    from seamless_interaction.tables import read_filelist_file
+
+    try:
+        place = Place(source)
+        listed = filelist_of(place) if filelist is None else read_filelist_file(filelist)
+        with typer.progressbar(length=1, label=source, show_pos=True, file=sys.stderr) as bar:
+
+            def progress(done: int, of: int) -> None:
+                bar.length = of
+                bar.update(done - bar.pos)
+
+            made = make_index(place, output, listed, layout, progress)
+    except SeamlessInteractionError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    here = made.found["files"].to_pylist()
+    typer.echo(
+        f"{output}: {len(here):,} recordings, {sum(files == 0 for files in here):,} of them not in the source; "
+        f"{output.stat().st_size:,} bytes"
+    )
+    for issue in made.archive_issues():
+        typer.echo(f"Warning: {issue}", err=True)
+
+
+@app.command()
+def sizes(
+    filelist: Annotated[
+        Path | None, typer.Option(help="A file list of yours; without it, the official one.", metavar="CSV")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same numbers as JSON, one object a size.")] = False,
+) -> None:
+    """List what each size holds: interactions, recordings, hours and bytes as far as they are known beforehand."""
+    import json
+
+    from seamless_interaction.errors import SeamlessInteractionError
+    from seamless_interaction.sizes import as_text, describe
+
+    try:
+        if filelist is None:
+            from seamless_interaction.sources import official_filelist
+
+            listed = official_filelist()
+        else:
+            from seamless_interaction.tables import read_filelist_file
+
+            listed = read_filelist_file(filelist)
+        described = describe(listed)
+    except SeamlessInteractionError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(json.dumps(described.to_pylist(), indent=2) if as_json else as_text(described))
 
 
 if __name__ == "__main__":

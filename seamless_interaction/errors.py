@@ -86,12 +86,20 @@ class SourceError(SeamlessInteractionError):
     """A place that cannot be read as this dataset."""
 
 
-class NoSource(SourceError, ValueError):
-    """No ``data_dir`` was given."""
-
-
 class SourceNotFound(SourceError, FileNotFoundError):
     """The path does not exist, or holds nothing of this dataset."""
+
+
+class SourceUnreachable(SourceError, ConnectionError):
+    """The host cannot be reached, or keeps failing."""
+
+
+class AccessDenied(SourceError, PermissionError):
+    """The host refuses (HTTP 403), and not because the file is missing."""
+
+
+class NoRanges(SourceError):
+    """The host sends whole files where a part of one was asked for."""
 
 
 class AmbiguousSource(SourceError):
@@ -104,6 +112,14 @@ class DuplicateFileId(SourceError):
 
 class BrokenTable(SourceError, ValueError):
     """A CSV that is not the table its name promises."""
+
+
+class BrokenIndex(SourceError, ValueError):
+    """A file that is not an index, or one of another version of this package."""
+
+
+class StaleIndex(SourceError):
+    """An archive changed after the index was made."""
 
 
 # --- files ----------------------------------------------------------------------------------------

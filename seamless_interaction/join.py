@@ -7,24 +7,32 @@ was asked for is silently absent.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MAX_FRAMES_APART, MAX_SECONDS_APART, TIME, FileId
 from seamless_interaction.errors import BadFile, EmptyFile, MissingFile, NonFinite
-from seamless_interaction.layouts import Recording
-from seamless_interaction.readers import Files
+from seamless_interaction.parts import Files
 from seamless_interaction.tables import Context
+
+
+def parts_of(columns: Iterable[str]) -> tuple[str, ...]:
+    """The parts of a recording that these columns are made of."""
+    parts = {"segments": ("transcript",), "annotations": tuple(ANNOTATION_KINDS)}
+    return tuple(
+        part
+        for column in columns
+        for part in parts.get(column, (column,) if column in ("audio", "video", "vad") or column in ARRAYS else ())
+    )
 
 
 class Join:
     """The record of one recording. Reads the files that the columns need, once.
 
     Args:
-        recording: whose.
-        files: its files.
+        files: the recording's.
         columns: those asked for, besides identity, time and honesty.
         context: the tables; None if none of their columns is asked for.
 
@@ -34,8 +42,9 @@ class Join:
         errors: the files that cannot be used, which ``on_error`` is about.
     """
 
-    def __init__(self, recording: Recording, files: Files, columns: tuple[str, ...], context: Context | None = None):
-        self._recording, self._files, self._columns = recording, files, columns
+    def __init__(self, files: Files, columns: tuple[str, ...], context: Context | None = None):
+        self._recording, self._files, self._columns = files.recording, files, columns
+        recording = files.recording
         ids = FileId.parse(recording.file_id)
         self._vendor = ids.vendor
         self.issues: list[dict[str, str]] = []
@@ -76,10 +85,10 @@ class Join:
         self.errors.append(error)
         self._note(column, error.code, str(error))
 
-    def _attempt(self, column: str, part: str, read: Callable[[str], Any], required: bool) -> Any:
-        """What ``read(part)`` gives; None, and an issue, if it fails or gives nothing that is required."""
+    def _attempt(self, column: str, part: str, required: bool | None) -> Any:
+        """A part; None, and an issue, if it cannot be used or is not there and required."""
         try:
-            value = read(part)
+            value = self._files.get(part)
             if value is None and required:
                 raise MissingFile(f"{self._recording.file_id} {part}", "not in the source, and the format requires it")
             return value
@@ -107,35 +116,32 @@ class Join:
         audio = self._probe("audio")
         if audio and not video:
             self.values["duration"] = audio.duration
-        elif audio and abs(audio.duration - video.duration) > MAX_SECONDS_APART:
+        elif audio and "audio" in self._columns and abs(audio.duration - video.duration) > MAX_SECONDS_APART:
             self._note("audio", "duration_differs", f"{audio.duration:.3f} s of audio, {video.duration:.3f} s of video")
 
     def _probe(self, column: str) -> Any:
         if column not in self._columns:
-            return None
-        header = self._attempt(column, column, self._files.probe, required=True)
+            return self._files.known_header(column)
+        header = self._attempt(column, column, required=True)
         if header:
             self.values[column] = {"bytes": None, "path": self._files.path(column)}
         return header
 
     def _text(self) -> None:
         if "segments" in self._columns:
-            segments = self._attempt("transcript", "transcript", self._files.records, required=False)
+            segments = self._attempt("transcript", "transcript", required=False)
             self.values["segments"] = self._optional("transcript", segments)
             if segments is not None:
                 self.values["transcript"] = " ".join(segment["transcript"].strip() for segment in segments)
                 self._intervals("transcript", segments)
         if "vad" in self._columns:
-            self.values["vad"] = vad = self._attempt("vad", "vad", self._files.records, required=True)
+            self.values["vad"] = vad = self._attempt("vad", "vad", required=True)
             self._intervals("vad", vad or [])
             if vad == [] and self.values.get("segments"):
                 self._note("vad", "vad_contradicts", "no voice activity, but the transcript has segments")
         if "annotations" in self._columns:
             flags = {"1P": self._recording.has_annotation_1p, "3P": self._recording.has_annotation_3p}
-            kinds = {
-                kind: self._attempt("annotations", kind, self._files.records, required=flags[kind[:2]])
-                for kind in ANNOTATION_KINDS
-            }
+            kinds = {kind: self._attempt("annotations", kind, required=flags[kind[:2]]) for kind in ANNOTATION_KINDS}
             made = {kind: records for kind, records in kinds.items() if records is not None}
             annotations = [{"kind": kind, **record} for kind, records in made.items() for record in records]
             self.values["annotations"] = self._optional("annotations", annotations if made else None)
@@ -156,7 +162,7 @@ class Join:
             if key not in ARRAYS:
                 continue
             array = ARRAYS[key]
-            values = self._attempt(key, key, self._files.array, required=self._vendor in array.vendors)
+            values = self._attempt(key, key, required=self._vendor in array.vendors)
             if self._optional(key, values) is None:
                 values = np.empty((0, *array.shape), array.dtype)
             elif len(values) == 0:

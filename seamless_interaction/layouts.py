@@ -1,42 +1,41 @@
 """Where files lie: the storage layouts, found out from what is there.
 
-A *place* is anything fsspec opens; a *layout* says which path in it holds which part of a
-recording. A *part* is what the tree stores as one file: ``audio``, ``video``, an array's key,
-``transcript``, ``vad`` or a kind of annotation.
+A *layout* says which path of a place holds which part of a recording. A *part* is what the tree
+stores as one file: ``audio``, ``video``, an array's key, ``transcript``, ``vad`` or a kind of
+annotation.
 
 ======== ============================================================ ==========================
 layout   path                                                         files of a recording
 ======== ============================================================ ==========================
 tree     ``{label}/{split}/{directory of the part}/{file_id}{ext}``   one a part
 bundles  ``{label}/{split}/{batch:04d}/{archive:04d}/{file_id}{ext}`` .wav, .mp4, .npz, .json
+archives ``{label}/{split}/{batch:04d}/{archive:04d}.tar``            the same, as members
 ======== ============================================================ ==========================
-
-A third, ``archives``, is bundles in tars, ``{label}/{split}/{batch:04d}/{archive:04d}.tar``. It is
-recognised, not read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
 import re
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, NamedTuple
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS, FILELIST_FLAGS, LABELS, SPLITS, TABLES, FileId
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS, LABELS, SELECTION, SPLITS, TABLES, FileId
 from seamless_interaction.errors import (
+    AccessDenied,
     AmbiguousSource,
-    DuplicateFileId,
     InvalidFileId,
     SourceNotFound,
+    SourceUnreachable,
     UnknownLayout,
 )
-from seamless_interaction.files import HEADER_BLOCK
+from seamless_interaction.places import Entry, Place
 
 # --- format facts ---------------------------------------------------------------------------------
 
@@ -66,7 +65,7 @@ BUNDLE: dict[str, tuple[str, str | None]] = {
 
 PARTS = tuple(TREE)
 EXTENSIONS = (".wav", ".mp4", ".npz", ".json")
-LAYOUTS = ("tree", "bundles")
+LAYOUTS = ("tree", "bundles", "archives")
 
 
 def tree_path(label: str, split: str, part: str, file_id: str) -> str:
@@ -80,90 +79,13 @@ def archive_path(label: str, split: str, batch: int, archive: int) -> str:
     return f"{label}/{split}/{batch:04d}/{archive:04d}"
 
 
-# --- places ---------------------------------------------------------------------------------------
-
-
-class Entry(NamedTuple):
-    """One entry of a folder."""
-
-    name: str
-    is_folder: bool
-    size: int
-    stamp: str  # changes when the content does: modification time, ETag or whatever the place tells
-
-
-class Place:
-    """A folder anywhere fsspec reads. Paths are relative to it, with forward slashes.
-
-    Args:
-        url: a local path, or a URL such as ``memory://data`` or ``s3://bucket/prefix``.
-        storage_options: what fsspec's file system takes (keys, endpoints).
-    """
-
-    def __init__(self, url: str, storage_options: dict[str, Any] | None = None):
-        self.fs, root = fsspec.url_to_fs(os.fspath(url), **(storage_options or {}))
-        self.is_local = isinstance(self.fs, LocalFileSystem)
-        self.root = os.path.abspath(root) if self.is_local else root.rstrip("/")
-        self.url = self.root if self.is_local else self.fs.unstrip_protocol(self.root)
-
-    def path(self, relative: str) -> str:
-        """Where a reader finds the file: an absolute path, or a URL that fsspec opens."""
-        if self.is_local:
-            return os.path.join(self.root, *relative.split("/"))
-        return f"{self.url}/{relative}"
-
-    def exists(self, relative: str) -> bool:
-        return bool(self.fs.exists(f"{self.root}/{relative}" if relative else self.root))
-
-    def read(self, relative: str, start: int | None = None, end: int | None = None) -> bytes:
-        """The bytes of a file, or those from ``start`` to ``end``. Raises ``FileNotFoundError``."""
-        if self.is_local:
-            with open(self.path(relative), "rb") as file:
-                file.seek(start or 0)
-                size = os.fstat(file.fileno()).st_size  # Python allocates what it is asked to read
-                return file.read((size if end is None else min(end, size)) - (start or 0))
-        return self.fs.cat_file(f"{self.root}/{relative}", start=start, end=end)
-
-    def open(self, relative: str) -> BinaryIO:
-        """A seekable file of a place that is not local, for reading its header."""
-        return self.fs.open(f"{self.root}/{relative}", "rb", block_size=HEADER_BLOCK, cache_type="readahead")
-
-    def size(self, relative: str) -> int:
-        return int(self.fs.size(f"{self.root}/{relative}"))
-
-    def entries(self, relative: str = "") -> Iterator[Entry]:
-        """The entries of a folder, sorted by name; nothing if there is no such folder."""
-        folder = posixpath.join(self.root, relative) if relative else self.root
-        try:
-            entries = self._scandir(folder) if self.is_local else self._ls(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        yield from sorted(entries)
-
-    @staticmethod
-    def _scandir(folder: str) -> list[Entry]:  # LocalFileSystem.ls takes several times longer
-        entries = []
-        with os.scandir(folder) as found:
-            for entry in found:
-                try:
-                    stat = entry.stat()
-                except OSError:  # a link that leads nowhere, or to itself
-                    continue
-                entries.append(Entry(entry.name, entry.is_dir(), stat.st_size, str(stat.st_mtime_ns)))
-        return entries
-
-    def _ls(self, folder: str) -> list[Entry]:
-        stamps = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created")
-        return [
-            Entry(
-                posixpath.basename(info["name"].rstrip("/")),
-                info["type"] == "directory",
-                info.get("size") or 0,
-                str(next((info[key] for key in stamps if info.get(key)), "")),
-            )
-            for info in self.fs.ls(folder, detail=True, refresh=True)
-            if info["name"].rstrip("/") != folder.rstrip("/")
-        ]
+def archive_paths(table: pa.Table) -> pa.Array:
+    """The tar that each row of a file list names."""
+    numbers = (
+        pc.utf8_lpad(table[name].combine_chunks().cast(pa.string()), 4, "0") for name in ("batch_idx", "archive_idx")
+    )
+    names = (table[name].combine_chunks() for name in ("label", "split"))
+    return pc.binary_join_element_wise(pc.binary_join_element_wise(*names, *numbers, "/"), ".tar", "")
 
 
 # --- what is there --------------------------------------------------------------------------------
@@ -171,8 +93,19 @@ class Place:
 # Where a recording lies: (label, split) in a tree, (label, split, batch, archive) in bundles.
 Spot = tuple[Any, ...]
 
-_FOUR_DIGITS = re.compile(r"[0-9]{4,}")
+# What a place holds, by name: one row a recording and spot; `files` has a bit for each file that is there, in the order
+# of PARTS in a tree, of EXTENSIONS in bundles and archives.
+FOUND = pa.schema(
+    [
+        *((name, pa.string()) for name in ("file_id", "label", "split")),
+        *((name, pa.int32()) for name in ("batch_idx", "archive_idx")),
+        ("files", pa.int64()),
+    ]
+)
+
+_FOUR_DIGITS = re.compile(r"[0-9]{4,9}")
 _BOOKKEEPING = (".lock", ".metadata", ".incomplete", ".tar")  # of the Hub's client, and archives beside folders
+_REQUESTS = 16  # folders of a remote place listed at a time
 
 
 class Listing(NamedTuple):
@@ -180,14 +113,15 @@ class Listing(NamedTuple):
 
     place: Place
     layout: str
-    files: dict[Spot, dict[str, int]]  # spot -> file id -> the files it has there, a bit each
+    found: pa.Table  # FOUND; of archives, which have to be opened to know, nothing
     aliases: dict[str, str]  # of a tree: "{label}/{split}/{part}" -> a directory of an early draft
+    archives: dict[str, Entry]  # path -> the tar
     identity: str  # of names, sizes and times: changes when the data does
     ignored: tuple[str, ...]  # files and folders that are not read: unknown by their names, or a tar not extracted
 
 
 def scan(place: Place, layout: str | None = None) -> Listing:
-    """List a place once, and find out its layout.
+    """List a place once, and find out its layout. A place that cannot be listed has a tree, if not told otherwise.
 
     Raises:
         SourceNotFound: there is no such place, or nothing of the dataset in it.
@@ -196,43 +130,79 @@ def scan(place: Place, layout: str | None = None) -> Listing:
     """
     if layout is not None and layout not in LAYOUTS:
         raise UnknownLayout(layout, LAYOUTS)
+    digest = hashlib.sha256(tables_identity(place).encode())
+    if not place.can_be_listed:
+        return Listing(place, layout or "tree", FOUND.empty_table(), {}, {}, digest.hexdigest(), ())
     if not place.exists(""):
         raise SourceNotFound(
             f"{place.url} does not exist. data_dir must be the folder that holds {' and '.join(LABELS)}."
         )
-    digest = hashlib.sha256()
-    top = {entry.name: entry for entry in place.entries()}
-    for name in TABLES:
-        if name in top:
-            digest.update(repr(top[name]).encode())
-
+    top = {entry.name for entry in place.entries()}
+    folders = [(label, split) for label in LABELS for split in SPLITS if label in top]
     splits = {
-        (label, split): [entry.name for entry in place.entries(f"{label}/{split}")]
-        for label in LABELS
-        for split in SPLITS
-        if label in top
+        spot: [entry.name for entry in entries]
+        for spot, entries in zip(folders, _listed(place, ["/".join(spot) for spot in folders]), strict=True)
     }
-    layout = layout or _detect(place, splits, list(top))
+    layout = layout or _detect(place, splits, sorted(top))
     files: dict[Spot, dict[str, int]] = {}
     aliases: dict[str, str] = {}
+    archives: dict[str, Entry] = {}
     ignored: list[str] = []
-    walk = _walk_tree(place, splits, aliases, ignored) if layout == "tree" else _walk_bundles(place, splits, ignored)
-    for spot, folder, entries, extensions in walk:
+    if layout == "archives":
+        for path, entry in _walk_archives(place, splits, ignored):
+            archives[path] = entry
+            digest.update(f"{path}:{entry.size}:{entry.stamp};".encode())
+    walk = {"tree": _walk_tree, "bundles": _walk_bundles}.get(layout)
+    for spot, folder, entries, extensions in walk(place, splits, aliases, ignored) if walk else ():
         found = files.setdefault(spot, {})
         for entry in entries:
             if entry.is_folder or entry.name.endswith(_BOOKKEEPING) or entry.name.startswith("."):
                 continue
             stem, extension = os.path.splitext(entry.name)
             bit = extensions.get(extension)
-            if bit is None or not (stem in found or _is_file_id(stem)):
+            if bit is None or not (stem in found or is_file_id(stem)):
                 ignored.append(f"{folder}/{entry.name}")
                 continue
             found[stem] = found.get(stem, 0) | 1 << bit
             digest.update(f"{folder}/{entry.name}:{entry.size}:{entry.stamp};".encode())
-    files = {spot: found for spot, found in files.items() if found}
-    if not files:
+    if not archives and not any(files.values()):
         raise SourceNotFound(f"{place.url} holds no recording in the layout {layout!r}.")
-    return Listing(place, layout, files, aliases, digest.hexdigest(), tuple(ignored))
+    return Listing(place, layout, _table(files), aliases, archives, digest.hexdigest(), tuple(ignored))
+
+
+def tables_identity(place: Place) -> str:
+    """Changes when a table beside the data does."""
+    names = (*TABLES, SELECTION)
+    if place.can_be_listed:
+        return repr([entry for entry in place.entries() if entry.name in names])
+
+    def stat(name: str) -> Entry | None:
+        try:
+            return place.stat(name)
+        except (FileNotFoundError, AccessDenied, SourceUnreachable):  # who reads it finds out
+            return None
+
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        return repr(list(pool.map(stat, names)))
+
+
+def _listed(place: Place, folders: list[str]) -> list[list[Entry]]:
+    """The entries of each folder; of remote ones, several at a time."""
+    if place.is_local:
+        return [list(place.entries(folder)) for folder in folders]
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        return list(pool.map(lambda folder: list(place.entries(folder)), folders))
+
+
+def _table(files: dict[Spot, dict[str, int]]) -> pa.Table:
+    spots = [(*spot, 0, 0)[:4] for spot, found in files.items() for _ in found]
+    label, split, batch, archive = zip(*spots, strict=True) if spots else ((), (), (), ())
+    columns = [
+        [file_id for found in files.values() for file_id in found],
+        *(label, split, batch, archive),
+        [bits for found in files.values() for bits in found.values()],
+    ]
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, FOUND, strict=True)], schema=FOUND)
 
 
 # A folder of recordings' files: its spot, path and entries, and the bit of each extension.
@@ -263,25 +233,43 @@ def _walk_tree(
                 yield (label, split), f"{root}/{directory}", entries, {extension: bit}
 
 
-def _walk_bundles(place: Place, splits: dict[Spot, list[str]], ignored: list[str]) -> Iterator[_Folder]:
+def _walk_bundles(
+    place: Place, splits: dict[Spot, list[str]], aliases: dict[str, str], ignored: list[str]
+) -> Iterator[_Folder]:
     extensions = {extension: bit for bit, extension in enumerate(EXTENSIONS)}
-    for (label, split), names in splits.items():
-        for batch in names:
-            folder = f"{label}/{split}/{batch}"
-            if not _FOUR_DIGITS.fullmatch(batch):
-                ignored.append(folder)
-                continue
-            archives = {entry.name: entry for entry in place.entries(folder)}
-            for name, entry in archives.items():
-                stem, extension = os.path.splitext(name)
-                if entry.is_folder and _FOUR_DIGITS.fullmatch(name):
-                    path = f"{folder}/{name}"
-                    yield (label, split, int(batch), int(name)), path, list(place.entries(path)), extensions
-                elif not (extension in _BOOKKEEPING and (extension != ".tar" or stem in archives)):
-                    ignored.append(f"{folder}/{name}")
+    for (label, split, batch), entries in _walk_batches(place, splits, ignored):
+        folder = f"{label}/{split}/{batch:04d}"
+        archives = {entry.name: entry for entry in entries}
+        for name, entry in archives.items():
+            stem, extension = os.path.splitext(name)
+            if entry.is_folder and _FOUR_DIGITS.fullmatch(name):
+                path = f"{folder}/{name}"
+                yield (label, split, batch, int(name)), path, list(place.entries(path)), extensions
+            elif not (extension in _BOOKKEEPING and (extension != ".tar" or stem in archives)):
+                ignored.append(f"{folder}/{name}")
 
 
-def _is_file_id(stem: str) -> bool:
+def _walk_archives(place: Place, splits: dict[Spot, list[str]], ignored: list[str]) -> Iterator[tuple[str, Entry]]:
+    for (label, split, batch), entries in _walk_batches(place, splits, ignored):
+        for entry in entries:
+            stem, extension = os.path.splitext(entry.name)
+            if extension == ".tar" and _FOUR_DIGITS.fullmatch(stem) and not entry.is_folder:
+                yield f"{archive_path(label, split, batch, int(stem))}.tar", entry
+            elif extension not in _BOOKKEEPING and not entry.name.startswith("."):
+                ignored.append(f"{label}/{split}/{batch:04d}/{entry.name}")
+
+
+def _walk_batches(
+    place: Place, splits: dict[Spot, list[str]], ignored: list[str]
+) -> Iterator[tuple[Spot, list[Entry]]]:
+    batches = [(*spot, name) for spot, names in splits.items() for name in names]
+    ignored += ["/".join(batch) for batch in batches if not _FOUR_DIGITS.fullmatch(batch[2])]
+    batches = [batch for batch in batches if _FOUR_DIGITS.fullmatch(batch[2])]
+    for (label, split, name), entries in zip(batches, _listed(place, ["/".join(b) for b in batches]), strict=True):
+        yield (label, split, int(name)), entries
+
+
+def is_file_id(stem: str) -> bool:
     try:
         FileId.parse(stem)
     except InvalidFileId:
@@ -316,142 +304,36 @@ def _detect(place: Place, splits: dict[Spot, list[str]], top: list[str]) -> str:
             f"{place.url} holds {len(found)} layouts: {', '.join(f'{k} ({v})' for k, v in found.items())}. "
             f"Say which one to read with layout=, one of {', '.join(LAYOUTS)}."
         )
-    layout = next(iter(found))
-    if layout not in LAYOUTS:
-        raise SourceNotFound(
-            f"{place.url} holds tars ({found[layout]}), which this version does not read. "
-            "Extract each into a folder of its name: mkdir 0000 && tar -xf 0000.tar -C 0000"
-        )
-    return layout
+    return next(iter(found))
 
 
-# --- recordings -----------------------------------------------------------------------------------
+def unnamed(listing: Listing, filelist: pa.Table) -> list[str]:
+    """Archives that the file list does not name. They hold recordings of other splits, or nobody knows what."""
+    return sorted(listing.archives.keys() - set(archive_paths(filelist).unique().to_pylist()))
 
 
-class Recording(NamedTuple):
-    """One participant's recording: where it lies, and who the partner is."""
-
-    file_id: str
-    label: str
-    split: str
-    batch: int
-    archive: int
-    files: int  # which files are there, a bit each: PARTS in a tree, EXTENSIONS in bundles
-    partner: str | None  # the other file id of the interaction, whether it is here or not
-    partner_is_here: bool
-    has_annotation_1p: bool
-    has_annotation_3p: bool
+# --- what a place that cannot be listed may hold --------------------------------------------------
 
 
-class Gaps(NamedTuple):
-    """What the file list and the place do not have in common."""
-
-    not_here: tuple[str, ...]  # selected file ids that the place lacks
-    strays: tuple[str, ...]  # paths of recordings that the list does not name, or places elsewhere
-
-
-def recordings(listing: Listing, rows: list[dict[str, Any]], selected: set[str]) -> tuple[list[Recording], Gaps]:
-    """The selected recordings of a place, ordered by interaction, partners adjacent.
-
-    The list decides: what it places elsewhere is a stray, not a record.
-
-    Args:
-        listing: of ``scan``.
-        rows: of ``tables.read_filelist`` or, where there is no file list, of ``rows_of``.
-        selected: the file ids of interest.
-    """
-    spots = {row["file_id"]: _spot(listing, row) for row in rows}
-    members: dict[str, list[str]] = {}
-    for file_id in spots:
-        members.setdefault(FileId.parse(file_id).interaction_id, []).append(file_id)
-
-    def files_of(file_id: str) -> int:
-        return listing.files.get(spots[file_id], {}).get(file_id, 0)
-
-    found, not_here = [], []
-    for row in sorted(rows, key=lambda row: row["file_id"]):
-        file_id = row["file_id"]
-        if file_id not in selected:
-            continue
-        files = files_of(file_id)
-        if not files:
-            not_here.append(file_id)
-            continue
-        partner = next((other for other in members[FileId.parse(file_id).interaction_id] if other != file_id), None)
-        found.append(
-            Recording(
-                file_id,
-                row["label"],
-                row["split"],
-                row["batch_idx"],
-                row["archive_idx"],
-                files,
-                partner,
-                partner is not None and files_of(partner) > 0,
-                row["has_annotation_1p"],
-                row["has_annotation_3p"],
-            )
-        )
-    strays = tuple(
-        "/".join(map(str, (*spot, file_id)))
-        for spot, ids in listing.files.items()
-        for file_id in ids
-        if spots.get(file_id) != spot
-    )
-    return found, Gaps(tuple(not_here), strays)
-
-
-def _spot(listing: Listing, row: dict[str, Any]) -> Spot:
-    spot: Spot = (row["label"], row["split"])
-    return (*spot, row["batch_idx"], row["archive_idx"]) if listing.layout == "bundles" else spot
-
-
-def rows_of(listing: Listing) -> list[dict[str, Any]]:
-    """A file list made from what is there, for a place without one.
-
-    Raises:
-        DuplicateFileId: an id lies in two places.
-    """
-    counts = Counter(file_id for ids in listing.files.values() for file_id in ids)
-    twice = [file_id for file_id, count in counts.items() if count > 1]
-    if twice:
-        spots = [spot for spot, ids in listing.files.items() if twice[0] in ids]
-        raise DuplicateFileId(
-            f"{len(twice)} file ids lie in two places of {listing.place.url}, {twice[0]} in "
-            f"{' and '.join('/'.join(map(str, spot)) for spot in spots)}. Put the dataset's filelist.csv into the "
-            "folder: it says which one counts."
-        )
-    return [
-        {
-            "file_id": file_id,
-            "label": spot[0],
-            "split": spot[1],
-            "batch_idx": spot[2] if len(spot) > 2 else 0,
-            "archive_idx": spot[3] if len(spot) > 2 else 0,
-            **dict.fromkeys(FILELIST_FLAGS, False),
-        }
-        for spot, ids in listing.files.items()
-        for file_id in ids
-    ]
-
-
-class Location(NamedTuple):
-    """A file of a place, and the name in it where it holds several things."""
-
-    path: str
-    member: str | None = None
-
-
-def locate(layout: str, aliases: dict[str, str], recording: Recording, part: str) -> Location | None:
-    """Where a part of a recording lies; None if its file is not there."""
+def assumed(layout: str, filelist: pa.Table) -> pa.Table:
+    """``FOUND`` of a place that holds everything the format and the file list's flags say a recording has."""
+    every = (1 << len(EXTENSIONS)) - 1
     if layout == "tree":
-        if not recording.files >> PARTS.index(part) & 1:
-            return None
-        extension, directories = TREE[part]
-        directory = aliases.get(f"{recording.label}/{recording.split}/{part}", directories[0])
-        return Location(f"{recording.label}/{recording.split}/{directory}/{recording.file_id}{extension}")
-    extension, member = BUNDLE[part]
-    if not recording.files >> EXTENSIONS.index(extension) & 1:
-        return None
-    folder = archive_path(recording.label, recording.split, recording.batch, recording.archive)
-    return Location(f"{folder}/{recording.file_id}{extension}", member)
+        flags = zip(*(filelist[flag].to_pylist() for flag in ("has_annotation_1p", "has_annotation_3p")), strict=True)
+        files = [
+            _parts_of(file_id[:3], annotated)
+            for file_id, annotated in zip(filelist["file_id"].to_pylist(), flags, strict=True)
+        ]
+    else:
+        files = [every] * len(filelist)
+    return filelist.select(FOUND.names[:-1]).append_column(FOUND.field("files"), pa.array(files, pa.int64()))
+
+
+@cache
+def _parts_of(vendor: str, annotated: tuple[bool | None, bool | None]) -> int:
+    flags = dict(zip(("1P", "3P"), annotated, strict=True))
+    return sum(
+        1 << bit
+        for bit, part in enumerate(PARTS)
+        if (vendor in ARRAYS[part].vendors if part in ARRAYS else flags.get(part[:2]) is not False)
+    )

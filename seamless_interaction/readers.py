@@ -1,4 +1,4 @@
-"""Bytes to values: arrays (NPY, NPZ) and text records (JSON, JSON Lines) of one recording.
+"""Bytes to values: arrays (NPY, NPZ) and text records (JSON, JSON Lines).
 
 Nothing in a file is trusted. A header is believed only as far as the file bears it out, before
 anything of its size is allocated; pickles are never loaded; a member of an NPZ is inflated to what
@@ -16,17 +16,14 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from seamless_interaction import ARRAYS, Array
-from seamless_interaction.audio import AudioHeader, probe_audio
+from seamless_interaction import Array
 from seamless_interaction.errors import (
-    BadFile,
     EmptyFile,
     MissingFile,
     TruncatedFile,
@@ -34,8 +31,7 @@ from seamless_interaction.errors import (
     UnsafeFile,
     WrongType,
 )
-from seamless_interaction.layouts import BUNDLE, Location, Place, Recording, locate
-from seamless_interaction.mp4 import VideoHeader, probe_video
+from seamless_interaction.places import Place, RangeFile
 
 # The longest recording has 75 minutes and the fastest arrays 240 Hz; this is twice that. Anything longer is a lie
 # of a header, and would not fit the 2**31 elements of an Arrow list either.
@@ -139,34 +135,20 @@ def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
 # --- NPZ ------------------------------------------------------------------------------------------
 
 
-class _Ranges(io.RawIOBase):
-    """A file read by ranges, for zipfile, which reads little and jumps."""
+class Packed(NamedTuple):
+    """A member of a zip, as its directory says.
 
-    def __init__(self, read: Callable[[int, int], bytes], size: int):
-        self._read, self._size, self._at = read, size, 0
+    Attributes:
+        offset: of its local header, in bytes.
+        length: bytes it has as it is packed, without that header.
+        compression: the zip format's number of the method: 0 stored, 8 DEFLATE.
+        crc32: of the unpacked bytes.
+    """
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + (0, self._at, self._size)[whence])
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(0, self._size - self._at)  # Python allocates what it is asked to read
-        return super().read(left if size < 0 else min(size, left))
-
-    def readinto(self, buffer: Any) -> int:
-        content = self._read(self._at, min(self._at + len(buffer), self._size)) if self._at < self._size else b""
-        buffer[: len(content)] = content
-        self._at += len(content)
-        return len(content)
+    offset: int
+    length: int
+    compression: int
+    crc32: int
 
 
 class Npz:
@@ -176,6 +158,10 @@ class Npz:
         read: the file's bytes from ``start`` to ``end``.
         size: the file's size in bytes.
         path: for messages.
+
+    Attributes:
+        members: name -> where it lies.
+        num_bytes: name -> bytes unpacked, as declared.
     """
 
     def __init__(self, read: Callable[[int, int], bytes], size: int, path: str):
@@ -183,71 +169,77 @@ class Npz:
         if not size:
             raise EmptyFile(path, "no bytes")
         try:
-            with zipfile.ZipFile(_Ranges(read, size)) as archive:
-                members = archive.infolist()
+            with zipfile.ZipFile(RangeFile(read, size)) as archive:
+                found = archive.infolist()
         except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
             raise TruncatedFile(path, f"no zip directory at its end: {error}") from error
-        self._members = {member.filename: member for member in members}
-        if len(self._members) < len(members):
+        self.members = {m.filename: Packed(m.header_offset, m.compress_size, m.compress_type, m.CRC) for m in found}
+        self.num_bytes = {m.filename: m.file_size for m in found}
+        if len(self.members) < len(found):
             raise UnreadableFile(path, "holds two members of one name")
 
     def array(self, name: str, array: Array) -> np.ndarray | None:
-        """One member, (T, *array.shape); None if the file has no such member.
-
-        Raises:
-            TruncatedFile, UnreadableFile, UnsafeFile, WrongType
-        """
-        member = self._members.get(name)
-        if member is None:
+        """One member, (T, *array.shape); None if the file has no such member. Raises as ``read_packed``."""
+        packed = self.members.get(name)
+        if packed is None:
             return None
-        where = f"{self._path}::{name}"
-        # A local header is 30 bytes, the name and an extra field whose length only it knows.
-        guess = 30 + len(name.encode()) + 32
-        start = member.header_offset
-        if start + member.compress_size > self._size:
-            raise TruncatedFile(
-                where, f"its directory declares {member.compress_size} packed bytes, more than there are"
-            )
-        content = self._read(start, start + guess + member.compress_size)
-        if len(content) < 30 or content[:4] != b"PK\x03\x04":
-            raise UnreadableFile(where, "the zip directory points at something else")
-        skip = 30 + int.from_bytes(content[26:28], "little") + int.from_bytes(content[28:30], "little")
-        missing = skip + member.compress_size - len(content)
-        if missing > 0:
-            content += self._read(start + len(content), start + len(content) + missing)
-        packed = memoryview(content)[skip : skip + member.compress_size]
-        if len(packed) < member.compress_size:
-            raise TruncatedFile(
-                where, f"its directory declares {member.compress_size} packed bytes, {len(packed)} are there"
-            )
-        plain = self._inflate(packed, member, array, where)
-        if zlib.crc32(plain) != member.CRC:
-            raise UnreadableFile(where, "its checksum does not match")
-        return _values(plain, array, where, len(plain))
+        if packed.offset + packed.length > self._size:
+            where = f"{self._path}::{name}"
+            raise TruncatedFile(where, f"its directory declares {packed.length} packed bytes, more than there are")
+        return read_packed(self._read, packed, name, array, self._path)
 
-    @staticmethod
-    def _inflate(packed: memoryview, member: zipfile.ZipInfo, array: Array, where: str) -> Any:
-        if member.compress_type == zipfile.ZIP_STORED:
-            return packed
-        if member.compress_type != zipfile.ZIP_DEFLATED:
-            raise UnreadableFile(where, f"packed by method {member.compress_type}, neither stored nor DEFLATE")
-        try:
-            pieces = _inflated(packed)
-            head = next(pieces, b"")
-            offset, shape, dtype = _declared(head, array, where)
-            expected = offset + math.prod(shape) * dtype.itemsize
-            if expected > _MAX_INFLATION * len(packed):
-                raise UnsafeFile(where, f"declares {expected} bytes, more than {len(packed)} packed bytes can hold")
-            plain = np.empty(expected, np.uint8)
-            at = 0
-            for piece in chain([head], pieces):
-                if at + len(piece) > expected:
-                    raise UnsafeFile(where, f"inflates beyond the {expected} bytes of the array it declares")
-                plain[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
-                at += len(piece)
-        except zlib.error as error:
-            raise UnreadableFile(where, f"damaged: {error}") from error
-        return plain[:at]
+
+def read_packed(read: Callable[[int, int], bytes], packed: Packed, name: str, array: Array, path: str) -> np.ndarray:
+    """An array that is a member of a zip, (T, *array.shape), in one read as a rule.
+
+    Raises:
+        TruncatedFile, UnreadableFile, UnsafeFile, WrongType
+    """
+    where = f"{path}::{name}"
+    if packed.length > _MAX_HEADER_BYTES + MAX_FRAMES * math.prod(array.shape) * 8:
+        raise UnsafeFile(where, f"declares {packed.length} packed bytes, more than any recording has")
+    # A local header is 30 bytes, the name and an extra field whose length only it knows.
+    guess = 30 + len(name.encode()) + 32
+    start = packed.offset
+    content = read(start, start + guess + packed.length)
+    name_length = int.from_bytes(content[26:28], "little")
+    if content[:4] != b"PK\x03\x04" or content[30 : 30 + name_length] != name.encode():
+        raise UnreadableFile(where, "the zip directory points at something else")
+    skip = 30 + name_length + int.from_bytes(content[28:30], "little")
+    missing = skip + packed.length - len(content)
+    if missing > 0:
+        content += read(start + len(content), start + len(content) + missing)
+    body = memoryview(content)[skip : skip + packed.length]
+    if len(body) < packed.length:
+        raise TruncatedFile(where, f"its directory declares {packed.length} packed bytes, {len(body)} are there")
+    plain = _inflate(body, packed.compression, array, where)
+    if zlib.crc32(plain) != packed.crc32:
+        raise UnreadableFile(where, "its checksum does not match")
+    return _values(plain, array, where, len(plain))
+
+
+def _inflate(packed: memoryview, compression: int, array: Array, where: str) -> Any:
+    if compression == zipfile.ZIP_STORED:
+        return packed
+    if compression != zipfile.ZIP_DEFLATED:
+        raise UnreadableFile(where, f"packed by method {compression}, neither stored nor DEFLATE")
+    try:
+        pieces = _inflated(packed)
+        head = next(pieces, b"")
+        offset, shape, dtype = _declared(head, array, where)
+        expected = offset + math.prod(shape) * dtype.itemsize
+        if expected > _MAX_INFLATION * len(packed):
+            raise UnsafeFile(where, f"declares {expected} bytes, more than {len(packed)} packed bytes can hold")
+        plain = np.empty(expected, np.uint8)
+        at = 0
+        for piece in chain([head], pieces):
+            if at + len(piece) > expected:
+                raise UnsafeFile(where, f"inflates beyond the {expected} bytes of the array it declares")
+            plain[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+            at += len(piece)
+    except zlib.error as error:
+        raise UnreadableFile(where, f"damaged: {error}") from error
+    return plain[:at]
 
 
 def _inflated(packed: memoryview) -> Iterator[bytes]:
@@ -272,13 +264,10 @@ def _no_constant(name: str) -> float:
 _decode = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
-def _text(place: Place, path: str) -> bytes:
-    try:
-        content = place.read(path, 0, MAX_TEXT_BYTES + 1)
-    except FileNotFoundError as error:
-        raise MissingFile(place.path(path), "not found") from error
+def check_text(content: bytes, path: str) -> bytes:
+    """Raises ``UnsafeFile`` for more bytes than text of a recording has; of more than that, one more is read."""
     if len(content) > MAX_TEXT_BYTES:
-        raise UnsafeFile(place.path(path), f"more than {MAX_TEXT_BYTES} bytes of text")
+        raise UnsafeFile(path, f"more than {MAX_TEXT_BYTES} bytes of text")
     return content
 
 
@@ -372,126 +361,16 @@ def _annotation(record: dict[str, Any], where: str) -> dict[str, Any]:
 _PARSERS = {"transcript": _segment, "vad": _vad}  # all other parts of text are annotations
 
 
-# --- a recording ----------------------------------------------------------------------------------
+def parse_records(part: str, records: list[Any], path: str) -> list[dict[str, Any]]:
+    """Segments of a transcript, VAD or annotations.
 
-
-class Files:
-    """The files of one recording, each opened when first asked for and at most once.
-
-    Use as a context manager: leaving it closes what was opened.
+    Raises:
+        UnreadableFile: with the number of the record.
     """
-
-    def __init__(self, place: Place, layout: str, aliases: dict[str, str], recording: Recording):
-        self._place, self._layout, self._aliases, self._recording = place, layout, aliases, recording
-        self._opened: dict[str, Any] = {}  # path -> Npz, parsed JSON, or the BadFile that came instead
-        self._open = ExitStack()
-
-    def __enter__(self) -> Files:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._open.close()
-
-    def path(self, part: str) -> str | None:
-        """Absolute path or URL of the file that holds a part; None if the recording has none.
-
-        Raises:
-            MissingFile
-        """
-        location = self._locate(part)
-        return location and self._place.path(location.path)
-
-    def probe(self, part: str) -> VideoHeader | AudioHeader | None:
-        """The header of ``"video"`` or ``"audio"``; None if the recording has none.
-
-        Raises:
-            BadFile: one of its kinds.
-        """
-        location = self._locate(part)
-        if location is None:
-            return None
-        probe: Callable[..., VideoHeader | AudioHeader] = probe_video if part == "video" else probe_audio
-        where = self._place.path(location.path)
-        if self._place.is_local:
-            return probe(where)
-        try:
-            with self._place.open(location.path) as file:
-                return probe(where, file)
-        except FileNotFoundError as error:
-            raise MissingFile(where, "not found") from error
-
-    def array(self, key: str) -> np.ndarray | None:
-        """An array, (T, *shape) in the format's dtype; None if the recording has none.
-
-        Raises:
-            BadFile: one of its kinds.
-        """
-        location = self._locate(key)
-        if location is None:
-            return None
-        if location.member is None:
-            return read_npy(self._place, location.path, ARRAYS[key])
-        npz: Npz = self._once(location.path, self._npz)
-        return npz.array(location.member, ARRAYS[key])
-
-    def records(self, part: str) -> list[dict[str, Any]] | None:
-        """Segments of a transcript, VAD or annotations; None if the recording has none.
-
-        Raises:
-            BadFile: one of its kinds.
-        """
-        location = self._locate(part)
-        if location is None:
-            return None
-        where = self._place.path(location.path)
-        if location.member is None:
-            records = parse_json_lines(_text(self._place, location.path), where)
-        else:
-            where = f"{where}::{location.member}"
-            records = self._once(location.path, self._json).get(location.member)
-            if records is None:
-                return None
-            if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-                raise UnreadableFile(where, "not a list of objects")
-        parse = _PARSERS.get(part, _annotation)
-        try:
-            return [parse(record, f"record {number}") for number, record in enumerate(records, 1)]
-        except ValueError as error:
-            raise UnreadableFile(where, str(error)) from error
-
-    def _locate(self, part: str) -> Location | None:
-        location = locate(self._layout, self._aliases, self._recording, part)
-        # What is optional in a bundle's JSON is not known without it; what a vendor's NPZ has, is.
-        if location is None and self._layout == "bundles" and part not in ARRAYS:
-            raise MissingFile(
-                f"{self._recording.file_id}{BUNDLE[part][0]}", "not in the source, and every bundle has one"
-            )
-        return location
-
-    def _once(self, path: str, open_file: Callable[[str], Any]) -> Any:
-        if path not in self._opened:
-            try:
-                self._opened[path] = open_file(path)
-            except BadFile as error:
-                self._opened[path] = error
-        if isinstance(self._opened[path], BadFile):
-            raise self._opened[path]
-        return self._opened[path]
-
-    def _json(self, path: str) -> dict[str, Any]:
-        return parse_bundle_json(_text(self._place, path), self._place.path(path), self._recording.file_id)
-
-    def _npz(self, path: str) -> Npz:
-        where = self._place.path(path)
-        try:
-            if not self._place.is_local:
-                return Npz(lambda start, end: self._place.read(path, start, end), self._place.size(path), where)
-            file = self._open.enter_context(open(where, "rb"))  # noqa: SIM115
-        except FileNotFoundError as error:
-            raise MissingFile(where, "not found") from error
-
-        def read(start: int, end: int) -> bytes:
-            file.seek(start)
-            return file.read(end - start)
-
-        return Npz(read, os.fstat(file.fileno()).st_size, where)
+    parse = _PARSERS.get(part, _annotation)
+    try:
+        if not all(isinstance(record, dict) for record in records):
+            raise ValueError("not a list of objects")
+        return [parse(record, f"record {number}") for number, record in enumerate(records, 1)]
+    except ValueError as error:
+        raise UnreadableFile(path, str(error)) from error

@@ -8,77 +8,144 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+from collections.abc import Callable
 from typing import Any
 
-from seamless_interaction import FILELIST_FLAGS, LABELS, SPLITS, TABLES, TRAITS, FileId
-from seamless_interaction.errors import BrokenTable, InvalidFileId
-from seamless_interaction.layouts import Place
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from seamless_interaction import FILE_ID, FILELIST_FLAGS, LABELS, SELECTION, SPLITS, TABLES, TRAITS, FileId
+from seamless_interaction.errors import BrokenTable, SourceNotFound
+from seamless_interaction.local_cache import read_cached
+from seamless_interaction.places import Place
 
 csv.field_size_limit(1 << 24)  # a prompt is long; a column of a damaged file must still end
 
 
-def read_table(place: Place, name: str) -> list[tuple[int, dict[str, str]]] | None:
-    """Rows of one table with the line each ends on; None if the place has no such table.
+def _columns(name: str) -> tuple[str, ...]:
+    return ("file_id",) if name == SELECTION else TABLES.get(name, TABLES["filelist.csv"])
+
+
+def _read_cells(place: Place, name: str) -> tuple[list[str], list[list[str]], list[int]] | None:
+    """Header, rows, and the line that each row ends on; None if the place has no such table.
 
     Raises:
         BrokenTable: not text, columns missing, or a row with more or fewer cells than the header.
     """
-    try:
-        content = place.read(name)
-    except FileNotFoundError:
+    content = read_cached(place, name)
+    if content is None:
         return None
     path = place.path(name)
     try:
         reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
         header = next(reader, [])
-        missing = [column for column in TABLES[name] if column not in header]
+        missing = [column for column in _columns(name) if column not in header]
         if missing:
             raise BrokenTable(f"{path}: has no column {', '.join(missing)}; its header is {header}. Fetch it again.")
-        rows = []
+        rows, lines = [], []
         for cells in reader:
             if len(cells) != len(header) and cells:
                 where = f"{path}, line {reader.line_num}"
                 raise BrokenTable(f"{where}: {len(cells)} cells, but the header has {len(header)}. Fetch it again.")
             if cells:
-                rows.append((reader.line_num, dict(zip(header, cells, strict=True))))
-        return rows
+                rows.append(cells)
+                lines.append(reader.line_num)
+        return header, rows, lines
     except (UnicodeDecodeError, csv.Error) as error:
         raise BrokenTable(f"{path}: not a CSV in UTF-8 ({error}). Fetch it again.") from error
 
 
-def read_filelist(place: Place) -> list[dict[str, Any]] | None:
-    """Rows of filelist.csv with typed cells; None if the place has none.
+# --- the file list --------------------------------------------------------------------------------
+
+FILELIST = pa.schema(
+    [
+        *((name, pa.string()) for name in ("file_id", "label", "split")),
+        *((name, pa.int32()) for name in ("batch_idx", "archive_idx")),
+        *((name, pa.bool_()) for name in FILELIST_FLAGS),
+    ]
+)
+
+
+def read_filelist(place: Place, name: str = "filelist.csv") -> pa.Table | None:
+    """The file list, one row a recording; None if the place has none.
+
+    Returns:
+        The columns of ``FILELIST``; flags are null where the list, as the oldest, has none.
 
     Raises:
         BrokenTable: an id, label, split or number that cannot be, or an id that stands twice.
     """
-    table = read_table(place, "filelist.csv")
-    if table is None:
+    found = _read_cells(place, name)
+    if found is None:
         return None
-    rows: dict[str, dict[str, Any]] = {}
-    for line, cells in table:
-        row: dict[str, Any] = dict(cells)
-        where = f"{place.path('filelist.csv')}, line {line}"
-        file_id = row["file_id"]
-        try:
-            FileId.parse(file_id)
-            row["batch_idx"], row["archive_idx"] = int(row["batch_idx"]), int(row["archive_idx"])
-            for flag in FILELIST_FLAGS:
-                row[flag] = {"1": True, "0": False, "": False}[row.get(flag, "")]
-        except (InvalidFileId, ValueError, KeyError) as error:
-            raise BrokenTable(f"{where}: {error}. Fetch the file list again.") from error
-        for column, known in (("label", LABELS), ("split", SPLITS)):
-            if row[column] not in known:
-                raise BrokenTable(f"{where}: {column} {row[column]!r} of {file_id} is none of {', '.join(known)}.")
-        if row["batch_idx"] < 0 or row["archive_idx"] < 0:
-            raise BrokenTable(f"{where}: negative batch or archive of {file_id}.")
-        if file_id in rows:
-            raise BrokenTable(f"{where}: {file_id} stands twice in the file list. Keep the row that counts.")
-        rows[file_id] = row
+    header, rows, lines = found
+    path = place.path(name)
     if not rows:
-        raise BrokenTable(f"{place.path('filelist.csv')}: names no recording. Fetch it again, or remove it.")
-    return list(rows.values())
+        raise BrokenTable(f"{path}: names no recording. Fetch it again, or remove it.")
+    cells = {column: pa.array(values) for column, values in zip(header, zip(*rows, strict=True), strict=True)}
+    ids = cells["file_id"]
 
+    def refuse(bad: pa.Array, what: str, column: str) -> None:
+        """Raise for the first row that is bad."""
+        if (row := pc.index(bad, True).as_py()) >= 0:
+            value = cells[column][row].as_py()
+            raise BrokenTable(
+                f"{path}, line {lines[row]}: {what.format(repr(value))} of {ids[row].as_py()!r}. Fetch it again."
+            )
+
+    refuse(pc.invert(pc.match_substring_regex(ids, f"^{FILE_ID}$")), "not a file id: {}", "file_id")
+    for column, known in (("label", LABELS), ("split", SPLITS)):
+        refuse(
+            pc.invert(pc.is_in(cells[column], pa.array(known))), f"{column} {{}} is none of {', '.join(known)}", column
+        )
+    for column in ("batch_idx", "archive_idx"):
+        refuse(
+            pc.invert(pc.match_substring_regex(cells[column], "^[0-9]{1,9}$")), f"{column} {{}}, not a number", column
+        )
+    for flag in FILELIST_FLAGS:
+        values = cells.setdefault(flag, pa.array([""] * len(rows)))
+        refuse(pc.invert(pc.is_in(values, pa.array(["0", "1", ""]))), f"{flag} {{}}, neither 0 nor 1", flag)
+        cells[flag] = pc.if_else(pc.equal(values, ""), None, pc.equal(values, "1"))
+    counts = ids.value_counts()
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        line = lines[len(ids) - 1 - ids.to_pylist()[::-1].index(twice[0].as_py())]
+        raise BrokenTable(f"{path}, line {line}: {twice[0]} stands twice in the file list. Keep the row that counts.")
+    return pa.table([cells[field.name].cast(field.type) for field in FILELIST], schema=FILELIST)
+
+
+def read_filelist_file(path: str | os.PathLike[str], storage_options: dict[str, Any] | None = None) -> pa.Table:
+    """A file list anywhere, by path or URL. As ``read_filelist``.
+
+    Raises:
+        BrokenTable, SourceNotFound
+    """
+    folder, _, name = os.fspath(path).rpartition("/")
+    place = Place(folder or ".", storage_options)
+    found = read_filelist(place, name)
+    if found is None:
+        raise SourceNotFound(
+            f"{place.path(name)} does not exist. It must be a file list, such as the dataset's filelist.csv."
+        )
+    return found
+
+
+def selected(place: Place, filelist: pa.Table) -> pa.Table:
+    """The rows that ``selection.csv`` names: what a partial copy is meant to hold. All, if it has none.
+
+    Raises:
+        BrokenTable
+    """
+    found = _read_cells(place, SELECTION)
+    if found is None:
+        return filelist
+    header, rows, _ = found
+    column = header.index("file_id")
+    return filelist.filter(pc.is_in(filelist["file_id"], pa.array([cells[column] for cells in rows], pa.string())))
+
+
+# --- context --------------------------------------------------------------------------------------
 
 # An issue of the context: column, code, detail.
 Note = tuple[str, str, str]
@@ -97,12 +164,14 @@ class Context:
         )
 
     @staticmethod
-    def _index(place: Place, name: str, key: Any) -> dict[str, dict[str, str]] | None:
-        table = read_table(place, name)
-        if table is None:
+    def _index(place: Place, name: str, key: Callable[[dict[str, str]], str]) -> dict[str, dict[str, str]] | None:
+        found = _read_cells(place, name)
+        if found is None:
             return None
+        header, cells, lines = found
         rows: dict[str, dict[str, str]] = {}
-        for line, row in table:
+        for values, line in zip(cells, lines, strict=True):
+            row = dict(zip(header, values, strict=True))
             if key(row) in rows:
                 raise BrokenTable(f"{place.path(name)}, line {line}: {key(row)} stands twice. Fetch it again.")
             rows[key(row)] = row

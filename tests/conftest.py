@@ -21,7 +21,7 @@ from seamless_interaction.synthetic import synthesize
 
 datasets.disable_progress_bars()
 
-LAYOUTS = ("tree", "bundles")
+LAYOUTS = ("tree", "bundles", "archives")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from datasets.distributed import split_dataset_by_node
 import seamless_interaction
 from seamless_interaction import ARRAYS, SeamlessInteraction, features, load_dataset
 from seamless_interaction.errors import (
-    NoSource,
     SourceNotFound,
     UnknownLayout,
     UnknownModality,
@@ -73,9 +72,7 @@ def test_unknown_arguments_list_the_known(tree):
             load_dataset(split="eval", data_dir=tree, streaming=streaming, modalities=["vad"])
 
 
-def test_no_source_and_a_wrong_one(tmp_path):
-    with pytest.raises(NoSource, match="data_dir"):
-        load_dataset()
+def test_a_wrong_source(tmp_path):
     with pytest.raises(SourceNotFound, match="nowhere does not exist"):
         load_dataset(data_dir=tmp_path / "nowhere")
 
@@ -120,7 +117,7 @@ def test_prepared_records_are_the_generators_own(corpora):
             assert_same_arrays(record, corpus[record["id"]])
 
 
-def test_both_layouts_and_both_ways_give_identical_tables(corpora):
+def test_all_layouts_and_both_ways_give_identical_tables(corpora):
     """Everything but the paths of media, Arrow value for Arrow value."""
     tables = []
     for folder, _ in corpora.values():
@@ -128,7 +125,7 @@ def test_both_layouts_and_both_ways_give_identical_tables(corpora):
             dataset = load_dataset("full", split="train", data_dir=folder, streaming=streaming).with_format("arrow")
             table = pa.concat_tables(list(dataset.iter(batch_size=8))).combine_chunks()
             tables.append(table.drop_columns(["audio", "video", "issues"]))
-    assert len(tables) == 4
+    assert len(tables) == 6
     for table in tables[1:]:
         assert table.equals(tables[0])
 
@@ -216,25 +213,26 @@ def test_a_cache_is_used_again(tree, monkeypatch):
 
 def test_shards_are_small_whole_interactions(many):
     folder, _ = many
-    builder = SeamlessInteraction(config_name="full", data_dir=str(folder), modalities=[])
+    builder = SeamlessInteraction(config_name="full", data_dir=str(folder), modalities=["smplh"])
     for generator in builder._split_generators(None):
         lists = [value for value in generator.gen_kwargs.values() if isinstance(value, list)]
         assert len(lists) == 1
-        seen = [{recording[0].rpartition("_")[0] for recording in shard} for shard in lists[0]]
+        found = generator.gen_kwargs["rows"]["file_id"].to_pylist()
+        seen = [{file_id.rpartition("_")[0] for file_id in found[start:stop]} for start, stop in lists[0]]
         assert all(1 <= len(interactions) <= 3 for interactions in seen)
+        assert sum(stop - start for start, stop in lists[0]) == len(found)
         assert sum(map(len, seen)) == len(set.union(*seen))
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 23, 24, 25, 47, 48, 100, 1000])
-def test_from_24_interactions_on_shards_divide_among_nodes(number):
-    recordings = [(f"V00_S{n:04d}_I00000001_P000{p}",) for n in range(number) for p in (1, 2)]
-
-    class Recording(tuple):
-        file_id = property(lambda self: self[0])
-
-    shards = seamless_interaction._shards([Recording(r) for r in recordings])
-    assert [recording for shard in shards for recording in shard] == recordings
-    assert len(shards) % 24 == 0 if number >= 24 else len(shards) == number
+def test_shards_divide_among_nodes(number):
+    file_ids = [f"V00_S{n:04d}_I00000001_P000{p}" for n in range(number) for p in (1, 2)]
+    for columns in [tuple(ARRAYS), ("smplh:body_pose",), ("segments",)]:
+        shards = seamless_interaction._shards(file_ids, columns)
+        assert [row for start, stop in shards for row in range(start, stop)] == list(range(2 * number))
+        assert all(start % 2 == 0 for start, _ in shards)  # whole interactions
+        fewest = min(number, 24) if len(columns) > 1 else 1
+        assert len(shards) >= fewest and (len(shards) <= 24 or len(shards) % 24 == 0)
 
 
 def test_a_dataloader_with_two_workers_sees_each_record_once(many):

@@ -24,7 +24,7 @@ from seamless_interaction.errors import (
     UnsafeFile,
     WrongType,
 )
-from seamless_interaction.layouts import Place
+from seamless_interaction.places import Place
 from seamless_interaction.readers import MAX_FRAMES, Npz, parse_bundle_json, parse_json_lines, read_npy
 
 POSE, MASK, FACE = ARRAYS["smplh:body_pose"], ARRAYS["smplh:is_valid"], ARRAYS["movement:is_valid"]

@@ -25,7 +25,7 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 def folder(tmp_path_factory):
     """A clone's root, as far as the commands see it, with demo-data as `make demo` leaves it."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("seamless_interaction.py", "seamless_interaction", "dataset_infos.json"):
+    for name in ("seamless_interaction.py", "seamless_interaction", "configs", "dataset_infos.json"):
         (folder / name).symlink_to(ROOT / name)
     demo = [sys.executable, str(ROOT / "examples" / "demo.py")]
     run = subprocess.run(demo, cwd=folder, env=environment(folder), capture_output=True, text=True)

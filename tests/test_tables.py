@@ -2,7 +2,7 @@ import pytest
 
 from seamless_interaction import FileId
 from seamless_interaction.errors import BrokenTable
-from seamless_interaction.layouts import Place
+from seamless_interaction.places import Place
 from seamless_interaction.tables import Context, read_filelist
 
 HEAD = "file_id,label,split,batch_idx,archive_idx"
@@ -18,8 +18,8 @@ def place(tmp_path, **files):
 
 def test_a_file_list_of_five_or_eight_columns(tmp_path):
     five = read_filelist(place(tmp_path, filelist=f"{HEAD}\n{ROW}\n"))
-    assert five[0]["has_annotation_1p"] is False
-    (eight,) = read_filelist(place(tmp_path, filelist=f"\ufeff{HEAD}{FLAGS}\r\n{ROW},1,0,1\r\n"))
+    assert five["has_annotation_1p"].to_pylist() == [None]
+    (eight,) = read_filelist(place(tmp_path, filelist=f"\ufeff{HEAD}{FLAGS}\r\n{ROW},1,0,1\r\n")).to_pylist()
     assert eight["file_id"] == "V00_S0809_I00000582_P1281A"
     assert (eight["batch_idx"], eight["archive_idx"]) == (0, 40)
     assert (eight["has_imitator_movement"], eight["has_annotation_1p"], eight["has_annotation_3p"]) == (
@@ -45,7 +45,7 @@ def test_no_file_list_is_none(tmp_path):
         (f"{HEAD}\n{ROW.replace('dev', 'validation')}\n", "split 'validation'"),
         (f"{HEAD}\n{ROW.replace('improvised', 'scripted')}\n", "label 'scripted'"),
         (f"{HEAD}\n{ROW.replace('40', 'forty')}\n", "line 2: .*forty"),
-        (f"{HEAD}\n{ROW.replace('40', '-4')}\n", "negative"),
+        (f"{HEAD}\n{ROW.replace('40', '-4')}\n", "line 2: archive_idx '-4'"),
         (f"{HEAD}\n{ROW.replace('P1281A', '../P1281')}\n", "not a file id"),
         (f"{HEAD}{FLAGS}\n{ROW},yes,0,0\n", "yes"),
     ],

@@ -1,0 +1,73 @@
+"""What is kept on this machine of places that are slow to ask: tables, and which recordings lie in which tar."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import datasets
+
+from seamless_interaction.errors import AccessDenied, SourceUnreachable
+from seamless_interaction.places import Place
+
+logger = logging.getLogger("seamless_interaction")
+
+
+def folder() -> Path:
+    """Beside the datasets that `datasets` prepares; where ``HF_DATASETS_CACHE`` says."""
+    return Path(datasets.config.HF_DATASETS_CACHE) / "seamless_interaction_sources"
+
+
+def key(text: str) -> str:
+    """A file name for a URL or whatever else."""
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file under another name, then rename it: nobody ever sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(partial)
+        raise
+
+
+def read_cached(place: Place, name: str) -> bytes | None:
+    """A small file of a place; None if it has none.
+
+    Over HTTP it is fetched again only when its ETag changes, and an unreachable host is one warning
+    if the file was fetched before. There, 403 counts as a missing table; who reads recordings finds
+    out whether the host refuses everything.
+    """
+    if not place.is_http:
+        try:
+            return place.read(name)
+        except FileNotFoundError:
+            return None
+    known = folder() / "tables" / key(place.path(name))
+    try:
+        stamp = place.stat(name).stamp
+    except (FileNotFoundError, AccessDenied):
+        return None
+    except SourceUnreachable as error:
+        copies = sorted(known.glob("*"), key=os.path.getmtime)
+        if not copies:
+            raise
+        logger.warning("%s Going on with the copy fetched before.", error)
+        return copies[-1].read_bytes()
+    copy = known / (key(stamp) if stamp else "unstamped")
+    if not stamp or not copy.exists():
+        content = place.read(name)
+        write_whole(copy, lambda file: file.write(content))
+    return copy.read_bytes()

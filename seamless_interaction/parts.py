@@ -1,0 +1,372 @@
+"""The parts of one recording, read from wherever they lie: files, members of archives, arrays in them."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import lru_cache
+from itertools import islice
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from seamless_interaction import ARRAYS
+from seamless_interaction.audio import AudioHeader, probe_audio
+from seamless_interaction.errors import AccessDenied, BadFile, MissingFile, StaleIndex, UnreadableFile
+from seamless_interaction.files import member_path
+from seamless_interaction.index import Index, Known
+from seamless_interaction.layouts import BUNDLE
+from seamless_interaction.mp4 import VideoHeader, probe_video
+from seamless_interaction.places import BufferedRanges, Place
+from seamless_interaction.readers import (
+    MAX_TEXT_BYTES,
+    Npz,
+    Packed,
+    check_text,
+    parse_bundle_json,
+    parse_json_lines,
+    parse_records,
+    read_npy,
+    read_packed,
+)
+from seamless_interaction.recordings import Location, Recording, locate
+
+_BLOCK = 1 << 14  # bytes that a request for a header of remote media fetches
+_REQUESTS = 32  # at a time, of a remote place
+_AHEAD_BYTES = 1 << 26  # that recordings to come may take, read while one is in use
+_AT_FIRST = 1 << 21  # the same, before anybody asked for a second one
+_AHEAD = 16  # recordings to come, if they are small
+_TYPICAL_FRAMES = 226 * 30  # of a recording: its mean duration at the usual rate
+
+# One of these is asked for where a host answers 403, to tell a missing file from a refusal. Every recording has them.
+_SIBLINGS = ("vad", "smplh:is_valid")
+
+
+def typical_bytes(parts: Iterable[str]) -> int:
+    """About how many bytes the arrays among the parts take, of a recording of mean duration."""
+    arrays = [ARRAYS[part] for part in parts if part in ARRAYS]
+    sizes = (int(np.prod(array.shape)) * np.dtype(array.dtype).itemsize // array.frames_per_row for array in arrays)
+    return sum(sizes) * _TYPICAL_FRAMES
+
+
+class Source:
+    """A place, how recordings lie in it, and its index if there is one."""
+
+    def __init__(
+        self, place: Place, layout: str, aliases: dict[str, str] | None = None, index: Index | None = None
+    ) -> None:
+        self.place, self.layout, self.aliases, self.index = place, layout, aliases or {}, index
+        self._lock = threading.Lock()
+        self._whole: dict[str, tuple[int | None, str | None]] = {}  # archives that were compared with the index
+        self.answered = False
+
+    def files(self, recordings: Iterable[Recording], parts: tuple[str, ...]) -> Iterator[Files]:
+        """The files of each recording; of a remote place, those of the next ones are read meanwhile."""
+        to_come = iter(recordings)
+        started: deque[Files] = deque()
+        ahead = min(_AHEAD, _AT_FIRST // max(typical_bytes(parts), 1))
+        try:
+            while True:
+                for recording in islice(to_come, ahead + 1 - len(started)):
+                    started.append(Files(self, recording, self.index.known(recording, parts) if self.index else None))
+                    if not self.place.is_local:
+                        started[-1].fetch(parts, _pool(os.getpid()))
+                if not started:
+                    return
+                with started.popleft() as files:
+                    yield files
+                    if not self.place.is_local:
+                        ahead = min(_AHEAD, _AHEAD_BYTES // max(files.num_bytes, typical_bytes(parts), 1))
+        finally:
+            for files in started:
+                files.close()
+
+    def check(self, path: str, known: Known) -> None:
+        """Compare an archive with what the index says of it: always if local, else once.
+
+        Raises:
+            StaleIndex: it has another size; or, in the place that was indexed, another ETag or time.
+        """
+        assert self.index is not None
+        with self._lock:
+            if path not in self._whole or self.place.is_local:
+                entry = self.place.stat(path)
+                stamp = entry.stamp if self.index.url == self.place.url else known.archive_stamp
+                self._whole[path] = (entry.size, stamp)
+        if self._whole[path] != (known.archive_bytes, known.archive_stamp):
+            raise StaleIndex(
+                f"{self.place.path(path)} changed since {self.index.path} was made of it: it had "
+                f"{known.archive_bytes} bytes, now {self._whole[path][0]}. Make the index again."
+            )
+
+    def is_there(self, recording: Recording, part: str) -> bool:
+        """Whether the host, which refuses ``part``, has the recording: it answers for another part, or for others.
+
+        Raises:
+            AccessDenied: it answers for nothing.
+        """
+        sibling = next(sibling for sibling in _SIBLINGS if sibling != part)
+        location = locate(self.layout, self.aliases, recording, sibling)
+        refusal: Exception | None = None
+        for path in (location.path if location else None, "interactions.csv"):
+            try:
+                if path and self.place.read(path, 0, 1):
+                    self.answered = True
+                    return path != "interactions.csv"
+            except (AccessDenied, FileNotFoundError) as error:
+                refusal = error
+            if self.answered:
+                return False
+        raise AccessDenied(
+            f"{self.place.url} refuses {recording.file_id}, and everything else that was asked for: the address is "
+            "wrong, or the host does not let you in."
+        ) from refusal
+
+
+@lru_cache(maxsize=1)
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Kept, as some clients have a connection for each thread; of each process, as threads do not survive a fork."""
+    return ThreadPoolExecutor(_REQUESTS, "seamless-interaction")
+
+
+class _Window(NamedTuple):
+    """A file, or a part of one."""
+
+    path: str  # of the file, in the place
+    name: str  # for messages
+    read: Callable[[int, int], bytes]
+    size: Callable[[], int]
+    block: int  # bytes to read at a time
+
+    def open(self) -> BinaryIO:
+        return BufferedRanges(self.read, self.size(), self.block)
+
+
+class Files:
+    """The files of one recording, each opened when first asked for and at most once.
+
+    Use as a context manager: leaving it closes what was opened.
+
+    Args:
+        source: where they lie.
+        recording: whose.
+        known: what the index tells of it.
+    """
+
+    def __init__(self, source: Source, recording: Recording, known: Known | None = None):
+        self.recording, self.num_bytes = recording, 0
+        self._source, self._known = source, known
+        self._opened: dict[str, Any] = {}  # name -> Npz, parsed JSON, open file, or the BadFile that came instead
+        self._lock = threading.Lock()
+        self._open = ExitStack()
+        self._fetched: dict[str, Future[Any]] = {}
+
+    def __enter__(self) -> Files:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what was opened, and do not begin what was not yet read."""
+        for future in self._fetched.values():
+            future.cancel()
+        self._open.close()
+
+    def fetch(self, parts: Iterable[str], pool: ThreadPoolExecutor) -> None:
+        """Begin to read the parts, several at a time."""
+        self._fetched = {part: pool.submit(self._read, part) for part in parts}
+
+    def get(self, part: str) -> Any:
+        """A part's value; None if the recording has none.
+
+        An array is (T, *shape) in the format's dtype, a text a list of records, and of audio and
+        video it is the header.
+
+        Raises:
+            BadFile: one of its kinds.
+            SourceError: the place, not the file, is at fault.
+        """
+        future = self._fetched.pop(part, None)
+        value = future.result() if future else self._read(part)
+        self.num_bytes += value.nbytes if isinstance(value, np.ndarray) else 0
+        return value
+
+    def known_header(self, part: str) -> Any:
+        """The header of ``"video"`` or ``"audio"``, if the index tells it; nothing is read."""
+        return getattr(self._known, part, None)
+
+    def path(self, part: str) -> str | None:
+        """Where media or another part's file opens: a path or a URL of fsspec's; None if the recording has none.
+
+        A member of an archive is ``reference://NAME::data:…``: fsspec's file system of references to
+        parts of files, with the one reference in the path itself, so that it opens anywhere.
+        """
+        location = self._locate(part)
+        if location is None:
+            return None
+        path = self._source.place.path(location.path)
+        if self._source.layout != "archives":
+            return path
+        span = self._span(part)
+        return member_path(f"{self.recording.file_id}{BUNDLE[part][0]}", path, span.offset, span.length)
+
+    # --- reading ---
+
+    def _read(self, part: str) -> Any:
+        read = {"video": self._header, "audio": self._header}.get(
+            part, self._array if part in ARRAYS else self._records
+        )
+        try:
+            value = read(part)
+            self._source.answered = True
+            return value
+        except FileNotFoundError as error:
+            raise MissingFile(self._name(part), "not found") from error
+        except AccessDenied:
+            if self._source.place.can_be_listed:
+                raise
+            if self._source.is_there(self.recording, part):
+                return None  # the format knows whether it may be missing
+            raise MissingFile(self._name(part), "refused (403), as is all of this recording") from None
+
+    def _header(self, part: str) -> VideoHeader | AudioHeader | None:
+        window = self._window(part)
+        if window is None or (self._known and self._known.probed):
+            return window and self.known_header(part)
+        probe: Callable[..., VideoHeader | AudioHeader] = probe_video if part == "video" else probe_audio
+        if self._source.place.is_local and self._source.layout != "archives":
+            return probe(window.name)
+        with window.open() as file:
+            return probe(window.name, file)
+
+    def _array(self, key: str) -> np.ndarray | None:
+        array = ARRAYS[key]
+        location = self._locate(key)
+        if location is None:
+            return None
+        if location.member is None:
+            return read_npy(self._source.place, location.path, array)
+        if self._known and self._known.probed:
+            self._refuse("npz")
+            span = self._known.spans.get(key)
+            if span is None:
+                return None
+            packed = Packed(span.offset, span.length, span.compression or 0, span.crc32 or 0)
+            whole = self._file(location.path)
+            return read_packed(whole.read, packed, location.member, array, self._name(key))
+        npz: Npz = self._once("npz", self.npz)
+        return npz.array(location.member, array)
+
+    def npz(self) -> Npz:
+        """The directory of a bundle's arrays. Raises ``BadFile``."""
+        window = self._window(next(iter(ARRAYS)))
+        if window is None:
+            raise MissingFile(self._name(next(iter(ARRAYS))), "not in the source")
+        return Npz(window.read, window.size(), window.name)
+
+    def _records(self, part: str) -> list[dict[str, Any]] | None:
+        window = self._window(part)
+        if window is None:
+            return None
+        member = BUNDLE[part][1] if self._source.layout != "tree" else None
+        if member is None:
+            content = check_text(window.read(0, MAX_TEXT_BYTES + 1), window.name)
+            return parse_records(part, parse_json_lines(content, window.name), window.name)
+        records = self._once("json", lambda: self._json(window)).get(member)
+        if records is not None and not isinstance(records, list):
+            raise UnreadableFile(f"{window.name}::{member}", "not a list of objects")
+        return None if records is None else parse_records(part, records, f"{window.name}::{member}")
+
+    def _json(self, window: _Window) -> dict[str, Any]:
+        content = check_text(window.read(0, MAX_TEXT_BYTES + 1), window.name)
+        return parse_bundle_json(content, window.name, self.recording.file_id)
+
+    def _once(self, name: str, read: Callable[[], Any]) -> Any:
+        with self._lock:
+            if name not in self._opened:
+                try:
+                    self._opened[name] = read()
+                except BadFile as error:
+                    self._opened[name] = error
+        if isinstance(self._opened[name], BadFile):
+            raise self._opened[name]
+        return self._opened[name]
+
+    # --- where it lies ---
+
+    def _locate(self, part: str) -> Location | None:
+        location = locate(self._source.layout, self._source.aliases, self.recording, part)
+        self._refuse(part)
+        if self._source.layout != "tree":
+            self._refuse(BUNDLE[part][0][1:])
+            # What is optional in a bundle's JSON is not known without it; what a vendor's NPZ has, is.
+            if location is None and part not in ARRAYS:
+                raise MissingFile(self._name(part), "not in the source, and every bundle has one")
+        return location
+
+    def _refuse(self, column: str) -> None:
+        """Raise what the index says is wrong with a part or member."""
+        if self._known and column in self._known.problems:
+            error = self._known.problems[column]
+            raise type(error)(self._name(column), error.reason)
+
+    def _name(self, part: str) -> str:
+        """A part's file, for messages."""
+        location = locate(self._source.layout, self._source.aliases, self.recording, part) if part in BUNDLE else None
+        if self._source.layout == "tree":
+            return self._source.place.path(location.path) if location else f"{self.recording.file_id} {part}"
+        name = f"{self.recording.file_id}{BUNDLE[part][0] if part in BUNDLE else f'.{part}'}"
+        if location is None:
+            return name
+        path = self._source.place.path(location.path)
+        return f"{path}::{name}" if self._source.layout == "archives" else path
+
+    def _span(self, part: str) -> Any:
+        assert self._known is not None  # archives are read by an index
+        extension = BUNDLE[part][0][1:]
+        return self._known.spans[{"wav": "audio", "mp4": "video"}.get(extension, extension)]
+
+    def _window(self, part: str) -> _Window | None:
+        location = self._locate(part)
+        if location is None:
+            return None
+        whole = self._file(location.path)
+        if self._source.layout != "archives":
+            return whole._replace(name=self._source.place.path(location.path))
+        span = self._span(part)
+        read = whole.read
+
+        def within(start: int, end: int) -> bytes:
+            return read(span.offset + start, span.offset + min(end, span.length))
+
+        return whole._replace(name=self._name(part), read=within, size=lambda: span.length)
+
+    def _file(self, path: str) -> _Window:
+        """A whole file of the place."""
+        place = self._source.place
+        if self._known and self._source.index and self._source.layout == "archives":
+            self._source.check(path, self._known)
+        if not place.is_local:
+            return _Window(
+                path, "", lambda start, end: place.read(path, start, end), lambda: place.stat(path).size, _BLOCK
+            )
+
+        def file() -> BinaryIO:
+            if path not in self._opened:
+                self._opened[path] = self._open.enter_context(open(place.path(path), "rb", buffering=0))  # noqa: SIM115
+            return self._opened[path]
+
+        def size() -> int:
+            return os.fstat(file().fileno()).st_size
+
+        def read(start: int, end: int) -> bytes:
+            file().seek(start)
+            return file().read(max(0, min(end, size()) - start))  # Python allocates what it is asked to read
+
+        return _Window(path, "", read, size, io.DEFAULT_BUFFER_SIZE)

@@ -1,0 +1,143 @@
+"""Which recordings a place holds: the file list, joined with what was found."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from seamless_interaction.errors import DuplicateFileId
+from seamless_interaction.layouts import BUNDLE, EXTENSIONS, PARTS, TREE, archive_path
+from seamless_interaction.tables import FILELIST
+
+INTERACTION_LENGTH = len("V00_S0809_I00000582")  # of the part of a file id that partners share
+
+
+class Recording(NamedTuple):
+    """One participant's recording: where it lies, and who the partner is."""
+
+    file_id: str
+    label: str
+    split: str
+    batch: int
+    archive: int
+    files: int  # which files are there, a bit each: PARTS in a tree, EXTENSIONS in bundles and archives
+    row: int | None  # in the index, where there is one
+    partner: str | None  # the other file id of the interaction, whether it is here or not
+    partner_is_here: bool
+    has_annotation_1p: bool | None  # what the file list says; None if it does not
+    has_annotation_3p: bool | None
+
+
+class Gaps(NamedTuple):
+    """What the file list and the place do not have in common."""
+
+    not_here: tuple[str, ...]  # selected file ids that the place lacks
+    strays: tuple[str, ...]  # paths of recordings that the list does not name, or places elsewhere
+
+
+def recordings(found: pa.Table, filelist: pa.Table, selected: pa.Table, layout: str) -> tuple[pa.Table, Gaps]:
+    """The selected recordings of a place, ordered by interaction, partners adjacent.
+
+    The list decides: what it places elsewhere is a stray, not a record.
+
+    Args:
+        found: ``layouts.FOUND``, with or without the column ``row``.
+        filelist: ``tables.FILELIST``; the whole list, as it says who is whose partner.
+        selected: those rows of it that are of interest.
+        layout: of the place.
+
+    Returns:
+        A table with the fields of ``Recording``.
+    """
+    filelist = filelist.sort_by("file_id")
+    ids = filelist["file_id"].combine_chunks()
+    listed = spots(filelist, layout)
+    place = pc.index_in(listed, spots(found, layout))
+    files = pc.fill_null(found["files"].combine_chunks().take(place), 0)
+    is_here = pc.greater(files, 0)
+
+    # Sorted, partners stand next to each other.
+    interactions = np.asarray(pc.utf8_slice_codeunits(ids, 0, INTERACTION_LENGTH))
+    same = interactions[:-1] == interactions[1:] if len(ids) else np.empty(0, bool)
+    before, after = np.append(False, same), np.append(same, False)
+    here = np.arange(len(ids))
+    partner = pa.array(np.where(before, here - 1, here + 1), mask=~(before | after))
+    rows = found["row"].combine_chunks().take(place) if "row" in found.column_names else pa.nulls(len(ids), pa.int64())
+    everything = pa.table(
+        [
+            ids,
+            *(filelist[name] for name in ("label", "split", "batch_idx", "archive_idx")),
+            files,
+            rows,
+            ids.take(partner),
+            pc.fill_null(is_here.take(partner), False),
+            *(filelist[name] for name in ("has_annotation_1p", "has_annotation_3p")),
+        ],
+        names=Recording._fields,
+    )
+    wanted = pc.is_in(ids, selected["file_id"].combine_chunks())
+    strays = found.filter(pc.invert(pc.is_in(spots(found, layout), listed)))
+    gaps = Gaps(
+        tuple(ids.filter(pc.and_(wanted, pc.invert(is_here))).to_pylist()),
+        tuple(spots(strays, layout).to_pylist()),
+    )
+    return everything.filter(pc.and_(wanted, is_here)).combine_chunks(), gaps
+
+
+def of_split(table: pa.Table, split: str) -> pa.Table:
+    """The rows of one split."""
+    return table.filter(pc.equal(table["split"], split)).combine_chunks()
+
+
+def spots(table: pa.Table, layout: str) -> pa.Array:
+    """Where each row lies, as text: ``dev/improvised/0/40/V00_…``."""
+    names = ["label", "split", *([] if layout == "tree" else ["batch_idx", "archive_idx"]), "file_id"]
+    return pc.binary_join_element_wise(*(table[name].combine_chunks().cast(pa.string()) for name in names), "/")
+
+
+def rows_of(found: pa.Table, where: str) -> pa.Table:
+    """A file list made from what is there, for a place without one.
+
+    Raises:
+        DuplicateFileId: an id lies in two places.
+    """
+    counts = found["file_id"].value_counts()
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        here = found.filter(pc.equal(found["file_id"], twice[0]))
+        rows = here.select(["label", "split", "batch_idx", "archive_idx"]).to_pylist()
+        raise DuplicateFileId(
+            f"{len(twice)} file ids lie in two places of {where}, {twice[0]} in "
+            f"{' and '.join('/'.join(map(str, row.values())) for row in rows)}. Put the dataset's "
+            "filelist.csv into the folder: it says which one counts."
+        )
+    columns = [found[f.name] if f.name in found.column_names else pa.nulls(len(found), f.type) for f in FILELIST]
+    return pa.table(columns, schema=FILELIST)
+
+
+class Location(NamedTuple):
+    """A file of a place, and the name in it where it holds several things."""
+
+    path: str
+    member: str | None = None
+
+
+def locate(layout: str, aliases: dict[str, str], recording: Recording, part: str) -> Location | None:
+    """Where a part of a recording lies; None if its file is not there.
+
+    In archives, the path is the tar's, and the member's offset is the index's to tell.
+    """
+    if layout == "tree":
+        if not recording.files >> PARTS.index(part) & 1:
+            return None
+        extension, directories = TREE[part]
+        directory = aliases.get(f"{recording.label}/{recording.split}/{part}", directories[0])
+        return Location(f"{recording.label}/{recording.split}/{directory}/{recording.file_id}{extension}")
+    extension, member = BUNDLE[part]
+    if not recording.files >> EXTENSIONS.index(extension) & 1:
+        return None
+    folder = archive_path(recording.label, recording.split, recording.batch, recording.archive)
+    return Location(f"{folder}.tar" if layout == "archives" else f"{folder}/{recording.file_id}{extension}", member)

@@ -1,0 +1,38 @@
+"""Where the data are if nobody says, and which recordings a source is to have."""
+
+from __future__ import annotations
+
+import os
+
+import pyarrow as pa
+
+from seamless_interaction.places import Place
+from seamless_interaction.tables import read_filelist, read_filelist_file
+
+# The public bucket: one object a part of a recording. Nothing in it can be listed.
+BUCKET = "https://dl.fbaipublicfiles.com/seamless_interaction"
+# The file list, as its makers published it with their own code.
+FILELIST = (
+    "https://raw.githubusercontent.com/facebookresearch/seamless_interaction/"
+    "acc817cc16f339311207af3abceb1397c3f1b71d/assets/filelist.csv"
+)
+
+
+def default_source() -> str:
+    """The public bucket, or what the environment variable ``SEAMLESS_INTERACTION_SOURCE`` says."""
+    return os.environ.get("SEAMLESS_INTERACTION_SOURCE") or BUCKET
+
+
+def official_filelist() -> pa.Table:
+    """The file list of the dataset, or that of the environment variable ``SEAMLESS_INTERACTION_FILELIST``.
+
+    Raises:
+        BrokenTable, SourceError
+    """
+    return read_filelist_file(os.environ.get("SEAMLESS_INTERACTION_FILELIST") or FILELIST)
+
+
+def filelist_of(place: Place) -> pa.Table | None:
+    """The place's own file list; of the bucket, the Hub and their mirrors, where it has none, the official one."""
+    found = read_filelist(place)
+    return official_filelist() if found is None and place.is_shared else found

@@ -1,0 +1,641 @@
+"""Servers on loopback that behave like the places the data lie at: a public bucket, the Hugging Face Hub, S3.
+
+They serve a folder, break on request, and log what clients ask for::
+
+    with Bucket(folder, failures={".npy": [503]}) as bucket:
+        read(bucket.url)
+    assert bucket.bytes_sent < 10_000
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import socket
+import struct
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from email.utils import formatdate
+from functools import cache
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+from xml.sax.saxutils import escape
+
+CHUNK = 1 << 16
+HTML = b"<!DOCTYPE html><html><body>Please log in to this network.</body></html>"
+
+
+class Request(NamedTuple):
+    """A request as it was answered. Its status is 0 if the connection was reset instead."""
+
+    method: str
+    path: str  # with the query, as sent
+    range: str | None
+    status: int
+    sent_bytes: int  # of the body; fewer than promised if the client hung up
+
+
+class Query(NamedTuple):
+    """What a server gets to see of a request."""
+
+    method: str
+    target: str  # path and query, as sent
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def path(self) -> str:
+        return unquote(urlsplit(self.target).path)
+
+    @property
+    def fields(self) -> dict[str, list[str]]:
+        return parse_qs(urlsplit(self.target).query, keep_blank_values=True)
+
+    def field(self, name: str, default: str = "") -> str:
+        return self.fields.get(name, [default])[0]
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes = b""
+
+
+class Server:
+    """What the servers share: a log, a delay before each answer, and failures.
+
+    Args:
+        latency: seconds before each answer; those of concurrent requests overlap
+        failures: the end of a path, or a predicate on paths -> what the first requests for each such path get: a
+            status, "reset" (the connection, before any answer), or "short" (it ends halfway through the body)
+        retry_after: seconds that answers 429 and 503 ask for
+    """
+
+    host = "127.0.0.1"  # as its addresses name it
+
+    def __init__(
+        self,
+        latency: float = 0.0,
+        failures: Mapping[str | Callable[[str], bool], Sequence[int | str]] | None = None,
+        retry_after: int = 0,
+    ):
+        self.latency, self.failures, self.retry_after = latency, dict(failures or {}), retry_after
+        self._lock = threading.Lock()
+        self._failed: Counter[str] = Counter()
+        self.errors: list[BaseException | None] = []
+        self._busy = 0
+        self.clear()
+
+    def answer(self, query: Query) -> Answer:
+        raise NotImplementedError
+
+    def __enter__(self):
+        self._http = _Http(self)
+        self.origin = f"http://{self.host}:{self._http.server_port}"
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self._http.shutdown()
+        self._thread.join()
+        self._http.close_connections()
+        self._http.server_close()
+        if kind is None and self.errors:
+            raise self.errors[0]
+
+    @property
+    def url(self) -> str:
+        return self.origin
+
+    @property
+    def requests(self) -> list[Request]:
+        with self._lock:
+            return list(self._requests)
+
+    @property
+    def bytes_sent(self) -> int:
+        return sum(request.sent_bytes for request in self.requests)
+
+    @property
+    def most_at_once(self) -> int:
+        """The most requests that were being answered at one moment."""
+        return self._most_at_once
+
+    def clear(self) -> None:
+        """Forget the requests so far, not the failures that are still to come."""
+        with self._lock:
+            self._requests: list[Request] = []
+            self._most_at_once = 0
+
+    def begin(self) -> None:
+        with self._lock:
+            self._busy += 1
+            self._most_at_once = max(self._most_at_once, self._busy)
+
+    def end(self, request: Request) -> None:
+        with self._lock:
+            self._busy -= 1
+            self._requests.append(request)
+
+    def failure(self, path: str) -> int | str | None:
+        """What this request gets instead of an answer, if anything."""
+        for rule, failures in self.failures.items():
+            if rule(path) if callable(rule) else path.endswith(rule):
+                with self._lock:
+                    count = self._failed[path]
+                    self._failed[path] += 1
+                return failures[count] if count < len(failures) else None
+        return None
+
+    def try_to_answer(self, query: Query) -> Answer:
+        try:
+            return self.answer(query)
+        except Exception as error:  # raised on leaving: a test must not take a broken server for a broken place
+            self.errors.append(error)
+            return xml_error(500, "InternalError", repr(error))
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = False  # so that server_close waits for them
+    request_queue_size = 256
+
+    def __init__(self, served: Server):
+        self.served = served
+        self.connections: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def process_request(self, request, client_address):
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        """End what clients keep alive: a pooled connection must not reach a server that was left."""
+        for connection in list(self.connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:  # the client was faster
+                continue
+
+    def handle_error(self, request, client_address):
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):  # clients may hang up as they like
+            self.served.errors.append(error)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Http
+
+    def _serve(self) -> None:
+        served = self.server.served
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        query = Query(self.command, self.path, self.headers, body)
+        served.begin()
+        time.sleep(served.latency)
+        failure = served.failure(query.path)
+        if failure == "reset":
+            self._reset()
+        elif isinstance(failure, int):
+            self._send(xml_error(failure, HTTPStatus(failure).name, HTTPStatus(failure).phrase))
+        else:
+            self._send(served.try_to_answer(query), short=failure == "short")
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
+
+    def _send(self, answer: Answer, short: bool = False) -> None:
+        body = b"" if self.command == "HEAD" else answer.body
+        if short:
+            body = body[: len(body) // 2]
+            self.close_connection = True
+        # The head goes with the first piece, and the request is in the log before the client can have the last one.
+        pieces = [memoryview(body)[at : at + CHUNK] for at in range(0, len(body), CHUNK)] or [memoryview(b"")]
+        head, sent = self._head(answer), 0
+        try:
+            for piece in pieces[:-1]:
+                self.connection.sendall(head + piece)
+                head, sent = b"", sent + len(piece)
+        except OSError:
+            self._log(answer.status, sent)
+            raise
+        self._log(answer.status, len(body))
+        self.connection.sendall(head + pieces[-1])
+
+    def _head(self, answer: Answer) -> bytes:
+        headers = dict(answer.headers)
+        if answer.status not in (204, 304):
+            headers.setdefault("Content-Length", str(len(answer.body)))
+        if answer.status in (429, 503):
+            headers["Retry-After"] = str(self.server.served.retry_after)
+        if self.close_connection:
+            headers["Connection"] = "close"
+        lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    def _reset(self) -> None:
+        self._log(0, 0)
+        self.close_connection = True
+        # Closed with no time to linger, the connection ends in a reset rather than in an orderly way.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.rfile.close()  # it holds the socket open
+        self.connection.close()
+
+    def _log(self, status: int, sent: int) -> None:
+        self.server.served.end(Request(self.command, self.path, self.headers.get("Range"), status, sent))
+
+
+# --- files
+
+
+def find(root: Path, path: str) -> Path | None:
+    """The file or folder at a path below the root (a resolved one), if it exists. Nothing outside the root is found."""
+    parts = path.split("/") if path else []
+    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+        return None
+    found = root.joinpath(*parts).resolve()
+    return found if found.exists() and found.is_relative_to(root) else None
+
+
+def find_file(root: Path, path: str) -> Path | None:
+    found = find(root, path)
+    return found if found and found.is_file() else None
+
+
+def list_files(root: Path, below: str = "") -> list[str]:
+    """Paths of all files below a folder, relative to the root, in the order of their bytes."""
+    return sorted(path.relative_to(root).as_posix() for path in (root / below).rglob("*") if path.is_file())
+
+
+def etag_of(file: Path) -> str:
+    stat = file.stat()
+    return f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
+
+
+class Unsatisfiable(Exception):
+    """A range that begins behind the end of the file."""
+
+
+def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """First byte and end of a range; none for what a server may ignore: several ranges, and nonsense."""
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header or "")
+    if not match or match.groups() == ("", ""):
+        return None
+    first, last = match.groups()
+    if not first:
+        start, end = max(size - int(last), 0), size
+    else:
+        start, end = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            return None
+    if start >= size:
+        raise Unsatisfiable
+    return start, end
+
+
+def file_answer(file: Path, query: Query, headers: Mapping[str, str] | None = None, ranges: bool = True) -> Answer:
+    """The file or a range of it, as HTTP has it (RFC 9110, sections 13 and 14)."""
+    size, etag = file.stat().st_size, (headers or {}).get("ETag") or etag_of(file)
+    headers = {
+        "ETag": etag,
+        "Last-Modified": formatdate(file.stat().st_mtime, usegmt=True),
+        "Content-Type": "application/octet-stream",
+        **({"Accept-Ranges": "bytes"} if ranges else {}),
+        **(headers or {}),
+    }
+    known = [tag.strip() for tag in query.headers.get("If-None-Match", "").split(",")]
+    if etag in known or "*" in known:
+        return Answer(304, headers)
+    asked = query.headers.get("Range") if ranges and query.headers.get("If-Range", etag) == etag else None
+    try:
+        span = parse_range(asked, size)
+    except Unsatisfiable:
+        refusal = xml_error(416, "InvalidRange", "The requested range is not satisfiable")
+        return refusal._replace(headers={**refusal.headers, "Content-Range": f"bytes */{size}"})
+    if span is None:
+        return Answer(200, headers, file.read_bytes())
+    start, end = span
+    with file.open("rb") as opened:
+        opened.seek(start)
+        body = opened.read(end - start)
+    return Answer(206, {**headers, "Content-Range": f"bytes {start}-{end - 1}/{size}"}, body)
+
+
+def xml_answer(status: int, content: str) -> Answer:
+    return Answer(
+        status, {"Content-Type": "application/xml"}, f'<?xml version="1.0" encoding="UTF-8"?>{content}'.encode()
+    )
+
+
+def xml_error(status: int, code: str, message: str) -> Answer:
+    return xml_answer(status, f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>")
+
+
+# --- the public bucket
+
+
+class Bucket(Server):
+    """A folder as a public bucket behind HTTPS: objects, no listing, and 403 for whatever is not an object.
+
+    Args:
+        root: the folder
+        prefix: where its files begin, as `/seamless_interaction` of the real bucket
+        redirect_to: the origin of another server; this one answers 302 to the same path there
+        error_page: predicate on paths: those get 200 and a page of HTML, as from a network that wants a login
+        ignore_ranges: answer each range with 200 and the whole file
+        forbid_all: answer 403 to everything, as to a client that was locked out
+    """
+
+    def __init__(
+        self,
+        root,
+        latency: float = 0.0,
+        *,
+        prefix: str = "",
+        redirect_to: str | None = None,
+        error_page: Callable[[str], bool] | None = None,
+        ignore_ranges: bool = False,
+        forbid_all: bool = False,
+        **options,
+    ):
+        super().__init__(latency, **options)
+        self.root, self.prefix = Path(root).resolve(), f"/{prefix.strip('/')}" if prefix else ""
+        self.redirect_to, self.error_page = redirect_to, error_page
+        self.ignore_ranges, self.forbid_all = ignore_ranges, forbid_all
+
+    @property
+    def url(self) -> str:
+        return self.origin + self.prefix
+
+    def answer(self, query: Query) -> Answer:
+        forbidden = xml_error(403, "AccessDenied", "Access Denied")
+        if self.forbid_all or query.method not in ("GET", "HEAD"):
+            return forbidden
+        if self.error_page and self.error_page(query.path):
+            return Answer(200, {"Content-Type": "text/html; charset=utf-8"}, HTML)
+        if self.redirect_to:
+            return Answer(302, {"Location": self.redirect_to + query.target})
+        if not query.path.startswith(f"{self.prefix}/"):
+            return forbidden
+        file = find_file(self.root, query.path[len(self.prefix) + 1 :])
+        return file_answer(file, query, ranges=not self.ignore_ranges) if file else forbidden
+
+
+# --- the Hugging Face Hub
+
+
+@cache
+def _git_oid(file: Path, modified: int) -> str:
+    data = file.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+@cache
+def _sha256(file: Path, modified: int) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+class Hub(Server):
+    """A folder as the one dataset repository of a Hub, with the revisions `main` and its commit.
+
+    Files above `lfs_above` bytes lie in `hub.storage`, a bucket at another host, as those of the Hub do:
+    `huggingface_hub` takes a redirect within one host (before 2.0, whatever the port) for the Hub's own.
+
+    Clients find it by `endpoint=hub.url`, or, within `use_hub(hub)`, by themselves.
+    """
+
+    def __init__(
+        self,
+        root,
+        repo: str = "facebook/seamless-interaction",
+        latency: float = 0.0,
+        *,
+        lfs_above: int = 1 << 16,
+        page_size: int = 1000,
+        **options,
+    ):
+        super().__init__(latency, **options)
+        self.root, self.repo, self.lfs_above, self.page_size = Path(root).resolve(), repo, lfs_above, page_size
+        self.storage = Bucket(root, latency, prefix="lfs")
+        self.storage.host = "localhost"
+        # Downloads are cached by commit: two folders must not share one.
+        stats = [(path, etag_of(self.root / path)) for path in list_files(self.root)]
+        self.commit = hashlib.sha1(repr((str(root), stats)).encode()).hexdigest()
+
+    def __enter__(self):
+        self.storage.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        self.storage.__exit__(*error)
+
+    def answer(self, query: Query) -> Answer:
+        # Revisions are quoted whole (`refs%2Fpr%2F1`), so a path is taken apart before it is unquoted.
+        path = urlsplit(query.target).path
+        for pattern, answer in (
+            (r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self._resolve),
+            (r"/api/datasets/([^/]+/[^/]+)/tree/([^/]+)(?:/(.*))?", self._tree),
+            (r"/api/datasets/([^/]+/[^/]+)/paths-info/([^/]+)()", self._paths_info),
+            (r"/api/datasets/([^/]+/[^/]+)(?:/revision/([^/]+))?()", self._info),
+        ):
+            match = re.fullmatch(pattern, path)
+            if match:
+                repo, revision, rest = (unquote(group or "") for group in match.groups())
+                if repo != self.repo:
+                    return self._not_found("RepoNotFound", "Repository not found")
+                if revision not in ("", "main", self.commit):
+                    return self._not_found("RevisionNotFound", f"Invalid rev id: {revision}")
+                return answer(query, rest.rstrip("/"))
+        return _json({"error": "Sorry, we can't find the page you are looking for."}, 404)
+
+    def _not_found(self, code: str, message: str) -> Answer:
+        headers = {"X-Error-Code": code, "X-Error-Message": message, "X-Repo-Commit": self.commit}
+        return _json({"error": message}, 404, headers)
+
+    def _info(self, query: Query, rest: str) -> Answer:
+        return _json(
+            {
+                "_id": self.commit[:24],
+                "id": self.repo,
+                "author": self.repo.split("/")[0],
+                "sha": self.commit,
+                "lastModified": "2025-06-27T00:00:00.000Z",
+                "createdAt": "2025-06-27T00:00:00.000Z",
+                "private": False,
+                "gated": False,
+                "disabled": False,
+                "downloads": 0,
+                "likes": 0,
+                "tags": [],
+                "siblings": [{"rfilename": path} for path in list_files(self.root)],
+            }
+        )
+
+    def _tree(self, query: Query, path: str) -> Answer:
+        folder = find(self.root, path)
+        if not folder or not folder.is_dir():
+            return self._not_found("EntryNotFound", f"{path} does not exist on main")
+        recursive = query.field("recursive").lower() in ("true", "1")
+        found = sorted(folder.rglob("*") if recursive else folder.iterdir())
+        start = int(query.field("cursor") or 0)
+        end = start + min(int(query.field("limit") or self.page_size), self.page_size)
+        headers = {}
+        if end < len(found):
+            fields = {name: values[0] for name, values in query.fields.items()} | {"cursor": end}
+            here = self.origin + urlsplit(query.target).path
+            headers["Link"] = f'<{here}?{urlencode(fields)}>; rel="next"'
+        expand = query.field("expand")
+        return _json([self._entry(entry, expand) for entry in found[start:end]], headers=headers)
+
+    def _paths_info(self, query: Query, rest: str) -> Answer:
+        form = parse_qs(query.body.decode())
+        found = [find(self.root, path) for path in form.get("paths", [])]
+        return _json([self._entry(entry, form.get("expand", [""])[0]) for entry in found if entry])
+
+    def _entry(self, entry: Path, expand: str) -> dict:
+        name = entry.relative_to(self.root).as_posix()
+        found: dict = {"path": name, "size": 0}
+        if entry.is_dir():
+            found |= {"type": "directory", "oid": hashlib.sha1(name.encode()).hexdigest()}
+        else:
+            size, modified = entry.stat().st_size, entry.stat().st_mtime_ns
+            found |= {"type": "file", "size": size, "oid": _git_oid(entry, modified)}
+            if size > self.lfs_above:
+                found["lfs"] = {"oid": _sha256(entry, modified), "size": size, "pointerSize": 134}
+        if expand.lower() in ("true", "1"):
+            found["lastCommit"] = {"id": self.commit, "title": "Upload", "date": "2025-06-27T00:00:00.000Z"}
+        return found
+
+    def _resolve(self, query: Query, path: str) -> Answer:
+        file = find_file(self.root, path)
+        if not file:
+            return self._not_found("EntryNotFound", "Entry not found")
+        size, modified = file.stat().st_size, file.stat().st_mtime_ns
+        headers = {"X-Repo-Commit": self.commit}
+        if size <= self.lfs_above:
+            return file_answer(file, query, {**headers, "ETag": f'"{_git_oid(file, modified)}"'})
+        etag = f'"{_sha256(file, modified)}"'
+        headers |= {"ETag": etag, "X-Linked-ETag": etag, "X-Linked-Size": str(size)}
+        return Answer(302, {**headers, "Location": f"{self.storage.url}/{quote(path)}"})
+
+
+def _json(content, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    return Answer(status, {"Content-Type": "application/json", **(headers or {})}, json.dumps(content).encode())
+
+
+@contextmanager
+def use_hub(hub: Hub) -> Iterator[None]:
+    """Meanwhile `hf://` and `huggingface_hub` mean this server, and `datasets` is online.
+
+    They read HF_ENDPOINT and HF_HUB_OFFLINE when they are imported: too early for a server that a test starts.
+    """
+    import datasets.config
+    import huggingface_hub
+    from huggingface_hub import constants, file_download
+
+    def forget():
+        huggingface_hub.HfFileSystem.clear_instance_cache()  # a port may come again, with other files behind it
+        # Before 1.0, a session remembers whether it is offline.
+        getattr(huggingface_hub.utils, "reset_sessions", lambda: None)()
+
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    with ExitStack() as stack:
+        for module, name, value in (
+            (constants, "HF_HUB_OFFLINE", False),
+            (constants, "ENDPOINT", hub.url),
+            (constants, "HUGGINGFACE_CO_URL_TEMPLATE", template),
+            (file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template),  # before 1.0, a copy
+            (datasets.config, "HF_HUB_OFFLINE", False),
+            (datasets.config, "HF_ENDPOINT", hub.url),
+            (datasets.config, "HUB_DATASETS_URL", hub.url + "/datasets/{repo_id}/resolve/{revision}/{path}"),
+        ):
+            if hasattr(module, name):
+                stack.enter_context(mock.patch.object(module, name, value))
+        stack.callback(forget)
+        forget()
+        yield
+
+
+# --- S3
+
+
+class S3(Server):
+    """A folder as a bucket of S3, addressed by path; a signature is neither needed nor looked at.
+
+    Args:
+        listing: whether clients may list the bucket. Where they may not, S3 answers 403 for a missing object too.
+    """
+
+    def __init__(self, root, bucket: str = "data", latency: float = 0.0, *, listing: bool = True, **options):
+        super().__init__(latency, **options)
+        self.root, self.bucket, self.listing = Path(root).resolve(), bucket, listing
+
+    def answer(self, query: Query) -> Answer:
+        bucket, _, key = query.path.lstrip("/").partition("/")
+        if query.method not in ("GET", "HEAD"):
+            return xml_error(405, "MethodNotAllowed", "This bucket is read only")
+        if not bucket:
+            name = f"<Bucket><Name>{escape(self.bucket)}</Name></Bucket>"
+            return xml_answer(200, f"<ListAllMyBucketsResult><Buckets>{name}</Buckets></ListAllMyBucketsResult>")
+        if bucket != self.bucket:
+            return xml_error(404, "NoSuchBucket", "The specified bucket does not exist")
+        if not key:
+            return Answer(200, {}) if query.method == "HEAD" else self._list(query)
+        file = find_file(self.root, key)
+        if file:
+            return file_answer(file, query)
+        if not self.listing:
+            return xml_error(403, "AccessDenied", "Access Denied")
+        return xml_error(404, "NoSuchKey", "The specified key does not exist.")
+
+    def _list(self, query: Query) -> Answer:
+        """ListObjectsV2."""
+        if not self.listing:
+            return xml_error(403, "AccessDenied", "Access Denied")
+        prefix, delimiter = query.field("prefix"), query.field("delimiter")
+        after = query.field("continuation-token") or query.field("start-after")
+        limit = min(int(query.field("max-keys", "1000")), 1000)
+        names: dict[str, None] = {}  # keys, and what keys share up to the delimiter; each once, in order
+        for key in list_files(self.root):
+            if key.startswith(prefix):
+                head, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else (key, "", "")
+                names[prefix + head + found if found else key] = None
+        rest = [name for name in names if name > after]
+        page, more = rest[:limit], len(rest) > limit
+        encode = quote if query.field("encoding-type") == "url" else str
+        content = [f"<Name>{escape(self.bucket)}</Name><Prefix>{escape(encode(prefix))}</Prefix>"]
+        content += [f"<KeyCount>{len(page)}</KeyCount><MaxKeys>{limit}</MaxKeys>"]
+        content += [f"<Delimiter>{escape(encode(delimiter))}</Delimiter>"] * bool(delimiter)
+        content += ["<EncodingType>url</EncodingType>"] * (encode is quote)
+        content += [f"<IsTruncated>{str(more).lower()}</IsTruncated>"]
+        content += [f"<NextContinuationToken>{escape(name)}</NextContinuationToken>" for name in page[-1:] if more]
+        for name in page:
+            if delimiter and name.endswith(delimiter):
+                content.append(f"<CommonPrefixes><Prefix>{escape(encode(name))}</Prefix></CommonPrefixes>")
+            else:
+                content.append(f"<Contents><Key>{escape(encode(name))}</Key>{_object(self.root / name)}</Contents>")
+        return xml_answer(200, f"<ListBucketResult>{''.join(content)}</ListBucketResult>")
+
+
+def _object(file: Path) -> str:
+    stat = file.stat()
+    modified = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(stat.st_mtime))
+    return (
+        f"<LastModified>{modified}</LastModified><ETag>{escape(etag_of(file))}</ETag>"
+        f"<Size>{stat.st_size}</Size><StorageClass>STANDARD</StorageClass>"
+    )

@@ -1,0 +1,365 @@
+"""The servers that other tests read from, seen through the clients that read from the real places."""
+
+import http.client
+import os
+import random
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import fsspec
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+from servers import HTML, S3, Bucket, Hub, Request, use_hub
+
+REPO = "datasets/facebook/seamless-interaction"
+SMALL, LARGE = "improvised/dev/small.npy", "improvised/dev/large.tar"
+
+
+@pytest.fixture
+def contents():
+    randbytes = random.Random(1).randbytes
+    return {"README.md": b"# Data\n", SMALL: randbytes(3_000), LARGE: randbytes(300_000)}
+
+
+@pytest.fixture
+def folder(tmp_path, contents):
+    for path, content in contents.items():
+        file = tmp_path / "data" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    (tmp_path / "secret").write_text("beside the data")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def https():
+    return fsspec.filesystem("http", skip_instance_cache=True)
+
+
+@pytest.fixture
+def s3():
+    s3fs = pytest.importorskip("s3fs")
+    return lambda server: s3fs.S3FileSystem(anon=True, endpoint_url=server.url, skip_instance_cache=True)
+
+
+def ask(url, method="GET", **headers):
+    """Status, headers and body of a bare request: nothing retries, follows or tidies the path."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    try:
+        path = url.split(parts.netloc, 1)[1]
+        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "span"),
+    [
+        ("bytes=0-99", (0, 100)),
+        ("bytes=2990-5000", (2990, 3000)),
+        ("bytes=2999-", (2999, 3000)),
+        ("bytes=-100", (2900, 3000)),
+        ("bytes=-9999", (0, 3000)),
+    ],
+)
+def test_a_range_is_answered_with_its_bytes_and_logged(folder, contents, asked, span):
+    with Bucket(folder, prefix="seamless_interaction") as bucket:
+        status, headers, body = ask(f"{bucket.url}/{SMALL}", Range=asked)
+    start, end = span
+    assert (status, body) == (206, contents[SMALL][start:end])
+    assert headers["Content-Range"] == f"bytes {start}-{end - 1}/3000"
+    assert bucket.requests == [Request("GET", f"/seamless_interaction/{SMALL}", asked, 206, end - start)]
+    assert bucket.bytes_sent == end - start
+
+
+@pytest.mark.parametrize("asked", ["bytes=5-2", "bytes=0-1,4-5", "lines=0-1", "bytes=-"])
+def test_a_range_that_makes_no_sense_is_ignored(folder, asked):
+    with Bucket(folder) as bucket:
+        assert len(ask(f"{bucket.url}/{SMALL}", Range=asked)[2]) == 3000
+
+
+@pytest.mark.parametrize("asked", ["bytes=3000-", "bytes=9000-9001", "bytes=-0"])
+def test_a_range_behind_the_end_cannot_be_satisfied(folder, asked):
+    with Bucket(folder) as bucket:
+        status, headers, _ = ask(f"{bucket.url}/{SMALL}", Range=asked)
+    assert (status, headers["Content-Range"]) == (416, "bytes */3000")
+
+
+def test_head_tells_the_size_and_sends_nothing(folder):
+    with Bucket(folder) as bucket:
+        status, headers, body = ask(f"{bucket.url}/{LARGE}", "HEAD")
+    assert (status, headers["Content-Length"], headers["Accept-Ranges"], body) == (200, "300000", "bytes", b"")
+    assert bucket.bytes_sent == 0
+
+
+def test_an_etag_that_is_known_is_not_sent_again_until_the_file_changes(folder):
+    with Bucket(folder) as bucket:
+        etag = ask(f"{bucket.url}/{SMALL}")[1]["ETag"]
+        status, headers, body = ask(f"{bucket.url}/{SMALL}", If_None_Match=etag)
+        assert (status, headers["ETag"], body) == (304, etag, b"")
+        assert ask(f"{bucket.url}/{SMALL}", Range="bytes=1-2", If_Range=etag)[0] == 206
+        (folder / SMALL).write_bytes(bytes(3000))
+        os.utime(folder / SMALL, (1, 1))  # clocks of file systems are coarse
+        assert ask(f"{bucket.url}/{SMALL}", If_None_Match=etag)[0] == 200
+        assert ask(f"{bucket.url}/{SMALL}", Range="bytes=1-2", If_Range=etag)[::2] == (200, bytes(3000))
+
+
+MISSING = ["", "/", "/improvised", "/improvised/", "/improvised/dev/none.npy", "/secret/", "/?list-type=2"]
+OUTSIDE = ["/../secret", "/%2e%2e/secret", "/improvised/..%2f..%2fsecret", "/..\\secret", "//etc/passwd"]
+
+
+@pytest.mark.parametrize("path", [*MISSING, *OUTSIDE, "/improvised/../README.md"])
+def test_whatever_is_no_object_of_the_bucket_is_forbidden(folder, path):
+    for prefix in ("", "seamless_interaction"):
+        with Bucket(folder, prefix=prefix) as bucket:
+            status, headers, body = ask(bucket.url + path)
+        assert (status, headers["Content-Type"]) == (403, "application/xml")
+        assert b"AccessDenied" in body and b"small.npy" not in body
+
+
+def test_a_link_does_not_lead_out_of_the_bucket(folder):
+    (folder / "link").symlink_to(folder.parent / "secret")
+    with Bucket(folder) as bucket:
+        assert ask(f"{bucket.url}/link")[0] == 403
+
+
+def test_only_what_lies_below_the_prefix_is_there(folder):
+    with Bucket(folder, prefix="/seamless_interaction/") as bucket:
+        assert ask(f"{bucket.origin}/seamless_interaction/{SMALL}")[0] == 200
+        assert ask(f"{bucket.origin}/{SMALL}")[0] == 403
+
+
+def test_a_locked_out_client_gets_403_for_what_is_there(folder):
+    with Bucket(folder, forbid_all=True) as bucket:
+        assert ask(f"{bucket.url}/{SMALL}")[0] == 403
+
+
+def test_an_error_page_looks_like_success(folder):
+    with Bucket(folder, error_page=lambda path: path.endswith(".npy")) as bucket:
+        status, headers, body = ask(f"{bucket.url}/{SMALL}", Range="bytes=0-9")
+        assert (status, headers["Content-Type"], body) == (200, "text/html; charset=utf-8", HTML)
+        assert ask(f"{bucket.url}/README.md")[2] == b"# Data\n"
+
+
+def test_ignored_ranges_send_the_whole_file(folder, contents):
+    with Bucket(folder, ignore_ranges=True) as bucket:
+        status, headers, body = ask(f"{bucket.url}/{SMALL}", Range="bytes=0-9")
+    assert (status, headers["Accept-Ranges"], body) == (200, None, contents[SMALL])
+    assert bucket.bytes_sent == 3000
+
+
+def test_each_path_fails_as_often_as_told_and_then_behaves(folder, contents):
+    failures = {".npy": [503, "reset", "short", 429], lambda path: "READ" in path: [500]}
+    with Bucket(folder, failures=failures, retry_after=7) as bucket:
+        url = f"{bucket.url}/{SMALL}"
+        status, headers, _ = ask(url)
+        assert (status, headers["Retry-After"]) == (503, "7")
+        with pytest.raises(ConnectionResetError) as broken:
+            ask(url)
+        assert broken.type is ConnectionResetError  # not its heir RemoteDisconnected, an orderly end
+        with pytest.raises(http.client.IncompleteRead) as broken:
+            ask(url)
+        assert broken.value.partial == contents[SMALL][:1500]
+        status, headers, _ = ask(url)
+        assert (status, headers["Retry-After"]) == (429, "7")
+        assert ask(url)[::2] == (200, contents[SMALL])
+        assert [ask(f"{bucket.url}/README.md")[0] for _ in range(2)] == [500, 200]
+        assert ask(f"{bucket.url}/{LARGE}")[0] == 200
+    assert [request.status for request in bucket.requests] == [503, 0, 200, 429, 200, 500, 200, 200]
+    assert [request.sent_bytes for request in bucket.requests][1:3] == [0, 1500]
+
+
+def test_a_client_that_hangs_up_is_charged_for_what_went_out(folder):
+    (folder / "huge").write_bytes(bytes(50_000_000))  # more than the buffers of a connection
+    with Bucket(folder) as bucket:
+        connection = http.client.HTTPConnection("127.0.0.1", urlsplit(bucket.url).port)
+        connection.request("GET", "/huge")
+        connection.getresponse().read(1000)
+        connection.close()
+    assert 1000 <= bucket.requests[0].sent_bytes < 50_000_000
+
+
+def test_requests_overlap(folder):
+    with Bucket(folder, latency=0.1) as bucket, ThreadPoolExecutor(20) as pool:
+        statuses = list(pool.map(lambda _: ask(f"{bucket.url}/{SMALL}")[0], range(20)))
+        assert statuses == [200] * 20
+        assert bucket.most_at_once > 5
+        bucket.clear()
+        for _ in range(3):
+            ask(f"{bucket.url}/{SMALL}")
+        assert (bucket.most_at_once, len(bucket.requests)) == (1, 3)
+
+
+def test_a_connection_serves_many_requests_and_ends_with_its_server(folder):
+    with Bucket(folder) as bucket:
+        connection = http.client.HTTPConnection("127.0.0.1", urlsplit(bucket.url).port)
+        for _ in range(3):
+            connection.request("GET", f"/{SMALL}")
+            assert len(connection.getresponse().read()) == 3000
+        kept = connection.sock
+    assert kept.recv(1) == b""
+    connection.close()
+
+
+def test_an_error_of_the_server_itself_is_raised_in_the_test(folder):
+    def broken(path):
+        raise KeyError(path)
+
+    with pytest.raises(KeyError, match="small"), Bucket(folder, error_page=broken) as bucket:
+        assert ask(f"{bucket.url}/{SMALL}")[0] == 500
+
+
+# --- fsspec's HTTPFileSystem
+
+
+def test_https_reads_ranges_of_the_bucket(folder, contents, https):
+    with Bucket(folder) as bucket:
+        assert https.cat_file(f"{bucket.url}/{LARGE}", start=1000, end=1500) == contents[LARGE][1000:1500]
+        assert bucket.requests == [Request("GET", f"/{LARGE}", "bytes=1000-1499", 206, 500)]
+        bucket.clear()
+        with https.open(f"{bucket.url}/{LARGE}", block_size=1 << 12, cache_type="none", size=300_000) as file:
+            file.seek(-100, 2)
+            assert file.read(50) == contents[LARGE][-100:-50]
+        assert bucket.bytes_sent == 50
+
+
+def test_https_follows_a_redirect_to_another_origin(folder, contents, https):
+    with Bucket(folder) as target, Bucket(folder, redirect_to=target.origin) as bucket:
+        assert https.cat_file(f"{bucket.url}/{LARGE}", start=7, end=9) == contents[LARGE][7:9]
+    assert [(request.status, request.range) for request in bucket.requests] == [(302, "bytes=7-8")]
+    assert [(request.status, request.range) for request in target.requests] == [(206, "bytes=7-8")]
+
+
+def test_https_cannot_list_the_bucket_and_finds_nothing_missing(folder, https):
+    with Bucket(folder, prefix="seamless_interaction") as bucket:
+        for path in ("", "/improvised/", f"/{SMALL}x"):
+            with pytest.raises(Exception, match="403"):
+                https.cat_file(bucket.url + path)
+        with pytest.raises(Exception, match="403"):
+            https.ls(bucket.url)
+
+
+def test_https_meets_failures_once(folder, contents, https):
+    with Bucket(folder, failures={".npy": [503]}) as bucket:
+        with pytest.raises(Exception, match="503"):
+            https.cat_file(f"{bucket.url}/{SMALL}")
+        assert https.cat_file(f"{bucket.url}/{SMALL}") == contents[SMALL]
+
+
+# --- the Hub
+
+
+@pytest.fixture
+def hub(folder):
+    with Hub(folder) as hub, use_hub(hub):
+        yield hub
+
+
+def test_the_hub_lists_what_it_holds(hub, contents):
+    hf = huggingface_hub.HfFileSystem()
+    assert {path: hf.info(f"{REPO}/{path}")["size"] for path in contents} == {
+        path: len(content) for path, content in contents.items()
+    }
+    assert hf.find(REPO) == sorted(f"{REPO}/{path}" for path in contents)
+    assert sorted(hf.ls(f"{REPO}/improvised/dev", detail=False)) == [f"{REPO}/{LARGE}", f"{REPO}/{SMALL}"]
+    assert hf.info(f"{REPO}/improvised")["type"] == "directory"
+    assert hf.exists(f"{REPO}/{SMALL}") and not hf.exists(f"{REPO}/{SMALL}x")
+    assert hf.glob(f"{REPO}/**/*.tar") == [f"{REPO}/{LARGE}"]
+    with pytest.raises(FileNotFoundError):
+        hf.ls(f"{REPO}/none")
+
+
+def test_the_hub_lists_by_pages(folder, contents):
+    with Hub(folder, page_size=2) as hub, use_hub(hub):
+        assert huggingface_hub.HfFileSystem().find(REPO) == sorted(f"{REPO}/{path}" for path in contents)
+        assert any("cursor=2" in request.path for request in hub.requests)
+
+
+def test_the_hub_tells_of_paths(hub, contents):
+    api = huggingface_hub.HfApi()
+    found = api.get_paths_info(hub.repo, [SMALL, LARGE, "improvised", "none"], repo_type="dataset", expand=True)
+    assert [entry.path for entry in found] == [SMALL, LARGE, "improvised"]
+    assert found[0].lfs is None and found[1].lfs.size == 300_000
+    assert found[0].last_commit.oid == api.dataset_info(hub.repo).sha == hub.commit
+
+
+@pytest.mark.parametrize("path", [SMALL, LARGE])
+@pytest.mark.parametrize("revision", ["", "@main", "@commit"])
+def test_the_hub_reads_ranges(hub, contents, path, revision):
+    place = f"hf://{REPO}{revision.replace('commit', hub.commit)}/{path}"
+    filesystem, place = fsspec.url_to_fs(place)
+    with filesystem.open(place, block_size=1 << 10, cache_type="none") as file:
+        file.seek(100)
+        assert file.read(50) == contents[path][100:150]
+    holder = hub.storage if path == LARGE else hub
+    reads = [request for request in holder.requests if request.range]
+    assert [(request.range, request.status, request.sent_bytes) for request in reads] == [("bytes=100-149", 206, 50)]
+
+
+def test_the_hub_is_found_by_its_endpoint(folder, contents):
+    with Hub(folder) as other, Hub(folder) as hub, use_hub(other):
+        filesystem, place = fsspec.url_to_fs(f"hf://{REPO}/{SMALL}", endpoint=hub.url)
+        assert filesystem.cat_file(place, start=3, end=5) == contents[SMALL][3:5]
+        assert hub.requests and not other.requests
+
+
+@pytest.mark.parametrize("path", [SMALL, LARGE])
+def test_the_hub_hands_out_files(hub, contents, path, tmp_path):
+    for folder in ({"local_dir": tmp_path / "here"}, {"cache_dir": tmp_path / "cache"}):
+        found = huggingface_hub.hf_hub_download(hub.repo, path, repo_type="dataset", **folder)
+        with open(found, "rb") as file:
+            assert file.read() == contents[path]
+    assert hub.storage.bytes_sent == (600_000 if path == LARGE else 0)
+
+
+def test_the_hub_says_what_is_missing(hub, tmp_path):
+    with pytest.raises(EntryNotFoundError):
+        huggingface_hub.hf_hub_download(hub.repo, "none.npy", repo_type="dataset", cache_dir=tmp_path)
+    with pytest.raises(RepositoryNotFoundError):
+        huggingface_hub.hf_hub_download("facebook/other", SMALL, repo_type="dataset", cache_dir=tmp_path)
+    with pytest.raises(FileNotFoundError, match="revision"):
+        huggingface_hub.HfFileSystem().info(f"{REPO}@none/{SMALL}")
+
+
+# --- S3
+
+
+def test_s3_lists_what_it_holds(folder, contents, s3):
+    with S3(folder, "data") as server:
+        filesystem = s3(server)
+        assert filesystem.ls("data") == ["data/README.md", "data/improvised"]
+        assert filesystem.info(f"data/{LARGE}")["size"] == 300_000
+        assert filesystem.isdir("data/improvised/dev")
+        filesystem.invalidate_cache()
+        assert filesystem.find("data") == sorted(f"data/{path}" for path in contents)
+        assert filesystem.exists(f"data/{SMALL}") and not filesystem.exists("data/none")
+
+
+def test_s3_lists_by_pages(folder, contents, s3):
+    with S3(folder, "data") as server:
+        first = s3(server).call_s3("list_objects_v2", Bucket="data", MaxKeys=2)
+        rest = s3(server).call_s3("list_objects_v2", Bucket="data", ContinuationToken=first["NextContinuationToken"])
+    assert (first["IsTruncated"], rest["IsTruncated"]) == (True, False)
+    assert [found["Key"] for page in (first, rest) for found in page["Contents"]] == sorted(contents)
+
+
+def test_s3_reads_ranges(folder, contents, s3):
+    with S3(folder, "data") as server:
+        assert s3(server).cat_file(f"data/{LARGE}", start=10, end=20) == contents[LARGE][10:20]
+        assert [request for request in server.requests if request.method == "GET"] == [
+            Request("GET", f"/data/{LARGE}", "bytes=10-19", 206, 10)
+        ]
+
+
+def test_s3_says_what_is_missing_only_where_listing_is_allowed(folder, s3):
+    with S3(folder, "data") as server, pytest.raises(FileNotFoundError):
+        s3(server).cat_file("data/none")
+    with S3(folder, "data", listing=False) as server:
+        with pytest.raises(PermissionError):
+            s3(server).cat_file("data/none")
+        with pytest.raises(PermissionError):
+            s3(server).ls("data")
