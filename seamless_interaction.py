@@ -398,7 +398,8 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
     def __init__(self, *args, base_path=None, data_dir=None, hash=None, storage_options=None, **kwargs):
         _reach_submodules(base_path)
-        from seamless_interaction import sources
+        from seamless_interaction import local_cache, sources
+        from seamless_interaction.errors import SourceUnreachable
         from seamless_interaction.index import Index
         from seamless_interaction.layouts import scan
         from seamless_interaction.places import Place
@@ -407,11 +408,17 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         self._options = storage_options  # `datasets` adds its own to those of the builder
         place = Place(data_dir or sources.default_source(), storage_options)
         self._index: typing.Any = Index(kwargs["index"]) if kwargs.get("index") else None
-        self._listing: typing.Any = self._index.listing(place) if self._index else scan(place, kwargs.get("layout"))
+        self._listing: typing.Any = None
+        name = f"{place.url} {kwargs.get('layout')} {kwargs.get('index')}"
+        try:
+            self._listing = self._index.listing(place) if self._index else scan(place, kwargs.get("layout"))
+            identity = local_cache.remember(name, self._listing.identity)
+        except SourceUnreachable as error:  # what was prepared before can still be loaded
+            identity = local_cache.recall(name, error)
         # `datasets` answers from its cache what has the same name, config and hash; one version cannot read the
         # cache of every other.
         generation = datasets.__version__.partition(".")[0]
-        hash = hashlib.sha256(f"{hash}{generation}{_code_digest()}{self._listing.identity}".encode()).hexdigest()
+        hash = hashlib.sha256(f"{hash}{generation}{_code_digest()}{identity}".encode()).hexdigest()
         data_dir = place.url
         super().__init__(
             *args, base_path=base_path, data_dir=data_dir, hash=hash, storage_options=storage_options, **kwargs
@@ -426,6 +433,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         self._context: typing.Any = None
         self._types: typing.Any = None
         self._source: typing.Any = None
+        self._process: int | None = None
 
     def __getstate__(self):
         return {**super().__getstate__(), **dict.fromkeys(("_listing", "_index", "_context", "_types", "_source"))}
@@ -453,7 +461,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
         place = Place(self.config.data_dir, self._options)
         index, listing = self._index, self._listing
-        if listing is None:  # in another process
+        if listing is None:  # in another process, or unreachable
             index = Index(self.config.index) if self.config.index else None
             listing = layouts.scan(place, self.config.layout) if index is None else index.listing(place)
         filelist = index.found if index else sources.filelist_of(place)
@@ -522,9 +530,10 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         from seamless_interaction.parts import Source
         from seamless_interaction.places import Place
 
-        if self._source is None:
+        if self._source is None or self._process != os.getpid():  # what is open does not survive a fork
             place = Place(source["url"], source["storage_options"])
             index = Index(source["index"]) if source["index"] else None
+            self._process = os.getpid()
             self._source = Source(place, source["layout"], source["aliases"], index)
             self._types = arrow.Types(self.info.features.arrow_schema)
             if any(column in self.info.features for column in MODALITIES["context"]):

@@ -56,6 +56,7 @@ ANNOTATION_KINDS: dict[str, str]
 SAMPLING_RATE: int
 TRAITS: tuple[str, ...]
 TABLES: dict[str, tuple[str, ...]]
+SELECTION: str
 FILELIST_FLAGS: tuple[str, ...]
 ISSUES: dict[str, str]
 MAX_FRAMES_APART: int
@@ -70,7 +71,7 @@ MODALITY_ALIASES: dict[str, str]
 def resolve_modalities(modalities: list[str] | str | None) -> tuple[str, ...]: ...
 def features(modalities: list[str] | str | None = None) -> datasets.Features: ...
 
-SUBSETS: dict[str, int | None]
+SUBSETS: tuple[str, ...]
 ON_ERROR: tuple[str, ...]
 
 class SeamlessInteractionConfig(datasets.BuilderConfig):
@@ -78,6 +79,7 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
     label: str | None
     modalities: list[str] | str | None
     layout: str | None
+    index: str | None
     on_error: str
     # All by name in practice. Written out since mypy cannot see the dataclass that this one extends.
     def __init__(
@@ -91,6 +93,7 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
         label: str | None = None,
         modalities: list[str] | str | None = None,
         layout: str | None = None,
+        index: str | None = None,
         on_error: str = "null",
     ) -> None: ...
 
@@ -118,6 +121,7 @@ def load_dataset(
     data_dir: str | os.PathLike[str] | None = None,
     streaming: Literal[False] = False,
     layout: str | None = None,
+    index: str | os.PathLike[str] | None = None,
     on_error: str = "null",
     cache_dir: str | None = None,
     num_proc: int | None = None,
@@ -132,6 +136,7 @@ def load_dataset(
     data_dir: str | os.PathLike[str] | None = None,
     streaming: Literal[False] = False,
     layout: str | None = None,
+    index: str | os.PathLike[str] | None = None,
     on_error: str = "null",
     cache_dir: str | None = None,
     num_proc: int | None = None,
@@ -146,6 +151,7 @@ def load_dataset(
     data_dir: str | os.PathLike[str] | None = None,
     streaming: Literal[True],
     layout: str | None = None,
+    index: str | os.PathLike[str] | None = None,
     on_error: str = "null",
     cache_dir: str | None = None,
     num_proc: int | None = None,
@@ -160,6 +166,7 @@ def load_dataset(
     data_dir: str | os.PathLike[str] | None = None,
     streaming: Literal[True],
     layout: str | None = None,
+    index: str | os.PathLike[str] | None = None,
     on_error: str = "null",
     cache_dir: str | None = None,
     num_proc: int | None = None,

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -44,7 +45,7 @@ from seamless_interaction.recordings import Recording
 from seamless_interaction.tables import FILELIST
 
 VERSION = 1
-ROWS = 512  # of a row group: what is read to know one recording
+ROWS = 2048  # of a row group: what is read to know one recording; and each takes memory, in the footer
 _KEPT = 4  # row groups in memory
 _METADATA = b"seamless_interaction"
 
@@ -148,9 +149,9 @@ class Index:
             good = pc.and_(good, pc.is_in(table[name], pa.array(known)))
         for name in ("batch_idx", "archive_idx", "files"):
             good = pc.and_(good, pc.greater_equal(table[name], 0))
-        if not pc.all(pc.fill_null(good, False)).as_py() or pc.count_distinct(ids).as_py() < len(ids):
+        if not pc.all(pc.fill_null(good, False)).as_py() or len(set(ids.to_pylist())) < len(ids):
             raise BrokenIndex(f"{self.path}: has rows that name no recording, or one twice. {_AGAIN}")
-        return table.append_column("row", pa.array(range(len(table)), pa.int64()))
+        return table.append_column("row", pa.array(np.arange(len(table))))
 
     def archive_issues(self) -> list[str]:
         """Why parts of archives could not be read, once each."""
@@ -212,4 +213,6 @@ def write(table: pa.Table, path: Path, listing: Listing) -> None:
         "identity": digest.hexdigest(),
     }
     table = table.cast(SCHEMA.with_metadata({_METADATA: json.dumps(metadata)}))
-    write_whole(path, lambda file: pq.write_table(table, file, row_group_size=ROWS, compression="zstd"))
+    write_whole(
+        path, lambda file: pq.write_table(table, file, row_group_size=ROWS, compression="zstd", write_statistics=False)
+    )

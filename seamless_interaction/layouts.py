@@ -32,7 +32,6 @@ from seamless_interaction.errors import (
     AmbiguousSource,
     InvalidFileId,
     SourceNotFound,
-    SourceUnreachable,
     UnknownLayout,
 )
 from seamless_interaction.places import Entry, Place
@@ -179,7 +178,7 @@ def tables_identity(place: Place) -> str:
     def stat(name: str) -> Entry | None:
         try:
             return place.stat(name)
-        except (FileNotFoundError, AccessDenied, SourceUnreachable):  # who reads it finds out
+        except (FileNotFoundError, AccessDenied):
             return None
 
     with ThreadPoolExecutor(_REQUESTS) as pool:

@@ -43,6 +43,22 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise
 
 
+def remember(name: str, identity: str) -> str:
+    """Keep what a place was last time; ``recall`` gives it."""
+    write_whole(folder() / "identities" / key(name), lambda file: file.write(identity.encode()))
+    return identity
+
+
+def recall(name: str, error: SourceUnreachable) -> str:
+    """What a place that cannot be reached now was last time. Raises ``error`` if it never was reached."""
+    try:
+        identity = (folder() / "identities" / key(name)).read_text()
+    except FileNotFoundError:
+        raise error from None
+    logger.warning("%s Going on with what was prepared before, if it was.", error)
+    return identity
+
+
 def read_cached(place: Place, name: str) -> bytes | None:
     """A small file of a place; None if it has none.
 

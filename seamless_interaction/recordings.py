@@ -52,19 +52,24 @@ def recordings(found: pa.Table, filelist: pa.Table, selected: pa.Table, layout: 
     Returns:
         A table with the fields of ``Recording``.
     """
-    filelist = filelist.sort_by("file_id")
+    order = pc.sort_indices(filelist["file_id"])
+    if found is filelist:  # an index is both
+        place, strays = order, found.slice(0, 0)
+        filelist = filelist.take(order)
+    else:
+        filelist = filelist.take(order)
+        listed, here = spots(filelist, layout), spots(found, layout)
+        place, strays = pc.index_in(listed, here), found.filter(pc.invert(pc.is_in(here, listed)))
     ids = filelist["file_id"].combine_chunks()
-    listed = spots(filelist, layout)
-    place = pc.index_in(listed, spots(found, layout))
     files = pc.fill_null(found["files"].combine_chunks().take(place), 0)
     is_here = pc.greater(files, 0)
 
     # Sorted, partners stand next to each other.
-    interactions = np.asarray(pc.utf8_slice_codeunits(ids, 0, INTERACTION_LENGTH))
-    same = interactions[:-1] == interactions[1:] if len(ids) else np.empty(0, bool)
+    interactions = pc.utf8_slice_codeunits(ids, 0, INTERACTION_LENGTH)
+    same = np.asarray(pc.equal(interactions[1:], interactions[:-1]))
     before, after = np.append(False, same), np.append(same, False)
-    here = np.arange(len(ids))
-    partner = pa.array(np.where(before, here - 1, here + 1), mask=~(before | after))
+    row = np.arange(len(ids))
+    partner = pa.array(np.where(before, row - 1, row + 1), mask=~(before | after))
     rows = found["row"].combine_chunks().take(place) if "row" in found.column_names else pa.nulls(len(ids), pa.int64())
     everything = pa.table(
         [
@@ -78,8 +83,10 @@ def recordings(found: pa.Table, filelist: pa.Table, selected: pa.Table, layout: 
         ],
         names=Recording._fields,
     )
-    wanted = pc.is_in(ids, selected["file_id"].combine_chunks())
-    strays = found.filter(pc.invert(pc.is_in(spots(found, layout), listed)))
+    if len(selected) == len(filelist):
+        wanted = pa.array(np.ones(len(ids), bool))
+    else:
+        wanted = pc.is_in(ids, selected["file_id"].combine_chunks())
     gaps = Gaps(
         tuple(ids.filter(pc.and_(wanted, pc.invert(is_here))).to_pylist()),
         tuple(spots(strays, layout).to_pylist()),

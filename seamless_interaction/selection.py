@@ -286,28 +286,38 @@ def _part(interactions: _Interactions, limits: Limits) -> np.ndarray:
 def _covering(interactions: _Interactions, most_bytes: float, most_recordings: float) -> np.ndarray:
     """Indices of few interactions that show every kind and then every group, as far as they fit.
 
-    The next one is always the first, in the order of hashes, of those that show the most kinds not
-    yet shown. A group counts less than a kind.
+    The rarest kind, that of the fewest groups, comes first: the others can be shown wherever a group is
+    still missing. It is shown by what shows the most that is missing (a group counts less than a
+    kind), and among equals by the first in the order of hashes.
     """
     _, first = np.unique(interactions.group << len(_TRAITS) | interactions.traits, return_index=True)
-    candidates = {
-        int(index): (_kinds(int(interactions.group[index]), int(interactions.traits[index])), interactions.group[index])
-        for index in np.sort(first)
-    }
-    shown: set[str] = set()
-    groups: set[int] = set()
+    groups = {int(index): int(interactions.group[index]) for index in np.sort(first)}
+    kinds = {index: _kinds(group, int(interactions.traits[index])) for index, group in groups.items()}
+    groups_of: dict[str, set[int]] = {}
+    for index, shown in kinds.items():
+        for kind in shown:
+            groups_of.setdefault(kind, set()).add(groups[index])
+    rarest_first = sorted(groups_of, key=lambda kind: (len(groups_of[kind]), kind))
+    largest_first = np.argsort(-np.bincount(interactions.group), kind="stable").tolist()
+    missing: set[str | int] = {*rarest_first, *groups.values()}
     taken: list[int] = []
-    while candidates:
-        gains = {index: 2 * len(kinds - shown) + (group not in groups) for index, (kinds, group) in candidates.items()}
-        best = max(gains, key=gains.__getitem__)
-        if not gains[best]:
-            break
-        kinds, group = candidates.pop(best)
-        if interactions.bytes[best] <= most_bytes and interactions.recordings[best] <= most_recordings:
+
+    def gain(index: int) -> int:
+        return 2 * len(kinds[index] & missing) + (groups[index] in missing)
+
+    for target in (*rarest_first, *largest_first):
+        fitting = [
+            index
+            for index in kinds
+            if (target in kinds[index] or target == groups[index])
+            and interactions.bytes[index] <= most_bytes
+            and interactions.recordings[index] <= most_recordings
+        ]
+        if target in missing and fitting:
+            best = max(fitting, key=gain)
+            missing -= {*kinds[best], groups[best]}
             most_bytes -= interactions.bytes[best]
             most_recordings -= interactions.recordings[best]
-            shown |= kinds
-            groups.add(group)
             taken.append(best)
     return np.array(taken, np.int64)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import datasets
 import pytest
+from servers import Bucket, Hub
 from typer.main import get_command
 
 import seamless_interaction
@@ -21,18 +22,45 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 
 
+COMMANDS = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines() if line.strip()]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A clone's root, as far as the commands see it, with demo-data as `make demo` leaves it."""
     folder = tmp_path_factory.mktemp("clone")
     for name in ("seamless_interaction.py", "seamless_interaction", "configs", "dataset_infos.json"):
         (folder / name).symlink_to(ROOT / name)
-    demo = [sys.executable, str(ROOT / "examples" / "demo.py")]
-    run = subprocess.run(demo, cwd=folder, env=environment(folder), capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert "Streamed 23 recordings" in run.stdout and "body_pose [120, 21, 3]" in run.stdout
-    assert "synthetic" in run.stdout
+    demo = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "demo.py")],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+    )
+    assert demo.returncode == 0, demo.stderr
+    assert "Streamed 23 recordings" in demo.stdout and "body_pose [120, 21, 3]" in demo.stdout
+    assert "synthetic" in demo.stdout
     return folder
+
+
+@pytest.fixture(scope="module")
+def world(folder):
+    """The environment of a user, for whom the bucket and the Hub are servers here, with the demo's data."""
+    with Bucket(folder / "demo-data") as bucket:
+        env = {
+            **environment(folder),
+            "SEAMLESS_INTERACTION_SOURCE": bucket.url,
+            "SEAMLESS_INTERACTION_FILELIST": f"{bucket.url}/filelist.csv",
+        }
+        results = {
+            command: subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, text=True)
+            for command in COMMANDS
+            if command.split()[0] not in ("make", "pip")  # these run from a fresh clone, by .ci/run
+        }
+        with Hub(folder / "demo-tars") as hub:
+            hub_env = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+            yield {**env, **hub_env}, results
 
 
 def environment(folder):
@@ -41,27 +69,22 @@ def environment(folder):
 
 
 @pytest.mark.parametrize("code", [code for language, code in BLOCKS if language == "python"])
-def test_python_runs(folder, code):
+def test_python_runs(folder, world, code):
     if "datasets 3.6 only" in code and not datasets.__version__.startswith("3."):
         pytest.skip("datasets 4 and later run no scripts")
     code += "\nassert next(iter(globals().get('stream') or ds))\n"
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment(folder), capture_output=True, text=True
-    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=folder, env=world[0], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 
 
-COMMANDS = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines() if line.strip()]
-
-
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_run(folder, command):
-    if command.startswith("make"):  # run from a fresh clone by .ci/run
+def test_commands_run(world, command):
+    if command.startswith("make"):
         assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
     elif command.startswith("pip"):
-        assert command == "pip install ."  # run from a fresh clone by .ci/run
+        assert command == "pip install ."
     else:
-        run = subprocess.run(command, shell=True, cwd=folder, env=environment(folder), capture_output=True, text=True)
+        run = world[1][command]
         assert run.returncode == 0, run.stderr
         assert run.stdout
 
