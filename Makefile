@@ -14,6 +14,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 PINS = $(addprefix datasets==,$(DATASETS)) $(addprefix --constraint ,$(CONSTRAINTS))
 INSTALLED = $(VENV)/.installed
 INSTALLED_TORCH = $(VENV)/.installed-torch
+INSTALLED_BENCHMARK = $(VENV)/.installed-benchmark
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test lint format types benchmark dataset-infos package clean
@@ -47,7 +48,7 @@ types: $(INSTALLED) ## check types: the implementation, the stub, and that they 
 	$(BIN)/mypy --cache-dir .mypy_cache/stub seamless_interaction $(wildcard examples/*.py)
 	$(BIN)/stubtest --mypy-config-file pyproject.toml --allowlist .ci/stubtest-allowlist.txt --ignore-unused-allowlist seamless_interaction
 
-benchmark: $(INSTALLED) ## measure, on synthetic data
+benchmark: $(INSTALLED_BENCHMARK) ## measure, on synthetic data
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 dataset-infos: $(INSTALLED) ## write dataset_infos.json from the builder script
@@ -67,6 +68,10 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade "pip>=25.1"
 	$(PIP) install --quiet --editable ".[dev]" $(PINS)
+	@touch $@
+
+$(INSTALLED_BENCHMARK): $(INSTALLED)
+	$(PIP) install --quiet --editable ".[benchmark]" $(PINS)
 	@touch $@
 
 $(INSTALLED_TORCH): $(INSTALLED)

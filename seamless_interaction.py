@@ -412,7 +412,9 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         name = f"{place.url} {kwargs.get('layout')} {kwargs.get('index')}"
         try:
             self._listing = self._index.listing(place) if self._index else scan(place, kwargs.get("layout"))
-            identity = local_cache.remember(name, self._listing.identity)
+            identity = self._listing.identity
+            if not place.is_local:
+                local_cache.remember(name, identity)
         except SourceUnreachable as error:  # what was prepared before can still be loaded
             identity = local_cache.recall(name, error)
         # `datasets` answers from its cache what has the same name, config and hash; one version cannot read the
@@ -533,11 +535,12 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         if self._source is None or self._process != os.getpid():  # what is open does not survive a fork
             place = Place(source["url"], source["storage_options"])
             index = Index(source["index"]) if source["index"] else None
-            self._process = os.getpid()
-            self._source = Source(place, source["layout"], source["aliases"], index)
             self._types = arrow.Types(self.info.features.arrow_schema)
             if any(column in self.info.features for column in MODALITIES["context"]):
                 self._context = tables.Context(place)
+            self._process = os.getpid()
+            # Last, as `datasets` 5 generates in several threads when it shuffles.
+            self._source = Source(place, source["layout"], source["aliases"], index)
         current = self._passes.get(split)
         if current is None or not current.shards.isdisjoint(shards):  # the pass before was not finished
             current = self._passes[split] = _Pass()
@@ -610,7 +613,8 @@ def _shards(file_ids: list[str], columns: tuple[str, ...]) -> list[tuple[int, in
     number = max(min(24, len(starts)) if size == 2 else 1, len(starts) // size)
     if number > 24:
         number -= number % 24
-    bounds = [*(starts[len(starts) * index // number] for index in range(number)), len(file_ids)]
+    bounds = [starts[len(starts) * shard // number] for shard in range(number)] if starts else []
+    bounds.append(len(file_ids))
     return list(pairwise(bounds))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import json
 import math
 import os
 import shutil
@@ -68,6 +70,28 @@ def make(root: Path, name: str, interactions: int, seconds: float, layout: str =
         partial = root / f"{name}-incomplete"
         write(described, partial)
         os.sync()  # or its write-back would disturb what is measured first
+        partial.rename(folder)
+    return Data(folder, described)
+
+
+def make_transcripts(root: Path, name: str, interactions: int, seconds: float) -> Data:
+    """A tree of transcripts and tables only: many recordings in little space."""
+    described = corpus(interactions, seconds)
+    folder = root / f"{name}-{interactions}x{seconds:g}s-{_digest()}"
+    if not folder.exists():
+        for old in root.glob(f"{name}-*"):
+            shutil.rmtree(old)
+        partial = root / f"{name}-incomplete"
+        partial.mkdir(parents=True)
+        for table, rows in described.tables.items():
+            with open(partial / table, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+        for recording in described.recordings:
+            path = partial / tree_path(recording.label, recording.split, "transcript", recording.file_id)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(json.dumps(segment) + "\n" for segment in recording.transcript()), "utf-8")
         partial.rename(folder)
     return Data(folder, described)
 

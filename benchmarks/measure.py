@@ -18,7 +18,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 ROOT = Path(__file__).resolve().parent.parent
-_INTERVAL = 0.004  # seconds between two looks at a process
+INTERVAL = 0.004  # seconds between two looks at a process
 
 
 class Ratio(NamedTuple):
@@ -150,6 +150,18 @@ def count_bytes() -> Counter[str]:
     return CountingFileSystem.count
 
 
+def bytes_read() -> int | None:
+    """Bytes that this process has asked files for so far, cached or not; None where the system does not tell.
+
+    What it reads by mapping a file is not counted, nor what comes over a network.
+    """
+    try:
+        with open("/proc/self/io") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("rchar:"))
+    except OSError:
+        return None
+
+
 # --- processes ------------------------------------------------------------------------------------
 
 
@@ -173,16 +185,20 @@ def peak_memory(code: str, *arguments: object) -> int:
     Anonymous memory is what a process allocates. Files that it maps are not in it, nor is what the
     kernel keeps of files: both can be dropped whenever somebody else needs the space.
     """
-    process = python(code, *arguments)
+    return watched(python(code, *arguments))[1]
+
+
+def watched(process: subprocess.Popen[str]) -> tuple[str, int]:
+    """What a process prints, which must be little, and the most memory that it holds while it runs."""
     peak = 0
     while process.poll() is None:
-        peak = max(peak, _anonymous(process.pid))
-        time.sleep(_INTERVAL)
-    output(process)
-    return peak
+        peak = max(peak, anonymous(process.pid))
+        time.sleep(INTERVAL)
+    return output(process), peak
 
 
-def _anonymous(pid: int) -> int:
+def anonymous(pid: int) -> int:
+    """Bytes of memory that a process has allocated, see ``peak_memory``; 0 if it has just ended."""
     if sys.platform == "linux":
         try:
             with open(f"/proc/{pid}/status") as file:

@@ -1,417 +1,46 @@
 """Measure reading and preparing, on synthetic data, against the least that could be done with the same files.
 
-    python benchmarks/run.py            one table, in minutes; the first run also makes 8 GB of data
+    python benchmarks/run.py            tables, in minutes; the first run also makes 13 GB of data
     python benchmarks/run.py --quick    the same on very little data, in seconds; its ratios mean nothing
 
-All files are in the page cache, and what is compared is run in turn within one process, so ratios
-carry over to other machines where seconds do not. Nothing is asserted: a target that is missed is
-shown, and is no failure.
+All files are in the page cache, and what is compared is run in turn in one go, so ratios carry over
+to other machines where seconds do not. Nothing is asserted: a target that is missed is shown, and is
+no failure.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
-import itertools
-import json
 import logging
 import os
-import platform
-import shutil
-import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["USE_TORCH"] = "0"  # or `datasets` imports it, where it is installed, when a stream is made
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout, whatever is installed
 
-import data
-import datasets
+import archives
 import measure
-import numpy as np
-import pyarrow as pa
-
-import seamless_interaction
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS
-
-GROUPS = ("smplh", "movement", "boxes_and_keypoints")
-MB = 1e6
-
-
-class Row(NamedTuple):
-    """A line of the table. ``within`` is None where there is no target."""
-
-    what: str
-    measured: str
-    target: str = ""
-    within: bool | None = None
-
-
-class Sizes(NamedTuple):
-    """How much is measured on: 60-second recordings, a tenth of them, and one long interaction."""
-
-    interactions: int
-    seconds: float
-    long_seconds: float
-    rounds: int
-
-
-FULL = Sizes(interactions=30, seconds=60, long_seconds=75 * 60, rounds=7)
-QUICK = Sizes(interactions=10, seconds=2, long_seconds=20, rounds=1)
-
-
-class Bench:
-    """The data, and a place on the same disk to write to."""
-
-    def __init__(self, root: Path, sizes: Sizes):
-        self.root, self.sizes = root, sizes
-        self.tree = data.make(root, "tree", sizes.interactions, sizes.seconds)
-        self.tenth = data.make(root, "tenth", sizes.interactions // 10, sizes.seconds)
-        self.scratch = root / f"scratch-{os.getpid()}"
-        self._numbers = itertools.count()
-
-    @functools.cached_property
-    def long(self) -> data.Data:
-        return data.make(self.root, "long", 1, self.sizes.long_seconds)
-
-    @functools.cached_property
-    def long_bundles(self) -> data.Data:
-        return data.make(self.root, "bundles", 1, self.sizes.long_seconds, "bundles")
-
-    def fresh(self) -> Path:
-        """A new folder to write to."""
-        folder = self.scratch / str(next(self._numbers))
-        folder.mkdir(parents=True)
-        return folder
-
-    def clear(self) -> None:
-        """Drop what was written, before the kernel puts it on the disk.
-
-        All that write the same amount leave it in the page cache, far below what would make the
-        kernel stop them; so none waits for the disk, and the next one starts with nothing to flush.
-        Waiting for the disk would add the same to both sides, and bring their ratio nearer to one.
-        Files are emptied and deleted at the end only: ext4 is slow to make files for minutes after
-        it deleted many, which would fall on whoever makes a thousand files and not on whoever makes one.
-        """
-        measure.free()
-        for path in self.scratch.rglob("*"):
-            if path.is_file():
-                os.truncate(path, 0)
-        os.sync()
-
-    def close(self) -> None:
-        shutil.rmtree(self.scratch, ignore_errors=True)
-
-
-# --- what is measured -----------------------------------------------------------------------------
-
-
-def load(folder: Path | str, **options: Any) -> Any:
-    return seamless_interaction.load_dataset("full", data_dir=folder, **options)
-
-
-def touch(dataset: Any) -> int:
-    """Iterate, and have every array of every record made; the number of values in them."""
-    return sum(
-        values.size
-        for records in dataset.values()
-        for record in records
-        for group in GROUPS
-        if group in record
-        for values in record[group].values()
-    )
-
-
-def np_load(source: data.Data, *keys: str) -> list[np.ndarray]:
-    """All arrays, kept."""
-    return [np.load(path) for path in source.files(*keys)]
-
-
-def np_load_one(source: data.Data, *keys: str) -> None:
-    """The arrays of one recording at a time."""
-    for recording in source.corpus.recordings:
-        [np.load(path) for path in source.files_of(recording, *keys)]
-
-
-def parse_text(paths: list[Path]) -> list[Any]:
-    return [[json.loads(line) for line in path.read_text("utf-8").splitlines()] for path in paths]
-
-
-def copy(paths: list[Path], folder: Path) -> None:
-    for number, path in enumerate(paths):
-        shutil.copyfile(path, folder / str(number))
-
-
-def join_files(paths: list[Path], folder: Path) -> None:
-    """The same bytes as one file, which is what a cache is."""
-    with open(folder / "all", "wb") as all_:
-        for path in paths:
-            all_.write(path.read_bytes())
-
-
-def example(source: data.Data, recording: Any, mmap_mode: Any = None) -> dict[str, np.ndarray]:
-    """The arrays of a recording as a script of an afternoon would read them; zero frames of those it lacks."""
-    paths = dict(zip(recording.array_keys, source.files_of(recording, *recording.array_keys), strict=True))
-    return {
-        key: np.load(paths[key], mmap_mode).astype(array.dtype, copy=False)
-        if key in paths
-        else np.empty((0, *array.shape), array.dtype)
-        for key, array in ARRAYS.items()
-    }
-
-
-def examples(source: data.Data) -> Iterator[dict[str, np.ndarray]]:
-    for recording in source.corpus.recordings:
-        yield example(source, recording)
-
-
-def write_arrow(source: data.Data, folder: Path) -> None:
-    """The arrays as an Arrow stream of the cache's own layout, from mapped files: nothing checked or joined."""
-    nested = {key: pa.list_(pa.from_numpy_dtype(array.dtype)) for key, array in ARRAYS.items()}
-    for key, array in ARRAYS.items():
-        for _ in array.shape:
-            nested[key] = pa.list_(nested[key])
-    schema = pa.schema(nested)
-    with pa.OSFile(str(folder / "stream.arrow"), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-        for recording in source.corpus.recordings:
-            writer.write_batch(pa.record_batch([_row(v) for v in example(source, recording, "r").values()], schema))
-
-
-def _row(values: np.ndarray) -> pa.Array:
-    """An array as one row of nested lists."""
-    array = pa.array(values.reshape(-1))
-    for length in (*reversed(values.shape[1:]), len(values)):
-        array = pa.ListArray.from_arrays(np.arange(0, len(array) + 1, max(length, 1), dtype=np.int32), array)
-    return array if len(values) else pa.ListArray.from_arrays(np.zeros(2, np.int32), array.values)
-
-
-def array_features() -> datasets.Features:
-    ours = seamless_interaction.features()
-    return datasets.Features({key: ours[key] for key in ARRAYS})
-
-
-# --- rows of the table ----------------------------------------------------------------------------
-
-
-def streaming(bench: Bench) -> list[Row]:
-    """Everything from the tree, against np.load of its arrays.
-
-    Both touch every byte of the arrays: np.load copies it, we look whether it is finite. np.load is
-    much faster where it gets the same memory again, which stays in the processor's cache; who keeps
-    what it loads pays for new memory.
-    """
-    tree = bench.tree
-    dataset = load(tree.folder, streaming=True)
-    values = sum(array.size for array in np_load(tree))  # and now everything is in the page cache
-    if touch(dataset) != values:
-        raise RuntimeError(f"streaming gave {touch(dataset)} values, np.load {values}")
-    seconds = measure.interleaved(
-        {
-            "stream": lambda: touch(dataset),
-            "keep": lambda: np_load(tree),
-            "one": lambda: np_load_one(tree),
-        },
-        bench.sizes.rounds,
-    )
-    kept, one = seconds.ratio("stream", "keep"), seconds.ratio("stream", "one")
-    rate = data.num_bytes(*tree.files()) / MB / seconds.median("stream")
-    return [
-        Row("stream everything / np.load keeping the arrays", str(kept), "3", kept.median <= 3),
-        Row("  / np.load of one recording at a time", str(one)),
-        Row("  seconds, without start-up", f"{seconds.median('stream'):.2f} s ({rate:.0f} MB/s of arrays)"),
-    ]
-
-
-def columns(bench: Bench) -> list[Row]:
-    """One modality: the bytes that a remote place would be asked for, and the time on a local one."""
-    rows = []
-    for modality in ("transcript", "smplh:body_pose"):
-        paths = bench.tree.files(modality)
-        own = data.num_bytes(*paths)
-        count = measure.count_bytes()
-        touch(load(f"counted://{bench.tree.folder}", modalities=[modality], streaming=True))
-        tables = count.pop(".csv", 0)  # read once, however many recordings there are
-        more = sum(count[name] for name in count if name.startswith(".")) / own - 1
-        listed = f"{count['listed entries']} entries listed, {count['listed bytes'] / 1e3:.0f} kB of names"
-        index = f"{tables / 1e3:.1f} kB of tables"
-        dataset = load(bench.tree.folder, modalities=[modality], streaming=True)
-        floor = np_load if modality in ARRAYS else lambda tree, _: parse_text(tree.files("transcript"))
-        seconds = measure.interleaved(
-            {
-                "stream": lambda dataset=dataset: touch(dataset),
-                "floor": lambda floor=floor, modality=modality: floor(bench.tree, modality),
-            },
-            bench.sizes.rounds,
-        )
-        name = "np.load" if modality in ARRAYS else "json.loads"
-        rows += [
-            Row(f"stream {modality}: bytes / its files'", f"{more:+.2%} of {own / MB:.2f} MB", "+1 %", more <= 0.01),
-            Row("  beside them", f"{index}; {listed}"),
-            Row(f"  seconds / {name} of its files", f"{seconds.ratio('stream', 'floor')}"),
-        ]
-    return rows
-
-
-def prepare(bench: Bench) -> list[Row]:
-    """Everything into the Arrow cache, against copying what ends there."""
-    tree = bench.tree
-    paths = tree.files(*ARRAYS, *data.TEXTS, *ANNOTATION_KINDS)
-    np_load_one(tree)
-    load(tree.folder, cache_dir=str(bench.fresh()))
-    written = data.num_bytes(bench.scratch)
-    bench.clear()
-    seconds = measure.interleaved(
-        {
-            "prepare": lambda: load(tree.folder, cache_dir=str(bench.fresh())),
-            "copy": lambda: copy(paths, bench.fresh()),
-            "join": lambda: join_files(paths, bench.fresh()),
-            "arrow": lambda: write_arrow(tree, bench.fresh()),
-        },
-        bench.sizes.rounds,
-        after=bench.clear,
-    )
-    joined = seconds.ratio("prepare", "join")
-    spent = ", ".join(f"{name} {seconds.median(name):.2f} (best {min(seconds[name]):.2f})" for name in seconds)
-    return [
-        # Making a thousand files takes ext4 anything from a tenth of a second to a whole one, the more files were
-        # deleted in the last minutes; so the target is for the bytes alone, which is never the easier one.
-        Row("prepare everything / copying its files into one", str(joined), "2.5", joined.median <= 2.5),
-        Row("  / copying its files one by one", str(seconds.ratio("prepare", "copy"))),
-        Row("  / a bare Arrow stream of the arrays", str(seconds.ratio("prepare", "arrow"))),
-        Row("  bare Arrow stream / copying into one file", str(seconds.ratio("arrow", "join"))),
-        Row("  seconds, start-up included", spent),
-        Row("  bytes", f"{written / MB:.0f} MB in the cache from {data.num_bytes(*paths) / MB:.0f} MB of files"),
-    ]
-
-
-PREPARE = """
-import sys, logging, seamless_interaction
-logging.disable(logging.WARNING)
-seamless_interaction.load_dataset("full", data_dir=sys.argv[1], cache_dir=sys.argv[2])
-"""
-
-
-def memory(bench: Bench) -> list[Row]:
-    """The most that a process allocates while it prepares, its interpreter and modules included."""
-    imported = measure.peak_memory("import seamless_interaction.view") / MB
-    rows = [Row("memory of the imports alone", f"{imported:.0f} MB")]
-    peaks = {}
-    for name, source in (
-        ("all recordings", bench.tree),
-        ("a tenth of them", bench.tenth),
-        (f"{bench.sizes.long_seconds / 60:.3g}-minute recordings", bench.long),
-        (f"{bench.sizes.long_seconds / 60:.3g}-minute bundles", bench.long_bundles),
-    ):
-        peaks[name] = measure.peak_memory(PREPARE, source.folder, bench.fresh()) / MB
-        bench.clear()
-        largest = source.largest_record / MB
-        limit = max(500.0, 2 * largest)
-        rows.append(
-            Row(
-                f"memory, preparing {name}",
-                f"{peaks[name]:.0f} MB (largest record {largest:.0f} MB)",
-                f"{limit:.0f} MB",
-                peaks[name] <= limit,
-            )
-        )
-    flat = peaks["all recordings"] / peaks["a tenth of them"]
-    return [*rows[:3], Row("  all / a tenth", f"{flat:.2f}x"), *rows[3:]]
-
-
-START = """
-import sys, time, logging, datasets
-logging.disable(logging.WARNING)
-times = [time.perf_counter()]
-import seamless_interaction
-times.append(time.perf_counter())
-dataset = seamless_interaction.load_dataset("full", data_dir=sys.argv[1], streaming=True)
-times.append(time.perf_counter())
-next(iter(next(iter(dataset.values()))))
-times.append(time.perf_counter())
-print(*(end - start for start, end in zip(times, times[1:])))
-"""
-
-
-def start(bench: Bench) -> list[Row]:
-    """In fresh processes that have imported `datasets`, in turn."""
-    rounds = [
-        [float(text) for text in measure.output(measure.python(START, bench.tree.folder)).split()]
-        for _ in range(bench.sizes.rounds)
-    ]
-    import_, builder, first = (statistics.median(seconds) for seconds in zip(*rounds, strict=True))
-    spread = f"{min(r[0] for r in rounds):.3f} to {max(r[0] for r in rounds):.3f}"
-    return [
-        Row("import, more than import datasets", f"{import_:.3f} s ({spread})", "0.2 s", import_ <= 0.2),
-        Row("start-up: builder and scan, first record", f"{builder:.2f} s, {first:.2f} s"),
-    ]
-
-
-def generators(bench: Bench) -> list[Row]:
-    """What one would otherwise write: a generator of np.load, with the same features, on a tenth of the data."""
-    tenth, schema = bench.tenth, array_features()
-    modalities = [*ARRAYS]
-
-    def from_generator(kind: Any, **options: Any) -> Any:
-        return kind.from_generator(examples, features=schema, gen_kwargs={"source": tenth}, **options)
-
-    ours = load(tenth.folder, modalities=modalities, streaming=True)
-    theirs = from_generator(datasets.IterableDataset).with_format("numpy")
-    seconds = measure.interleaved(
-        {
-            "stream": lambda: touch(ours),
-            "generator stream": lambda: [values.size for record in theirs for values in record.values()],
-            "prepare": lambda: load(tenth.folder, modalities=modalities, cache_dir=str(bench.fresh())),
-            "generator prepare": lambda: from_generator(datasets.Dataset, cache_dir=str(bench.fresh())),
-        },
-        min(3, bench.sizes.rounds),
-        after=bench.clear,
-    )
-    return [
-        Row(
-            f"{what}.from_generator / {name}, arrays of a tenth",
-            str(seconds.ratio(f"generator {name}", name))
-            + f", {seconds.median(f'generator {name}'):.2f} s / {seconds.median(name):.2f} s",
-        )
-        for what, name in (("Dataset", "prepare"), ("IterableDataset", "stream"))
-    ]
-
-
-BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
-    "streaming": streaming,
-    "columns": columns,
-    "prepare": prepare,
-    "memory": memory,
-    "start": start,
-    "generators": generators,
+import opening
+import remote
+import streaming
+from bench import FULL, QUICK, Bench, Row, Table, describe, render
+
+BENCHMARKS: dict[str, Callable[[Bench], list[Row | Table]]] = {
+    "streaming": streaming.streaming,
+    "columns": streaming.columns,
+    "prepare": streaming.prepare,
+    "memory": streaming.memory,
+    "start": streaming.start,
+    "generators": streaming.generators,
+    "archives": archives.archives,
+    "remote": remote.remote,
+    "opening": opening.opening,
 }
-
-# --- the table ------------------------------------------------------------------------------------
-
-
-def describe(bench: Bench) -> str:
-    """The machine and the data, in two lines."""
-    tree, cores = bench.tree, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (
-        f"{platform.system()} {platform.machine()}, {cores} cores, Python {platform.python_version()}, "
-        f"numpy {np.__version__}, pyarrow {pa.__version__}, datasets {datasets.__version__}\n"
-        f"synthetic data: {len(tree.corpus.recordings)} recordings of {bench.sizes.seconds:g} s in "
-        f"{data.num_bytes(tree.folder) / MB:.0f} MB, {data.num_bytes(*tree.files()) / MB:.0f} MB of them arrays; "
-        f"ratios: median of {bench.sizes.rounds} rounds (lowest to highest; fastest round to fastest round)"
-    )
-
-
-def render(rows: list[Row]) -> str:
-    """The rows as text, in columns."""
-    verdict = {None: "", True: "yes", False: "NO"}
-    cells = [(row.what, row.measured, row.target and f"at most {row.target}", verdict[row.within]) for row in rows]
-    cells = [("", "measured", "target", "within"), *cells]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
 
 
 def main() -> None:
@@ -420,6 +49,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), metavar="NAME")
     parser.add_argument("--data", type=Path, help="where synthetic data are kept, else build/benchmark-data")
     options = parser.parse_args()
+    sys.dont_write_bytecode = False  # or each start-up compiles our modules, which no user's second one does
     root = options.data or measure.ROOT / "build" / "benchmark-data"
     logging.getLogger("seamless_interaction").setLevel(logging.ERROR)  # it says what synthetic recordings lack
     began = time.perf_counter()
@@ -429,15 +59,15 @@ def main() -> None:
 
     say(f"synthetic data in {root}")
     bench = Bench((root / "quick" if options.quick else root).resolve(), QUICK if options.quick else FULL)
-    rows: list[Row] = []
+    findings: list[Row | Table] = []
     try:
         for name in options.only:
             say(name)
-            rows += BENCHMARKS[name](bench)
+            findings += BENCHMARKS[name](bench)
     finally:
         bench.close()
     say("done")
-    print(f"{describe(bench)}\n\n{render(rows)}")
+    print(f"{describe(bench)}\n\n{render(findings)}")
 
 
 if __name__ == "__main__":

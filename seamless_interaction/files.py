@@ -7,10 +7,11 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from functools import partial
+from typing import Any, BinaryIO, cast
 
 from seamless_interaction.errors import MissingFile, UnreadableFile
-from seamless_interaction.places import BufferedRanges, Place
+from seamless_interaction.places import Place, RangeFile, options_of
 
 # Bytes that a range request fetches beyond what was asked for. A header is small: with these, one or two requests read
 # it, for 0.1 MB. Frames and samples come in a row.
@@ -19,20 +20,43 @@ DATA_BLOCK = 1 << 20
 
 
 def open_file(path: str, storage_options: Mapping[str, Any] | None = None, block: int = HEADER_BLOCK) -> BinaryIO:
-    """Open a local path or an fsspec URL for reading. Raises ``MissingFile``, ``UnreadableFile``."""
+    """Open a local path or an fsspec URL for reading.
+
+    Args:
+        path: as in a record.
+        storage_options: of the URL's file system; none are those of the place it lies in, if this process knows it.
+        block: bytes that a request fetches, at least.
+
+    Raises:
+        MissingFile, UnreadableFile
+        SourceError: where it lies cannot be reached, or refuses.
+    """
     try:
         if path.startswith(_REFERENCE):
             return _open_member(path, storage_options, block)
         if "://" not in path:
             return open(path, "rb")
-        import fsspec
-
-        filesystem, place = fsspec.core.url_to_fs(path, **(storage_options or {}))
-        return filesystem.open(place, "rb", block_size=block)
+        place, name = _place(path, storage_options)
+        if place.is_local:
+            return open(place.path(name), "rb")
+        return cast("BinaryIO", RangeFile(partial(_read, place, name), place.stat(name).size, block))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingFile(path, "no such file") from error
     except IsADirectoryError as error:
         raise UnreadableFile(path, "a folder, not a file") from error
+
+
+def _place(path: str, storage_options: Mapping[str, Any] | None) -> tuple[Place, str]:
+    """Where a URL leads: a folder, and a name in it."""
+    folder, _, name = path.rpartition("/")
+    return Place(folder, dict(storage_options or options_of(path))), name
+
+
+def _read(place: Place, name: str, start: int, end: int) -> bytes:
+    try:
+        return place.read(name, start, end)
+    except FileNotFoundError as error:
+        raise MissingFile(place.path(name), "no such file") from error
 
 
 # --- members of archives --------------------------------------------------------------------------
@@ -62,18 +86,19 @@ def _open_member(path: str, storage_options: Mapping[str, Any] | None, block: in
     """A ``member_path``, without what fsspec's own class reads beyond it and keeps of it."""
     try:
         ((archive, offset, length),) = json.loads(base64.b64decode(path.partition(_DATA)[2]))["refs"].values()
-    except (ValueError, KeyError, AttributeError) as error:
+        if type(archive) is not str or type(offset) is not int or type(length) is not int or min(offset, length) < 0:
+            raise ValueError(f"no file has the part {[archive, offset, length]}")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnreadableFile(path, f"not the path of a member of an archive: {error}") from error
-    folder, _, name = archive.rpartition("/")
-    place = Place(folder, dict(storage_options or {}))
+    place, name = _place(archive, storage_options)
 
     def read(start: int, end: int) -> bytes:
-        return place.read(name, offset + start, offset + min(end, length))
+        return _read(place, name, offset + start, offset + min(end, length))
 
     if place.is_local:
-        place.stat(name)  # if it is gone, say so now
+        read(0, 0)  # if it is gone, say so now
         block = io.DEFAULT_BUFFER_SIZE
-    return BufferedRanges(read, length, block)
+    return cast("BinaryIO", RangeFile(read, length, block))
 
 
 def file_size(file: BinaryIO) -> int:

@@ -23,7 +23,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,8 +39,8 @@ import pyarrow.parquet as pq
 
 from seamless_interaction import FILE_ID, LABELS, SPLITS
 from seamless_interaction.audio import AudioHeader
-from seamless_interaction.errors import BadFile, BrokenIndex, SourceUnreachable
-from seamless_interaction.layouts import BUNDLE, LAYOUTS, PARTS, TREE, Listing, tables_identity
+from seamless_interaction.errors import BadFile, BrokenIndex, SourceUnreachable, StaleIndex
+from seamless_interaction.layouts import BUNDLE, EXTENSIONS, LAYOUTS, PARTS, TREE, Listing, tables_identity
 from seamless_interaction.local_cache import write_whole
 from seamless_interaction.mp4 import VideoHeader
 from seamless_interaction.places import Place
@@ -45,12 +48,13 @@ from seamless_interaction.recordings import Recording
 from seamless_interaction.tables import FILELIST
 
 VERSION = 1
+METADATA = b"seamless_interaction"  # key of what an index says of itself
 ROWS = 2048  # of a row group: what is read to know one recording; and each takes memory, in the footer
 _KEPT = 4  # row groups in memory
-_METADATA = b"seamless_interaction"
 
 SPAN = pa.struct([("offset", pa.int64()), ("length", pa.int64()), ("compression", pa.int8()), ("crc32", pa.uint32())])
 SPANS = (*PARTS, "json", "npz")
+MEMBERS = dict(zip(EXTENSIONS, ("audio", "video", "npz", "json"), strict=True))  # file of a bundle -> its column
 _ISSUE = pa.struct([("column", pa.string()), ("code", pa.string()), ("detail", pa.string())])
 SCHEMA = pa.schema(
     [
@@ -70,7 +74,9 @@ SCHEMA = pa.schema(
     ]
 )
 _CORE = [*FILELIST.names, "files"]  # what is in memory as long as the index is open
-_ALWAYS = [name for name in SCHEMA.names if name not in (*_CORE, *SPANS, "archive")]
+_WHERE = FILELIST.names[:5]  # whose a row is, and where: the first fields of Recording
+_ALWAYS = [*_WHERE, *(name for name in SCHEMA.names if name not in (*_CORE, *SPANS, "archive"))]
+_MAX_BYTES = 1 << 60  # of a file: sums of offsets stay within 64 bits
 _ERRORS = {error.code: error for error in BadFile.__subclasses__()}
 
 
@@ -111,26 +117,49 @@ class Index:
 
     def __init__(self, path: str | Path):
         self.path = str(path)
-        try:
-            self._file = pq.ParquetFile(fsspec.open(self.path).open())
-        except pa.ArrowInvalid as error:
-            raise BrokenIndex(f"{self.path}: not an index: {error}. {_AGAIN}") from error
-        except (OSError, ValueError, ImportError) as error:
-            raise SourceUnreachable(f"{self.path}: {error}") from error
+        self._opened: tuple[int, pq.ParquetFile] | None = None
         metadata = self._metadata()
         self.url, self.layout, self.aliases = metadata["url"], metadata["layout"], metadata["aliases"]
         self.identity = metadata["identity"]
+        self._notes: list[str] = metadata["notes"]
         self._groups: OrderedDict[tuple[int, tuple[str, ...]], pa.Table] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def _file(self) -> pq.ParquetFile:
+        """Opened once in each process: those forked from one share the position in what it had opened."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            try:
+                file = fsspec.open(self.path).open()
+            except (OSError, ValueError, ImportError) as error:
+                raise SourceUnreachable(f"{self.path}: {error}") from error
+            try:
+                self._opened = os.getpid(), pq.ParquetFile(file, page_checksum_verification=True)
+            except (OSError, pa.ArrowException) as error:
+                raise BrokenIndex(f"{self.path}: not an index: {error}. {_AGAIN}") from error
+        return self._opened[1]
+
+    def _read(self, columns: Sequence[str], group: int | None = None) -> pa.Table:
+        file = self._file
+        try:
+            return file.read(list(columns)) if group is None else file.read_row_group(group, list(columns))
+        except (OSError, pa.ArrowException) as error:
+            raise BrokenIndex(f"{self.path}: damaged: {error}. {_AGAIN}") from error
 
     def _metadata(self) -> dict[str, Any]:
+        schema = self._file.schema_arrow
         try:
-            metadata = json.loads((self._file.schema_arrow.metadata or {})[_METADATA])
+            if METADATA not in (schema.metadata or {}):
+                raise ValueError("some other table")
+            metadata = json.loads(schema.metadata[METADATA])
             known = {name for _, directories in TREE.values() for name in directories}
             if metadata["version"] != VERSION:
                 raise ValueError(f"of version {metadata['version']}, and this package reads {VERSION}")
             if metadata["layout"] not in LAYOUTS or not set(metadata["aliases"].values()) <= known:
                 raise ValueError("of an unknown layout")
-            if not self._file.schema_arrow.equals(SCHEMA):
+            if not all(isinstance(text, str) for text in (metadata["url"], metadata["identity"], *metadata["notes"])):
+                raise ValueError("of an unknown place")
+            if not schema.equals(SCHEMA):
                 raise ValueError("has other columns")
             return metadata
         except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -139,80 +168,131 @@ class Index:
     @cached_property
     def found(self) -> pa.Table:
         """File list and ``files`` of all recordings, ordered by split and file id, and the number of each row."""
-        try:
-            table = self._file.read(columns=_CORE, use_threads=True).combine_chunks()
-        except (OSError, pa.ArrowInvalid) as error:
-            raise BrokenIndex(f"{self.path}: damaged: {error}. {_AGAIN}") from error
-        ids = table["file_id"]
-        good = pc.match_substring_regex(ids, f"^{FILE_ID}$")
+        table = self._read(_CORE).combine_chunks()
+        good = pc.match_substring_regex(table["file_id"], f"^{FILE_ID}$")
         for name, known in (("label", LABELS), ("split", SPLITS)):
             good = pc.and_(good, pc.is_in(table[name], pa.array(known)))
         for name in ("batch_idx", "archive_idx", "files"):
             good = pc.and_(good, pc.greater_equal(table[name], 0))
-        if not pc.all(pc.fill_null(good, False)).as_py() or len(set(ids.to_pylist())) < len(ids):
-            raise BrokenIndex(f"{self.path}: has rows that name no recording, or one twice. {_AGAIN}")
+        if not pc.all(pc.fill_null(good, False), min_count=0).as_py():
+            raise BrokenIndex(f"{self.path}: has rows that name no recording. {_AGAIN}")
         return table.append_column("row", pa.array(np.arange(len(table))))
 
     def archive_issues(self) -> list[str]:
-        """Why parts of archives could not be read, once each."""
-        return [issue for issue in self._file.read(columns=["archive_issue"])[0].unique().to_pylist() if issue]
+        """Why archives, or parts of them, could not be read, once each."""
+        issues = self._read(["archive_issue"])[0].unique().to_pylist()
+        return [*self._notes, *(issue for issue in issues if issue)]
 
     def listing(self, place: Place) -> Listing:
-        """What the index says a place holds, which is the one it was made of or a copy."""
+        """What the index says a place holds, which is the one it was made of or a copy. It is the file list, too."""
+        ids = self.found["file_id"]
+        if len(set(ids.to_pylist())) < len(ids):
+            raise BrokenIndex(f"{self.path}: has recordings twice. {_AGAIN}")
         identity = f"{self.identity} {tables_identity(place)}"
         return Listing(place, self.layout, self.found, self.aliases, {}, identity, ())
 
     def known(self, recording: Recording, parts: tuple[str, ...]) -> Known:
-        """What the index tells of a recording, for these parts."""
-        file_id, row = recording.file_id, recording.row or 0
+        """What the index tells of a recording, for these parts.
+
+        Raises:
+            StaleIndex: the file is another one than that in which the recording was found.
+            BrokenIndex: the row cannot be.
+        """
         files = set() if self.layout == "tree" else {BUNDLE[part][0][1:] for part in parts}
         names = (*(name for name in SPANS if name in parts or name in files), *_ALWAYS)
-        group, at = divmod(row, ROWS)
-        key = (group, names)
-        if key not in self._groups:
-            try:
-                self._groups[key] = self._file.read_row_group(group, columns=list(names))
-            except (OSError, pa.ArrowInvalid) as error:
-                raise BrokenIndex(f"{self.path}: damaged: {error}. {_AGAIN}") from error
-            if len(self._groups) > _KEPT:
-                self._groups.popitem(last=False)
-        (values,) = self._groups[key].slice(at, 1).to_pylist()
-        spans = {name: Span(**values[name]) for name in names if name in SPANS and values[name] is not None}
-        if any(span.offset is None or span.length is None or min(span[:2]) < 0 for span in spans.values()):
-            raise BrokenIndex(f"{self.path}: {file_id} lies nowhere. {_AGAIN}")
-        return Known(
-            spans,
-            {
-                issue["column"]: _ERRORS.get(issue["code"], BadFile)(file_id, issue["detail"])
+        values = self._row(recording.row or 0, names)
+        if values is None or [values[name] for name in _WHERE] != list(recording[: len(_WHERE)]):
+            raise StaleIndex(
+                f"{self.path} was made again since {recording.file_id} was found in it. Load the dataset again."
+            )
+        try:
+            spans = {name: Span(**values[name]) for name in names if name in SPANS and values[name] is not None}
+            problems = {
+                issue["column"]: _ERRORS[issue["code"]](recording.file_id, issue["detail"])
                 for issue in values["issues"] or []
-            },
-            bool(values["probed"]),
-            None if values["num_frames"] is None else VideoHeader(*(values[name] for name in VideoHeader._fields)),
-            None
-            if values["audio_duration"] is None
-            else AudioHeader(*(values[f"audio_{name}"] for name in AudioHeader._fields)),
-            values["archive_bytes"],
-            values["archive_stamp"],
-        )
+            }
+            if self.layout == "archives":
+                _check_members(recording.files, spans, problems, {MEMBERS[BUNDLE[part][0]] for part in parts})
+            _check_spans(spans, values["archive_bytes"] if self.layout == "archives" else _MAX_BYTES)
+            return Known(
+                spans,
+                problems,
+                bool(values["probed"]),
+                _header(VideoHeader, "", values),
+                _header(AudioHeader, "audio_", values),
+                values["archive_bytes"],
+                values["archive_stamp"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BrokenIndex(f"{self.path}: {recording.file_id}: {error}. {_AGAIN}") from error
+
+    def _row(self, row: int, names: tuple[str, ...]) -> dict[str, Any] | None:
+        group = int(np.searchsorted(self._ends, row, "right"))
+        if group == len(self._ends):
+            return None
+        key = (group, names)
+        with self._lock:  # `datasets` 5 generates in several threads when it shuffles
+            if key not in self._groups:
+                self._groups[key] = self._read(names, group)
+                if len(self._groups) > _KEPT:
+                    self._groups.popitem(last=False)
+            table = self._groups[key]
+        try:
+            (values,) = table.slice(row - (int(self._ends[group]) - len(table)), 1).to_pylist()
+        except ValueError as error:  # not UTF-8
+            raise BrokenIndex(f"{self.path}: damaged: {error}. {_AGAIN}") from error
+        return values
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """The row that each row group ends before."""
+        metadata = self._file.metadata
+        return np.cumsum([metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)])
+
+
+def _check_members(files: int, spans: dict[str, Span], problems: dict[str, BadFile], columns: set[str]) -> None:
+    for bit, column in enumerate(MEMBERS.values()):
+        if files >> bit & 1 and column in columns and column not in spans and column not in problems:
+            raise ValueError(f"its {column} lies nowhere")
+
+
+def _check_spans(spans: dict[str, Span], num_bytes: int) -> None:
+    for name, span in spans.items():
+        if min(span.offset, span.length, span.crc32 or 0) < 0 or span.offset + span.length > num_bytes:
+            raise ValueError(f"its {name} lies at byte {span.offset} to {span.offset + span.length} of {num_bytes}")
+
+
+def _header(kind: Any, prefix: str, values: dict[str, Any]) -> Any:
+    """The header of media; None if the index has none."""
+    header = kind(*(values[f"{prefix}{name}"] for name in kind._fields))
+    if all(field is None for field in header):
+        return None
+    if None in header or (kind is VideoHeader and not (0 <= header.width < 1 << 31 and 0 <= header.height < 1 << 31)):
+        raise ValueError(f"a header of media of {header}")
+    return header
 
 
 _AGAIN = "Make it again: seamless-interaction index SOURCE -o FILE"
 
 
-def write(table: pa.Table, path: Path, listing: Listing) -> None:
-    """Write an index, ordered by split and file id: the recordings that are read together stand together."""
-    table = table.sort_by([("split", "ascending"), ("file_id", "ascending")]).combine_chunks()
-    digest = hashlib.sha256()
-    for batch in table.to_batches():
-        digest.update(batch.serialize())
+def write(table: pa.Table, path: Path, listing: Listing, notes: Sequence[str] = ()) -> None:
+    """Write an index, ordered by split and file id: the recordings that are read together stand together.
+
+    ``notes`` tell what is wrong with archives that have no row.
+    """
+    order = ("split", "file_id", "label", "batch_idx", "archive_idx")
+    table = table.sort_by([(name, "ascending") for name in order]).combine_chunks().cast(SCHEMA)
+    options = {"row_group_size": ROWS, "compression": "zstd", "write_statistics": False, "write_page_checksum": True}
+    # Unlike Arrow's, Parquet's bytes do not depend on how the table came about.
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content, **options)
     metadata = {
         "version": VERSION,
         "url": listing.place.url,
         "layout": listing.layout,
         "aliases": listing.aliases,
-        "identity": digest.hexdigest(),
+        "identity": hashlib.sha256(content.getvalue()).hexdigest(),
+        "notes": list(notes),
     }
-    table = table.cast(SCHEMA.with_metadata({_METADATA: json.dumps(metadata)}))
-    write_whole(
-        path, lambda file: pq.write_table(table, file, row_group_size=ROWS, compression="zstd", write_statistics=False)
-    )
+    table = table.replace_schema_metadata({METADATA: json.dumps(metadata)})
+    write_whole(path, lambda file: pq.write_table(table, file, **options))

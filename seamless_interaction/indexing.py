@@ -10,11 +10,13 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,9 +25,18 @@ from fsspec.caching import BlockCache
 
 from seamless_interaction import ARRAYS, FILELIST_FLAGS, local_cache
 from seamless_interaction.audio import AudioHeader
-from seamless_interaction.errors import AccessDenied, BadFile, BrokenIndex, SourceNotFound, SourceUnreachable
+from seamless_interaction.errors import (
+    AccessDenied,
+    BadFile,
+    BrokenIndex,
+    SourceNotFound,
+    SourceUnreachable,
+    TruncatedFile,
+    UnreadableFile,
+    UsageError,
+)
 from seamless_interaction.files import HEADER_BLOCK
-from seamless_interaction.index import SCHEMA, SPANS, Index, Known, Span, write
+from seamless_interaction.index import MEMBERS, METADATA, SCHEMA, SPANS, VERSION, Index, Known, Span, write
 from seamless_interaction.layouts import EXTENSIONS, PARTS, Listing, archive_paths, assumed, is_file_id, scan
 from seamless_interaction.mp4 import VideoHeader
 from seamless_interaction.parts import Files, Source
@@ -43,13 +54,22 @@ _NPY_HEADER = 128  # bytes of an NPY before its values, as NumPy writes it: an a
 _WHERE = FILELIST.names[:5]  # whose the row is, and where
 _GONE = Entry("", False, -1, "")
 
-# File of a bundle -> its column in the index, and a part that lies in it.
-_MEMBERS = dict(
-    zip(EXTENSIONS, (("audio", "audio"), ("video", "video"), ("npz", next(iter(ARRAYS))), ("json", "vad")), strict=True)
-)
+_SILENT = 16  # silent indexes kept of a place: of several selections, and of what was there before it changed
+
+# Columns of a bundle's files in the index, and a part that lies in each.
+_PARTS = {"audio": "audio", "video": "video", "npz": next(iter(ARRAYS)), "json": "vad"}
 
 Row = dict[str, Any]
-Unit = Callable[[], list[Row]]  # what is looked at in one go
+
+
+class Looked(NamedTuple):
+    """What looking at something in one go found."""
+
+    rows: list[Row]
+    note: str | None = None  # what is wrong with an archive that has no row to say so
+
+
+Unit = Callable[[], Looked]
 Progress = Callable[[int, int], object]
 
 
@@ -73,105 +93,177 @@ def make_index(
         progress: called with the number of archives, or groups of recordings, that are done, and of all.
 
     Raises:
+        UsageError: ``output`` is something else, which would be overwritten.
+        DuplicateFileId: an id lies in two places, and no file list says which one counts.
         SourceError: the place, as a whole, cannot be read.
     """
+    _refuse_to_overwrite(output)
     listing = scan(place, layout)
     if filelist is None and not place.can_be_listed:
         raise SourceNotFound(f"{place.url} cannot be listed, so it takes a file list to know what it holds.")
     archives = _named(listing, filelist)
-    before = _before(output, archives, listing.identity, probed=True)
+    parts = output.with_name(f"{output.name}.parts")
+    before = _before([output, *_files(parts)], listing, archives, probed=True)
     if listing.layout == "archives":
         units = _archive_units(place, archives, before, probe=True)
     else:
         units = _file_units(listing, filelist, before)
-    rows = _look(units, before, output, listing, progress)
-    write(rows if filelist is None else _listed(rows, filelist, listing.layout), output, listing)
-    shutil.rmtree(_parts(output), ignore_errors=True)
+    rows, notes = _look(units, before, parts, listing, progress)
+    if filelist is None:
+        rows_of(rows, place.url)
+    else:
+        rows = _listed(rows, filelist, listing.layout)
+    write(rows, output, listing, notes)
+    shutil.rmtree(parts, ignore_errors=True)
     return Index(output)
 
 
 def silent_index(listing: Listing, selected: pa.Table | None) -> Index:
     """Where members lie in the archives that hold the selected recordings (None: in all), kept in the cache.
 
-    Only headers are read, and only of archives that are new or have another size, ETag or time.
+    Only headers are read, and only of archives that are new or have another size, ETag or time. A file in the cache
+    is of these archives as they are now, and never changes: who began with it can go on.
     """
-    output = local_cache.folder() / "archives" / f"{local_cache.key(listing.place.url)}.parquet"
     archives = _named(listing, selected)
-    before = _before(output, archives, listing.identity, probed=False)
-    units = _archive_units(listing.place, archives, before, probe=False)
-    if units or before is None:
-        write(_look(units, before, output, listing), output, listing)
-        shutil.rmtree(_parts(output), ignore_errors=True)
+    folder = local_cache.folder() / "archives" / local_cache.key(f"{VERSION} {listing.place.url}")
+    output = folder / f"{local_cache.key(repr(sorted(archives.items())))}.parquet"
+    with suppress(SourceUnreachable, BrokenIndex, FileNotFoundError):  # another process may tidy up
+        index = Index(output)
+        if index.found is not None:  # and can be read
+            os.utime(output)
+            return index
+    others = sorted(_files(folder), key=_modified, reverse=True)
+    before = _before([*others, *_files(folder / "parts")], listing, archives, probed=False)
+    rows, notes = _look(_archive_units(listing.place, archives, before, probe=False), before, folder / "parts", listing)
+    write(rows, output, listing, notes)
+    shutil.rmtree(folder / "parts", ignore_errors=True)
+    for path in others[_SILENT - 1 :]:
+        path.unlink(missing_ok=True)
     return Index(output)
 
 
 def _named(listing: Listing, filelist: pa.Table | None) -> dict[str, Entry]:
-    """The archives that a file list names; in a place that cannot be listed they are asked for."""
+    """The archives that a file list names, and that are there; in a place that cannot be listed they are asked for.
+
+    Raises:
+        AccessDenied: the host refuses all of them.
+    """
     if filelist is None or listing.layout != "archives":
         return listing.archives
     paths = archive_paths(filelist).unique().to_pylist()
     if listing.place.can_be_listed:
         return {path: listing.archives[path] for path in paths if path in listing.archives}
+    refusals = []
+
+    def stat(path: str) -> Entry | None:
+        try:
+            return listing.place.stat(path)
+        except FileNotFoundError:
+            return None
+        except AccessDenied as error:  # some hosts say so of what is missing
+            refusals.append(error)
+            return None
+
     with ThreadPoolExecutor(_REQUESTS) as pool:
-        return dict(zip(paths, pool.map(listing.place.stat, paths), strict=True))
+        found = dict(zip(paths, pool.map(stat, paths), strict=True))
+    here = {path: entry for path, entry in found.items() if entry}
+    if refusals and not here:
+        raise refusals[0]
+    return here
 
 
 # --- what was done before, and what is done now ---------------------------------------------------
 
 
-def _parts(output: Path) -> Path:
-    return output.with_name(f"{output.name}.parts")
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))
 
 
-def _before(output: Path, archives: dict[str, Entry], identity: str, probed: bool) -> pa.Table | None:
-    """Rows of the index that is there, and of one that was not finished, as far as nothing changed since."""
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another process tidied up
+        return 0.0
+
+
+def _refuse_to_overwrite(output: Path) -> None:
+    """An index, or what is left of one, is made again; whatever else there is, nobody meant."""
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder. Name the file to write.")
+    if not output.exists() or not output.stat().st_size:
+        return
+    with open(output, "rb") as file:
+        is_other = file.read(4) != b"PAR1"
+    with suppress(pa.ArrowException, OSError):
+        is_other = is_other or METADATA not in (pq.read_schema(output).metadata or {})
+    if is_other:
+        raise UsageError(f"{output} is there and no index. Name another file, or remove it.")
+
+
+def _before(paths: Iterable[Path], listing: Listing, archives: dict[str, Entry], probed: bool) -> pa.Table | None:
+    """Rows of indexes that are there, and of ones that were not finished, as far as nothing changed since."""
     tables = []
-    made = output.stat().st_mtime_ns if output.exists() else 0
-    for path in [output, *sorted(_parts(output).glob("*.parquet"))]:
-        if not path.exists() or path.stat().st_mtime_ns < made:  # parts that a killed run did not tidy up
-            continue
+    done: set[str] = set()  # archives, or files of their own
+    for path in paths:
         try:
-            Index(path)
-            tables.append(pq.read_table(path).replace_schema_metadata(None))
-        except (BrokenIndex, SourceUnreachable, pa.ArrowInvalid, OSError):
-            logger.warning("%s is not an index, or damaged. It is made again.", path)
-    if not tables:
-        return None
-    table = pa.concat_tables(tables)
-    # Files of their own are as they were if the whole place is.
+            index = Index(path)
+            if (index.url, index.layout) != (listing.place.url, listing.layout):
+                continue
+            table = pq.read_table(path, page_checksum_verification=True).replace_schema_metadata(None)
+        except (BrokenIndex, SourceUnreachable, pa.ArrowException, OSError):
+            if path.exists():  # another process may have tidied up
+                logger.warning("%s is not an index, or damaged. It is made again.", path)
+            continue
+        units = pc.coalesce(table["archive"], table["file_id"])
+        table = table.filter(pc.and_(_unchanged(table, listing, archives, probed), pc.invert(_is_in(units, done))))
+        done |= set(pc.coalesce(table["archive"], table["file_id"]).to_pylist())
+        tables.append(table)
+    return pa.concat_tables(tables) if tables else None
+
+
+def _is_in(values: pa.ChunkedArray, known: Iterable[str]) -> pa.ChunkedArray:
+    return pc.is_in(values, pa.array(known, pa.string()))
+
+
+def _unchanged(table: pa.Table, listing: Listing, archives: dict[str, Entry], probed: bool) -> pa.ChunkedArray:
+    """Which rows are of what is there now. Files of their own are as they were if the whole place is."""
     now = [
-        archives.get(path, _GONE) if path else Entry("", False, 0, identity) for path in table["archive"].to_pylist()
+        archives.get(path, _GONE) if path else Entry("", False, 0, listing.identity)
+        for path in table["archive"].to_pylist()
     ]
     same = pc.and_(
         pc.equal(table["archive_bytes"], pa.array([entry.size for entry in now], pa.int64())),
         pc.equal(table["archive_stamp"], pa.array([entry.stamp for entry in now], pa.string())),
     )
-    return table.filter(pc.fill_null(pc.and_(same, pc.or_(table["probed"], not probed)), False))
+    return pc.fill_null(pc.and_(same, pc.or_(table["probed"], not probed)), False)
 
 
 def _look(
     units: list[Unit],
     before: pa.Table | None,
-    output: Path,
+    parts: Path,
     listing: Listing,
     progress: Progress = lambda done, of: None,
-) -> pa.Table:
-    """The rows of all units, and those from before. What is done is written down every few seconds."""
+) -> tuple[pa.Table, list[str]]:
+    """The rows of all units and those from before, and the notes. What is done is written down every few seconds."""
     tables = [] if before is None else [before]
     rows: list[Row] = []
+    notes: list[str] = []
     flushed = time.monotonic()
     pool = ThreadPoolExecutor((os.cpu_count() or 1) if listing.place.is_local else _REQUESTS)
     try:
-        for done, found in enumerate(pool.map(lambda unit: unit(), units), 1):
-            rows += found
+        for done, looked in enumerate(pool.map(lambda unit: unit(), units), 1):
+            rows += looked.rows
+            notes += [looked.note] if looked.note else []
             progress(done, len(units))
             if rows and (done % _FLUSH_UNITS == 0 or time.monotonic() - flushed > _FLUSH_SECONDS):
                 tables.append(pa.Table.from_pylist(rows, SCHEMA))
-                write(tables[-1], _parts(output) / f"{time.time_ns()}.parquet", listing)
+                with suppress(FileNotFoundError):  # another process, which did the same, was done and tidied up
+                    write(tables[-1], parts / f"{time.time_ns()}-{os.getpid()}.parquet", listing)
                 rows, flushed = [], time.monotonic()
     finally:
         pool.shutdown(cancel_futures=True)
-    return pa.concat_tables([*tables, pa.Table.from_pylist(rows, SCHEMA)])
+    return pa.concat_tables([*tables, pa.Table.from_pylist(rows, SCHEMA)]), notes
 
 
 def _listed(rows: pa.Table, filelist: pa.Table, layout: str) -> pa.Table:
@@ -196,12 +288,15 @@ def _archive_units(place: Place, archives: dict[str, Entry], before: pa.Table | 
     return [partial(_archive_rows, place, path, entry, probe) for path, entry in archives.items() if path not in done]
 
 
-def _archive_rows(place: Place, path: str, entry: Entry, probe: bool) -> list[Row]:
+def _archive_rows(place: Place, path: str, entry: Entry, probe: bool) -> Looked:
     """A row for each recording in an archive."""
     label, split, batch, archive = path.removesuffix(".tar").split("/")
     if probe and not place.is_local:
         place = _Blockwise(place, entry.size)
-    found = contents(lambda start, end: place.read(path, start, end), entry.size, place.path(path))
+    try:
+        found = contents(lambda start, end: place.read(path, start, end), entry.size, place.path(path))
+    except FileNotFoundError:
+        return Looked([], f"{place.path(path)}: gone since it was listed")
     rows: dict[str, Row] = {}
     notes = [error.reason for name, error in found.problems if not name]
     strangers = []
@@ -225,7 +320,7 @@ def _archive_rows(place: Place, path: str, entry: Entry, probe: bool) -> list[Ro
                 "issues": [],
             },
         )
-        column = _MEMBERS[extension][0]
+        column = MEMBERS[extension]
         row["files"] |= 1 << EXTENSIONS.index(extension)
         if error is not None:
             row["issues"].append(_issue(column, error.code, error.reason))
@@ -233,16 +328,12 @@ def _archive_rows(place: Place, path: str, entry: Entry, probe: bool) -> list[Ro
             row[column] = {"offset": member.offset, "length": member.size}
     if strangers:
         notes.append(f"not read, as their names are no recordings': {', '.join(map(repr, strangers[:5]))}")
-    if notes:
-        issue = f"{place.path(path)}: {'; '.join(notes)}"
-        for row in rows.values():
-            row["archive_issue"] = issue
-        if not rows:
-            logger.warning("%s", issue)
-    if probe:
-        for row in rows.values():
+    issue = f"{place.path(path)}: {'; '.join(notes)}" if notes else None
+    for row in rows.values():
+        row["archive_issue"] = issue
+        if probe:
             _probe(Source(place, "archives"), row)
-    return list(rows.values())
+    return Looked(list(rows.values()), None if rows else issue)
 
 
 class _Blockwise(Place):
@@ -279,8 +370,8 @@ def _file_units(listing: Listing, filelist: pa.Table | None, before: pa.Table | 
     ]
 
 
-def _file_rows(source: Source, group: list[Recording], identity: str) -> list[Row]:
-    members = [(part, part) for part in PARTS] if source.layout == "tree" else list(_MEMBERS.values())
+def _file_rows(source: Source, group: list[Recording], identity: str) -> Looked:
+    members = [(part, part) for part in PARTS] if source.layout == "tree" else list(_PARTS.items())
     rows = []
     for recording in group:
         row: Row = {
@@ -309,7 +400,7 @@ def _file_rows(source: Source, group: list[Recording], identity: str) -> list[Ro
         if row["files"]:
             _probe(source, row)
             rows.append(row)
-    return rows
+    return Looked(rows)
 
 
 # --- looking at one recording ---------------------------------------------------------------------
@@ -362,6 +453,12 @@ def _probe_arrays(files: Files, row: Row, note: Callable[[str, BadFile], None]) 
     for key in ARRAYS:
         packed = npz.members.get(f"{key}.npy")
         if packed is None:
+            continue
+        if packed.compression not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            note(key, UnreadableFile(key, f"packed by method {packed.compression}, neither stored nor DEFLATE"))
+            continue
+        if packed.offset < 0 or packed.offset + packed.length > row["npz"]["length"]:
+            note(key, TruncatedFile(key, f"its directory declares {packed.length} packed bytes, more than there are"))
             continue
         row[key] = {**packed._asdict(), "offset": start + packed.offset}
         if npz.num_bytes[f"{key}.npy"] <= _NPY_HEADER:

@@ -102,7 +102,7 @@ FOUND = pa.schema(
     ]
 )
 
-_FOUR_DIGITS = re.compile(r"[0-9]{4,9}")
+_FOUR_DIGITS = re.compile(r"[0-9]{4}|[1-9][0-9]{4,8}")  # as numbers are written: one name each
 _BOOKKEEPING = (".lock", ".metadata", ".incomplete", ".tar")  # of the Hub's client, and archives beside folders
 _REQUESTS = 16  # folders of a remote place listed at a time
 
@@ -254,7 +254,7 @@ def _walk_archives(place: Place, splits: dict[Spot, list[str]], ignored: list[st
             stem, extension = os.path.splitext(entry.name)
             if extension == ".tar" and _FOUR_DIGITS.fullmatch(stem) and not entry.is_folder:
                 yield f"{archive_path(label, split, batch, int(stem))}.tar", entry
-            elif extension not in _BOOKKEEPING and not entry.name.startswith("."):
+            elif (extension == ".tar" or extension not in _BOOKKEEPING) and not entry.name.startswith("."):
                 ignored.append(f"{label}/{split}/{batch:04d}/{entry.name}")
 
 
@@ -287,9 +287,10 @@ def _detect(place: Place, splits: dict[Spot, list[str]], top: list[str]) -> str:
                 found.setdefault("tree", folder)
             elif _FOUR_DIGITS.fullmatch(name):
                 for entry in place.entries(folder):
-                    kind = "bundles" if entry.is_folder else "archives" if entry.name.endswith(".tar") else None
-                    if kind:
-                        found.setdefault(kind, f"{folder}/{entry.name}")
+                    if entry.is_folder and _FOUR_DIGITS.fullmatch(entry.name):
+                        found.setdefault("bundles", f"{folder}/{entry.name}")
+                    elif not entry.is_folder and entry.name.endswith(".tar"):
+                        found.setdefault("archives", f"{folder}/{entry.name}")
     if "bundles" in found:  # extracted bundles often have their tars beside them
         found.pop("archives", None)
     if not found:

@@ -43,10 +43,9 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise
 
 
-def remember(name: str, identity: str) -> str:
+def remember(name: str, identity: str) -> None:
     """Keep what a place was last time; ``recall`` gives it."""
     write_whole(folder() / "identities" / key(name), lambda file: file.write(identity.encode()))
-    return identity
 
 
 def recall(name: str, error: SourceUnreachable) -> str:
@@ -82,8 +81,10 @@ def read_cached(place: Place, name: str) -> bytes | None:
             raise
         logger.warning("%s Going on with the copy fetched before.", error)
         return copies[-1].read_bytes()
-    copy = known / (key(stamp) if stamp else "unstamped")
-    if not stamp or not copy.exists():
-        content = place.read(name)
+    copy = known / key(stamp)
+    if stamp and copy.exists():
+        return copy.read_bytes()
+    content = place.read(name)
+    if stamp and not content.lstrip().startswith(b"<"):  # nor is a page of a network that wants a login kept
         write_whole(copy, lambda file: file.write(content))
-    return copy.read_bytes()
+    return content

@@ -11,18 +11,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import lru_cache
 from itertools import islice
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from seamless_interaction import ARRAYS
+from seamless_interaction import ARRAYS, TABLES
 from seamless_interaction.audio import AudioHeader, probe_audio
-from seamless_interaction.errors import AccessDenied, BadFile, MissingFile, StaleIndex, UnreadableFile
+from seamless_interaction.errors import AccessDenied, BadFile, MissingFile, SourceNotFound, StaleIndex, UnreadableFile
 from seamless_interaction.files import member_path
 from seamless_interaction.index import Index, Known
 from seamless_interaction.layouts import BUNDLE
 from seamless_interaction.mp4 import VideoHeader, probe_video
-from seamless_interaction.places import BufferedRanges, Place
+from seamless_interaction.places import Place, RangeFile
 from seamless_interaction.readers import (
     MAX_TEXT_BYTES,
     Npz,
@@ -43,7 +43,7 @@ _AT_FIRST = 1 << 21  # the same, before anybody asked for a second one
 _AHEAD = 16  # recordings to come, if they are small
 _TYPICAL_FRAMES = 226 * 30  # of a recording: its mean duration at the usual rate
 
-# One of these is asked for where a host answers 403, to tell a missing file from a refusal. Every recording has them.
+# These are asked for where a host answers 403, to tell a missing file from a refusal. Every recording has them.
 _SIBLINGS = ("vad", "smplh:is_valid")
 
 
@@ -63,7 +63,8 @@ class Source:
         self.place, self.layout, self.aliases, self.index = place, layout, aliases or {}, index
         self._lock = threading.Lock()
         self._whole: dict[str, tuple[int | None, str | None]] = {}  # archives that were compared with the index
-        self.answered = False
+        self.answered = False  # the host, at least once
+        self._refusal: AccessDenied | None = None
 
     def files(self, recordings: Iterable[Recording], parts: tuple[str, ...]) -> Iterator[Files]:
         """The files of each recording; of a remote place, those of the next ones are read meanwhile."""
@@ -105,27 +106,37 @@ class Source:
             )
 
     def is_there(self, recording: Recording, part: str) -> bool:
-        """Whether the host, which refuses ``part``, has the recording: it answers for another part, or for others.
+        """Whether the host, which does not hand out ``part``, has the recording: it answers for one of its siblings.
 
         Raises:
-            AccessDenied: it answers for nothing.
+            AccessDenied, SourceNotFound: it answers for nothing at all.
         """
-        sibling = next(sibling for sibling in _SIBLINGS if sibling != part)
-        location = locate(self.layout, self.aliases, recording, sibling)
-        refusal: Exception | None = None
-        for path in (location.path if location else None, "interactions.csv"):
-            try:
-                if path and self.place.read(path, 0, 1):
-                    self.answered = True
-                    return path != "interactions.csv"
-            except (AccessDenied, FileNotFoundError) as error:
-                refusal = error
-            if self.answered:
-                return False
+        if any(self._answers(path) for path in self._siblings(recording, part)):
+            return True
+        if self.answered or any(self._answers(name) for name in TABLES):
+            return False
+        if self._refusal is None:
+            raise SourceNotFound(f"{self.place.url} has nothing that was asked for. Is the address right?")
         raise AccessDenied(
             f"{self.place.url} refuses {recording.file_id}, and everything else that was asked for: the address is "
             "wrong, or the host does not let you in."
-        ) from refusal
+        ) from self._refusal
+
+    def _siblings(self, recording: Recording, part: str) -> Iterator[str]:
+        """The files to ask for in place of that of ``part``."""
+        own, *others = (locate(self.layout, self.aliases, recording, name) for name in (part, *_SIBLINGS))
+        yield from dict.fromkeys(other.path for other in others if other and not (own and own.path == other.path))
+
+    def _answers(self, path: str) -> bool:
+        try:
+            self.place.read(path, 0, 1)
+        except FileNotFoundError:
+            return False
+        except AccessDenied as error:
+            self._refusal = error
+            return False
+        self.answered = True
+        return True
 
 
 @lru_cache(maxsize=1)
@@ -144,7 +155,7 @@ class _Window(NamedTuple):
     block: int  # bytes to read at a time
 
     def open(self) -> BinaryIO:
-        return BufferedRanges(self.read, self.size(), self.block)
+        return cast("BinaryIO", RangeFile(self.read, self.size(), self.block))
 
 
 class Files:
@@ -162,7 +173,8 @@ class Files:
         self.recording, self.num_bytes = recording, 0
         self._source, self._known = source, known
         self._opened: dict[str, Any] = {}  # name -> Npz, parsed JSON, open file, or the BadFile that came instead
-        self._lock = threading.Lock()
+        self._lock, self._lock_of_doubt = threading.Lock(), threading.Lock()
+        self._is_there: bool | None = None
         self._open = ExitStack()
         self._fetched: dict[str, Future[Any]] = {}
 
@@ -222,18 +234,30 @@ class Files:
         read = {"video": self._header, "audio": self._header}.get(
             part, self._array if part in ARRAYS else self._records
         )
+        place = self._source.place
         try:
             value = read(part)
+        except (FileNotFoundError, AccessDenied) as error:
+            if place.can_be_listed:  # it was there, or the index says so
+                if isinstance(error, AccessDenied):
+                    raise
+                raise MissingFile(self._name(part), "not found") from error
+            if not self._recording_is_there(part):
+                raise MissingFile(self._name(part), "not there, nor is anything else of this recording") from error
+            # Whether a part of a tree, or an array, may be missing is for the format to say. Bundles have all files.
+            if self._source.layout != "tree" and part not in ARRAYS:
+                raise MissingFile(self._name(part), "not found, and every bundle has one") from error
+            return None
+        if value is not None and self._known is None:  # it was asked for, not known
             self._source.answered = True
-            return value
-        except FileNotFoundError as error:
-            raise MissingFile(self._name(part), "not found") from error
-        except AccessDenied:
-            if self._source.place.can_be_listed:
-                raise
-            if self._source.is_there(self.recording, part):
-                return None  # the format knows whether it may be missing
-            raise MissingFile(self._name(part), "refused (403), as is all of this recording") from None
+        return value
+
+    def _recording_is_there(self, part: str) -> bool:
+        """Whether anything of the recording is there, though ``part`` is not; asked for once."""
+        with self._lock_of_doubt:
+            if self._is_there is None:
+                self._is_there = self._source.is_there(self.recording, part)
+            return self._is_there
 
     def _header(self, part: str) -> VideoHeader | AudioHeader | None:
         window = self._window(part)
@@ -251,7 +275,10 @@ class Files:
         if location is None:
             return None
         if location.member is None:
-            return read_npy(self._source.place, location.path, array)
+            try:
+                return read_npy(self._source.place, location.path, array)
+            except MissingFile as error:
+                raise FileNotFoundError(error.path) from error
         if self._known and self._known.probed:
             self._refuse("npz")
             span = self._known.spans.get(key)

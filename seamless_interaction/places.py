@@ -8,6 +8,7 @@ import posixpath
 import random
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 import fsspec
@@ -15,11 +16,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 from seamless_interaction.errors import AccessDenied, NoRanges, SourceUnreachable
 
-# An HTTP request is tried again after these answers, and after timeouts and broken connections. fsspec does not;
-# the clients of hf:// and s3:// do so by themselves.
+# A request is tried again after these answers, and after timeouts and broken connections. fsspec does not do so over
+# HTTP; the clients of hf:// and s3:// do, of most requests and for most reasons.
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-_ATTEMPTS = 5
+_ATTEMPTS, _ATTEMPTS_OF_OTHERS = 5, 3
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 30.0  # seconds
+_TO_CONNECT, _SILENCE = 15.0, 60.0  # seconds; a transfer that goes on may take as long as it likes
 
 _Result = TypeVar("_Result")
 
@@ -34,10 +36,18 @@ class Entry(NamedTuple):
 
 
 class RangeFile(io.RawIOBase):
-    """A file read by ranges: the rest of a file, or a member of an archive."""
+    """A file read by ranges: the rest of a file, or a member of an archive.
 
-    def __init__(self, read: Callable[[int, int], bytes], size: int):
-        self._read, self._size, self._at = read, size, 0
+    Args:
+        read: the bytes from ``start`` to ``end``.
+        size: of the file, in bytes.
+        block: bytes to read at a time, at least. The last block is kept, wherever a reader seeks; Python's own
+            ``BufferedReader`` drops it where one looks for the end and comes back, as all readers of WAV do.
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes], size: int, block: int = 0):
+        self._read, self._size, self._block, self._at = read, size, block, 0
+        self._kept_from, self._kept = 0, memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -57,21 +67,38 @@ class RangeFile(io.RawIOBase):
         return super().read(left if size < 0 else min(size, left))
 
     def readinto(self, buffer: Any) -> int:
-        content = self._read(self._at, min(self._at + len(buffer), self._size)) if self._at < self._size else b""
-        buffer[: len(content)] = content
-        self._at += len(content)
-        return len(content)
+        target = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(target) and self._at < self._size:
+            piece = self._piece(min(len(target) - done, self._size - self._at))
+            if not piece:  # it is shorter than it was said to be
+                break
+            target[done : done + len(piece)] = piece
+            done += len(piece)
+            self._at += len(piece)
+        return done
+
+    def _piece(self, length: int) -> memoryview:
+        """The next bytes, ``length`` of them or fewer."""
+        start = self._at - self._kept_from
+        if not 0 <= start < len(self._kept):
+            if length >= self._block:
+                return memoryview(self._read(self._at, self._at + length))[:length]
+            start, self._kept_from = 0, self._at
+            self._kept = memoryview(self._read(self._at, min(self._at + self._block, self._size)))
+        return self._kept[start : start + length]
 
 
-class BufferedRanges(io.BufferedReader):
-    """The same, a block or more at a time. The block is kept where a reader seeks to the end and back."""
+_options_of_places: dict[str, dict[str, Any]] = {}  # URL -> storage_options, of the places this process has opened
 
-    def __init__(self, read: Callable[[int, int], bytes], size: int, block: int):
-        super().__init__(RangeFile(read, size), block)
-        self._size = size
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return super().seek(self._size + offset if whence == io.SEEK_END else offset, whence % io.SEEK_END)
+def options_of(path: str) -> dict[str, Any]:
+    """The ``storage_options`` of the place that a URL lies in, if this process has opened one with any.
+
+    A stream's records need it: `datasets` makes their formatter without arguments.
+    """
+    places = [url for url in _options_of_places if path.startswith(f"{url}/")]
+    return _options_of_places[max(places, key=len)] if places else {}
 
 
 class Place:
@@ -87,16 +114,40 @@ class Place:
 
     def __init__(self, url: str | os.PathLike[str], storage_options: dict[str, Any] | None = None):
         self.storage_options = dict(storage_options or {})
-        try:
-            self.fs, root = fsspec.url_to_fs(os.fspath(url), **self.storage_options)
-        except (ImportError, ValueError) as error:  # the part of fsspec for it is not installed, or no such protocol
-            raise SourceUnreachable(f"{url}: {error}") from error
+        self._given = os.fspath(url)
+        root = self._connect()
         protocols = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
         self.is_local = isinstance(self.fs, LocalFileSystem)
         self.is_http = "http" in protocols
-        self.is_shared = self.is_http or "hf" in protocols  # not a copy of somebody's own
+        self.is_hub = "hf" in protocols
+        self.is_shared = self.is_http or self.is_hub  # not a copy of somebody's own
         self.root = os.path.abspath(root) if self.is_local else root.rstrip("/")
         self.url = self.root if self.is_local else self.fs.unstrip_protocol(self.root)
+        if self.storage_options:
+            _options_of_places[self.url] = self.storage_options
+
+    @property
+    def fs(self) -> Any:
+        """fsspec's file system. One with connections is not for a forked process, which gets its own."""
+        if self._process != os.getpid():
+            self._connect()
+        return self._fs
+
+    def _connect(self) -> str:
+        """Make the file system; the root's path in it."""
+        thread = fsspec.asyn.iothread[0]
+        if thread is not None and not thread.is_alive():  # the parent's, for which older fsspec would wait
+            fsspec.asyn.loop[0] = fsspec.asyn.iothread[0] = None
+            fsspec.asyn.reset_lock()
+        options = self.storage_options
+        if self._given.startswith(("http://", "https://")):  # HTTP_PROXY counts, as for every other client
+            options = {"client_kwargs": {"trust_env": True}, **options}
+        try:
+            self._fs, root = fsspec.url_to_fs(self._given, **options)
+        except (ImportError, ValueError) as error:  # the part of fsspec for it is not installed, or no such protocol
+            raise SourceUnreachable(f"{self._given}: {error}") from error
+        self._process = os.getpid()
+        return root
 
     @property
     def can_be_listed(self) -> bool:
@@ -110,7 +161,14 @@ class Place:
         return f"{self.url}/{relative}"
 
     def exists(self, relative: str) -> bool:
-        return bool(self._call(relative, lambda path: self.fs.exists(path)))
+        if self.is_local:
+            return os.path.exists(self.path(relative))
+        cheap = {"expand_info": False} if self.is_hub else {}
+        try:
+            self._call(relative, lambda path: self.fs.info(path, **cheap))  # `fs.exists` says no where it cannot tell
+        except FileNotFoundError:
+            return False
+        return True
 
     def read(self, relative: str, start: int = 0, end: int | None = None) -> bytes:
         """The bytes of a file from ``start`` to ``end``, or fewer if it ends before.
@@ -134,8 +192,14 @@ class Place:
         if self.is_http:
             return fsspec.asyn.sync(self.fs.loop, _get, self.fs, path, start, end)
         if self.fs.async_impl:
-            return self.fs.cat_file(path, start=start, end=end)
-        with self.fs.open(path, "rb", cache_type="none") as file:  # its cat_file would read ahead
+            try:
+                return self.fs.cat_file(path, start=start, end=end)
+            except OSError as error:
+                if _answer(error)[0] == 416:  # nothing there
+                    return b""
+                raise
+        known = {"size": self._remote_info(path)["size"]} if self.is_hub else {}
+        with self.fs.open(path, "rb", cache_type="none", **known) as file:  # its cat_file would read ahead
             file.seek(start)
             return file.read() if end is None else file.read(end - start)
 
@@ -148,7 +212,16 @@ class Place:
         return _entry(info, posixpath.basename(relative))
 
     def _remote_info(self, path: str) -> dict[str, Any]:
-        return fsspec.asyn.sync(self.fs.loop, _head, self.fs, path) if self.is_http else self.fs.info(path)
+        if self.is_http:
+            return fsspec.asyn.sync(self.fs.loop, _head, self.fs, path)
+        if not self.is_hub:
+            return self.fs.info(path)
+        # Its `info` would ask for the last commit of each file, or leave out the file's hash. A listing is kept.
+        folder, _, name = path.rpartition("/")
+        for info in self.fs.ls(folder, detail=True, expand_info=False):
+            if posixpath.basename(info["name"]) == name:
+                return info
+        raise FileNotFoundError(path)
 
     def entries(self, relative: str = "") -> Iterator[Entry]:
         """The entries of a folder, sorted by name; nothing if there is no such folder."""
@@ -170,39 +243,55 @@ class Place:
         return entries
 
     def _ls(self, folder: str) -> list[Entry]:
+        options: dict[str, Any] = {"refresh": True}
+        if self.is_hub:
+            options["expand_info"] = False
+            self.fs.dircache.pop(folder, None)  # or what is new is appended to what is old
         return [
             _entry(info, posixpath.basename(info["name"].rstrip("/")))
-            for info in self.fs.ls(folder, detail=True, refresh=True)
+            for info in self.fs.ls(folder, detail=True, **options)
             if info["name"].rstrip("/") != folder.rstrip("/")
         ]
 
     def _call(self, relative: str, call: Callable[[str], _Result]) -> _Result:
         """``call`` with the full path; errors of the many file systems become ours."""
         path = f"{self.root}/{relative}" if relative else self.root
-        for attempt in range(1, _ATTEMPTS + 1):
+        attempts = _ATTEMPTS if self.is_http else _ATTEMPTS_OF_OTHERS
+        for attempt in range(1, attempts + 1):
             try:
                 return call(path)
-            except (AccessDenied, NoRanges):
+            except NoRanges:
                 raise
             except Exception as error:  # each file system raises what its own client does
-                # fsspec calls all failures to look up an HTTP address a missing file.
-                cause = error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
-                status = getattr(cause, "status", None)
-                if status in (401, 403) or (isinstance(cause, PermissionError) and not self.is_local):
-                    raise AccessDenied(f"{self.path(relative)}: the host refuses it ({cause}).") from error
-                if status in (404, 410) or (
-                    cause is error and isinstance(error, (FileNotFoundError, NotADirectoryError))
-                ):
+                if isinstance(error, (FileNotFoundError, NotADirectoryError)):
                     raise FileNotFoundError(self.path(relative)) from error
-                again = status in _TRANSIENT if status is not None else _is_of_the_network(cause)
-                if not (self.is_http and again and attempt < _ATTEMPTS):
+                status, headers = _answer(error)
+                if status in (404, 410):
+                    raise FileNotFoundError(self.path(relative)) from error
+                if status in (401, 403) or isinstance(error, PermissionError):
+                    raise AccessDenied(f"{self.path(relative)}: the host refuses it ({error}).") from error
+                again = status in _TRANSIENT if status else _is_of_the_network(error)
+                if not again or attempt == attempts:
                     tried = f", tried {attempt} times" if attempt > 1 else ""
                     raise SourceUnreachable(
-                        f"{self.path(relative)}: {type(cause).__name__}: {cause}{tried}. Is the address right, and the "
+                        f"{self.path(relative)}: {type(error).__name__}: {error}{tried}. Is the address right, and the "
                         "network there?"
                     ) from error
-                time.sleep(_wait(attempt, getattr(cause, "headers", None)))
+                time.sleep(_wait(attempt, headers))
         raise AssertionError("unreachable")
+
+
+def _answer(error: BaseException) -> tuple[int | None, Any]:
+    """Status and headers of the HTTP answer that an error of any of the clients is about."""
+    for about in (error, error.__cause__):  # s3fs translates, and keeps what it translated
+        response = getattr(about, "response", None)
+        if isinstance(response, dict):  # boto's
+            answer = response.get("ResponseMetadata", {})
+            return answer.get("HTTPStatusCode"), answer.get("HTTPHeaders")
+        status = getattr(about, "status", None) or getattr(response, "status_code", None)
+        if status:
+            return status, getattr(about, "headers", None) or getattr(response, "headers", None)
+    return None, None
 
 
 def _is_of_the_network(error: BaseException) -> bool:
@@ -213,20 +302,17 @@ def _is_of_the_network(error: BaseException) -> bool:
 
 def _wait(attempt: int, headers: Any) -> float:
     """Seconds to wait after an attempt: what the host asks for, else twice as long each time."""
-    asked = (headers or {}).get("Retry-After", "")
+    asked = next((value for name, value in (headers or {}).items() if name.lower() == "retry-after"), "")
     wait = float(asked) if asked.isdecimal() else _FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
     return min(wait, _LONGEST_WAIT)
 
 
 async def _get(fs: Any, url: str, start: int, end: int | None) -> bytes:
     """A range of a file over HTTP. fsspec's own takes whatever comes: all of a file, if the host ignores ranges."""
-    options = dict(fs.kwargs)
-    whole = start == 0 and end is None
-    if not whole:
-        last = "" if end is None else end - 1
-        options["headers"] = {**options.get("headers", {}), "Range": f"bytes={start}-{last}"}
+    last = "" if end is None else end - 1
+    headers = {} if start == 0 and end is None else {"Range": f"bytes={start}-{last}"}
     session = await fs.set_session()
-    async with session.get(fs.encode_url(url), **options) as response:
+    async with session.get(fs.encode_url(url), **_options(fs, headers)) as response:
         if response.status == 416:  # nothing there
             return b""
         response.raise_for_status()
@@ -240,11 +326,21 @@ async def _get(fs: Any, url: str, start: int, end: int | None) -> bytes:
         return bytes(content)
 
 
+def _options(fs: Any, headers: dict[str, str]) -> dict[str, Any]:
+    """Of a request: what the user set, and what of ours does not contradict it."""
+    import aiohttp
+
+    options = {**fs.kwargs, "headers": {"Accept-Encoding": "identity", **fs.kwargs.get("headers", {}), **headers}}
+    if "timeout" not in fs.client_kwargs:
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=_TO_CONNECT, sock_read=_SILENCE)
+        options.setdefault("timeout", limits)
+    return options
+
+
 async def _head(fs: Any, url: str) -> dict[str, Any]:
     """Size and ETag of a file over HTTP. fsspec's own asks for the file itself where this fails."""
     session = await fs.set_session()
-    options = {**fs.kwargs, "headers": {**fs.kwargs.get("headers", {}), "Accept-Encoding": "identity"}}
-    async with session.head(fs.encode_url(url), allow_redirects=True, **options) as response:
+    async with session.head(fs.encode_url(url), allow_redirects=True, **_options(fs, {})) as response:
         response.raise_for_status()
         return {"type": "file", "size": int(response.headers.get("Content-Length", 0)), **response.headers}
 
@@ -254,4 +350,6 @@ _STAMPS = ("ETag", "etag", "blob_id", "mtime", "LastModified", "Last-Modified", 
 
 def _entry(info: dict[str, Any], name: str) -> Entry:
     stamp = next((info[key] for key in _STAMPS if info.get(key)), "")
+    if isinstance(stamp, datetime):  # in listings, memory:// tells the same as a number
+        stamp = stamp.timestamp()
     return Entry(name, info["type"] == "directory", info.get("size") or 0, str(stamp))

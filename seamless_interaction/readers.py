@@ -14,13 +14,13 @@ import mmap
 import os
 import sys
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+from isal import isal_zlib  # zlib itself takes 1.6 times as long, and inflating is what reading arrays costs
 
 from seamless_interaction import Array
 from seamless_interaction.errors import (
@@ -183,7 +183,7 @@ class Npz:
         packed = self.members.get(name)
         if packed is None:
             return None
-        if packed.offset + packed.length > self._size:
+        if packed.offset < 0 or packed.offset + packed.length > self._size:
             where = f"{self._path}::{name}"
             raise TruncatedFile(where, f"its directory declares {packed.length} packed bytes, more than there are")
         return read_packed(self._read, packed, name, array, self._path)
@@ -213,7 +213,7 @@ def read_packed(read: Callable[[int, int], bytes], packed: Packed, name: str, ar
     if len(body) < packed.length:
         raise TruncatedFile(where, f"its directory declares {packed.length} packed bytes, {len(body)} are there")
     plain = _inflate(body, packed.compression, array, where)
-    if zlib.crc32(plain) != packed.crc32:
+    if isal_zlib.crc32(plain) != packed.crc32:
         raise UnreadableFile(where, "its checksum does not match")
     return _values(plain, array, where, len(plain))
 
@@ -237,14 +237,14 @@ def _inflate(packed: memoryview, compression: int, array: Array, where: str) -> 
                 raise UnsafeFile(where, f"inflates beyond the {expected} bytes of the array it declares")
             plain[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
             at += len(piece)
-    except zlib.error as error:
+    except isal_zlib.error as error:  # type: ignore[misc]  # its stub has an instance
         raise UnreadableFile(where, f"damaged: {error}") from error
     return plain[:at]
 
 
 def _inflated(packed: memoryview) -> Iterator[bytes]:
     """What a DEFLATE stream holds, in steps: zlib copies what it has not read yet, and all that it has written."""
-    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    stream = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS)
     for start in range(0, len(packed), _STEP):
         rest: Any = packed[start : start + _STEP]
         while rest and not stream.eof:
@@ -310,12 +310,17 @@ def parse_bundle_json(content: bytes, path: str, file_id: str) -> dict[str, Any]
     return value
 
 
+_LARGEST = sys.float_info.max
+
+
 def _number(record: dict[str, Any], key: str, where: str, optional: bool = False) -> float | None:
     value = record.get(key)
+    if type(value) is float and -_LARGEST <= value <= _LARGEST:
+        return value  # as nearly all are
     if value is None and optional:
         return None
     # An integer of JSON has no limit; `isfinite` fails at one that no float can hold.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < sys.float_info.max:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LARGEST:
         raise ValueError(f"{where}: {key} is {str(value)[:40]!r}, not a number of seconds")
     return float(value)
 
@@ -339,7 +344,9 @@ def _segment(record: dict[str, Any], where: str) -> dict[str, Any]:
         "words": [
             {
                 "word": _string(word, "word", where),
-                **{key: _number(word, key, where, optional=True) for key in ("start", "end", "score")},
+                "start": _number(word, "start", where, True),
+                "end": _number(word, "end", where, True),
+                "score": _number(word, "score", where, True),
             }
             for word in words
         ],

@@ -44,7 +44,7 @@ def limits(subset: str) -> Limits:
     """The most that ``subset`` may have, from its file in ``configs``.
 
     Raises:
-        UnknownSubset: not a key of ``SUBSETS``.
+        UnknownSubset: not one of ``SUBSETS``.
         SeamlessInteractionError: the file is missing or does not hold these numbers.
     """
     if subset not in SUBSETS:
@@ -136,7 +136,7 @@ def interaction_ids(filelist: pa.Table) -> pa.Array:
 
 
 def flag(filelist: pa.Table, name: str) -> np.ndarray:
-    """A flag of each row (bool); False where the list does not say, as the oldest one, which has no flags."""
+    """A flag of each row (bool); False where the list does not say, as in the oldest list, which has no flags."""
     if name not in filelist.column_names:
         return np.zeros(filelist.num_rows, bool)
     return np.asarray(pc.fill_null(filelist[name], False), bool)
@@ -176,7 +176,7 @@ def select(filelist: pa.Table, subset: str, label: str | None = None) -> pa.Tabl
         filelist: the whole file list: ``file_id``, ``label``, ``split`` (strings, also
             dictionary-encoded), and the ``has_…`` flags (bools; without them annotations and movement
             are no kinds to have). Other columns are kept.
-        subset: a key of ``SUBSETS``.
+        subset: one of ``SUBSETS``.
         label: keep this label only.
 
     Raises:
@@ -231,7 +231,6 @@ def _chosen(filelist: pa.Table, order: np.ndarray, subset: str) -> np.ndarray:
 
 def _interactions(filelist: pa.Table, order: np.ndarray) -> tuple[_Interactions, np.ndarray]:
     """The interactions of a list, and for each row, in the given order of file ids, the number of its own."""
-
     file_ids = _strings(filelist["file_id"])
     suffixed = np.asarray(pc.greater(pc.utf8_length(file_ids), _UNSUFFIXED_CHARACTERS))[order]
     encoded = interaction_ids(filelist).take(pa.array(order)).dictionary_encode()

@@ -213,7 +213,7 @@ def test_a_cache_is_used_again(tree, monkeypatch):
 
 def test_shards_are_small_whole_interactions(many):
     folder, _ = many
-    builder = SeamlessInteraction(config_name="full", data_dir=str(folder), modalities=["smplh"])
+    builder = SeamlessInteraction(config_name="full", data_dir=str(folder))
     for generator in builder._split_generators(None):
         lists = [value for value in generator.gen_kwargs.values() if isinstance(value, list)]
         assert len(lists) == 1
@@ -305,7 +305,8 @@ def test_as_a_script_from_an_uninstalled_clone(corpora, tmp_path):
     folder, corpus = corpora["tree"]
     clone = tmp_path / "clone"
     source = os.path.dirname(SCRIPT)
-    shutil.copytree(os.path.join(source, "seamless_interaction"), clone / "seamless_interaction")
+    for name in ("seamless_interaction", "configs"):
+        shutil.copytree(os.path.join(source, name), clone / name)
     shutil.copy(SCRIPT, clone)
     shutil.copy(os.path.join(source, "dataset_infos.json"), clone)
     # -S would lose `datasets` too; an import hook that hides the installed project makes the clone the only one.

@@ -1,0 +1,755 @@
+"""Tars read where they are: the records of any other layout, whatever happened to a tar."""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import struct
+import tarfile
+import tracemalloc
+from pathlib import Path
+
+import datasets
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import LAYOUTS, assert_same_arrays
+from datasets.utils.file_utils import xopen
+from servers import Bucket
+
+from seamless_interaction import ARRAYS, SPLITS, indexing, load_dataset
+from seamless_interaction.errors import AccessDenied, BadFile, DuplicateFileId, MissingFile, SourceNotFound, StaleIndex
+from seamless_interaction.indexing import make_index
+from seamless_interaction.layouts import TREE, archive_path
+from seamless_interaction.places import Place
+from seamless_interaction.sources import filelist_of
+from seamless_interaction.synthetic import DEFECTS
+
+ARRAYS_READ = ["smplh:is_valid"]
+EVERYTHING_BUT_CONTEXT = ["audio", "video", "transcript", "vad", "annotations", "smplh", "movement", "keypoints"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Each test indexes for itself."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def index_of(folder, output, with_filelist=True):
+    make_index(Place(folder), output, filelist_of(Place(folder)) if with_filelist else None)
+    return output
+
+
+def load(folder, modalities=EVERYTHING_BUT_CONTEXT, **kwargs):
+    splits = load_dataset("full", data_dir=folder, streaming=True, modalities=modalities, **kwargs)
+    return {record["id"]: {**record, "split": split} for split, stream in splits.items() for record in stream}
+
+
+def pairs(record):
+    return sorted((issue["column"], issue["code"]) for issue in record["issues"])
+
+
+def pairs_of(records):
+    return {file_id: pairs(record) for file_id, record in records.items()}
+
+
+def warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.name == "seamless_interaction"]
+
+
+# --- tars of a test's own -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def archives(corpora, tmp_path):
+    """A copy of the healthy archives, to be broken."""
+    folder, corpus = corpora["archives"]
+    shutil.copytree(folder, tmp_path / "data")
+    return tmp_path / "data", corpus
+
+
+def tar_of(folder, recording):
+    return folder / f"{archive_path(recording.label, recording.split, recording.batch, recording.archive)}.tar"
+
+
+def in_tar(corpus, folder, tar):
+    return [recording.file_id for recording in corpus.recordings if tar_of(folder, recording) == tar]
+
+
+def members(tar):
+    with tarfile.open(tar) as archive:
+        return [(member, archive.extractfile(member).read()) for member in archive.getmembers()]
+
+
+def write_tar(tar, content):
+    """``content``: (header, bytes) or (name, bytes)."""
+    with tarfile.open(tar, "w", format=tarfile.GNU_FORMAT) as archive:
+        for header, body in content:
+            if isinstance(header, str):
+                header = tarfile.TarInfo(header)
+            header.size = len(body)
+            archive.addfile(header, io.BytesIO(body))
+
+
+def edit(tar, name, change):
+    """Change the content of one member."""
+    write_tar(tar, [(m, change(body) if m.name == name else body) for m, body in members(tar)])
+
+
+def largest(folder):
+    """The tar of the most recordings."""
+    return max(folder.rglob("*.tar"), key=lambda tar: tar.stat().st_size)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The tars whose headers were read, in order."""
+    found = []
+    read = indexing.contents
+
+    def counted(*args):
+        found.append(args[2])
+        return read(*args)
+
+    monkeypatch.setattr(indexing, "contents", counted)
+    return found
+
+
+# --- the same tables from everything --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def variants(corpora, tmp_path_factory):
+    """Name -> arguments: each layout, and a tree as early drafts named it, with and without an index."""
+    home = tmp_path_factory.mktemp("variants")
+    folders = {layout: folder for layout, (folder, _) in corpora.items()}
+    folders["draft"] = home / "draft"
+    shutil.copytree(folders["tree"], folders["draft"])
+    for _, directories in TREE.values():
+        for path in list(folders["draft"].glob(f"*/*/{directories[0]}")):
+            (path.parents[len(Path(directories[0]).parts) - 1] / directories[-1]).parent.mkdir(exist_ok=True)
+            path.rename(path.parents[len(Path(directories[0]).parts) - 1] / directories[-1])
+    found = {name: {"data_dir": folder} for name, folder in folders.items()}
+    for name, folder in folders.items():
+        found[f"{name} with index"] = {"data_dir": folder, "index": index_of(folder, home / f"{name}.parquet")}
+    return found
+
+
+def tables(streaming, **kwargs):
+    loaded = load_dataset("full", streaming=streaming, **kwargs)
+    return {
+        split: pa.concat_tables(list(loaded[split].with_format("arrow").iter(batch_size=8))).combine_chunks()
+        for split in SPLITS
+    }
+
+
+def media_of(table):
+    """Which recordings have audio and video, and what their members or files are called."""
+    names = []
+    for column in ("audio", "video"):
+        for value in table[column].to_pylist():
+            path = value["path"].partition("::")[0]
+            assert value["bytes"] is None
+            names.append(path.rpartition("/")[2])
+    return names
+
+
+def test_every_layout_with_and_without_index_gives_identical_tables(variants):
+    assert {path.name for path in variants["draft"]["data_dir"].glob("*/*/*")} >= {"vad", "3P-V"}
+    expected = tables(False, **variants["bundles"])
+    assert sum(map(len, expected.values())) == 23
+    compared = 0
+    for name, kwargs in variants.items():
+        for streaming in (True, False):
+            for split, table in tables(streaming, **kwargs).items():
+                wanted = expected[split]
+                dropped = ["audio", "video", "issues"]  # paths differ, and details name them
+                assert table.drop_columns(dropped).equals(wanted.drop_columns(dropped)), (name, streaming, split)
+                assert [pairs({"issues": i}) for i in table["issues"].to_pylist()] == [
+                    pairs({"issues": i}) for i in wanted["issues"].to_pylist()
+                ], (name, streaming, split)
+                assert media_of(table) == media_of(wanted), (name, streaming, split)
+                compared += 1
+    assert compared == 8 * 2 * 3
+
+
+@pytest.fixture(scope="module")
+def broken_indexes(broken, tmp_path_factory):
+    home = tmp_path_factory.mktemp("broken")
+    return {layout: index_of(folder, home / f"{layout}.parquet") for layout, (folder, _) in broken.items()}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_defect_has_the_same_issues_with_and_without_index(broken, broken_indexes, layout):
+    """No recording may differ: what an archive lacks, an extracted one lacks too.
+
+    A tree differs from both in what its broken JSON takes along, so it is compared with itself.
+    """
+    folder, corpus = broken[layout]
+    plain, known = load(folder), load(folder, index=broken_indexes[layout])
+    assert set(plain) == {recording.file_id for recording in corpus.recordings if recording.defect != "absent"}
+    assert pairs_of(plain) == pairs_of(known)
+    for file_id, record in plain.items():  # to the last value
+        assert_same_arrays(known[file_id], corpus[file_id], [k for k in ARRAYS if k not in dict(pairs(record))])
+        for column in ("duration", "fps", "num_frames", "transcript", "segments", "vad", "annotations"):
+            assert record[column] == known[file_id][column], (file_id, column)
+    if layout == "archives":
+        assert pairs_of(plain) == pairs_of(load(broken["bundles"][0]))
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_every_defect_is_skipped_in_archives_as_in_bundles(broken, broken_indexes, indexed):
+    index = broken_indexes["archives"] if indexed else None
+    kept = load(broken["archives"][0], index=index, on_error="skip")
+    assert set(kept) == set(load(broken["bundles"][0], on_error="skip")) and len(kept) < len(
+        broken["archives"][1].recordings
+    )
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_raises_the_same_error_in_archives_as_in_bundles(broken, broken_indexes, tmp_path, defect):
+    """Each alone: of all, only the first would ever be raised."""
+    raised = []
+    for layout, index in (("bundles", None), ("archives", None), ("archives", broken_indexes["archives"])):
+        folder, corpus = broken[layout]
+        recording = next(recording for recording in corpus.recordings if recording.defect == defect)
+        alone = tmp_path / f"{layout} {index is None}"
+        alone.mkdir()
+        for entry in folder.iterdir():
+            (alone / entry.name).symlink_to(entry)
+        (alone / "selection.csv").write_text(f"file_id\n{recording.file_id}\n{recording.partner}\n")
+        try:
+            loaded = load(alone, index=index, on_error="raise")
+            raised.append((*sorted(loaded), *(code for record in loaded.values() for _, code in pairs(record))))
+        except BadFile as error:
+            assert recording.file_id in error.path
+            raised.append(error.code)
+    assert raised == raised[:1] * 3
+    told = {error.code for error in BadFile.__subclasses__()} & set(DEFECTS[defect].issues.values())
+    assert raised[0] in told or (not told and recording.partner in raised[0])
+
+
+# --- media ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def train(corpora):
+    """Layout -> the first records of train with media."""
+    return {
+        layout: list(
+            load_dataset("full", "train", data_dir=corpora[layout][0], streaming=True, modalities=["audio", "video"])
+        )[:4]
+        for layout in ("bundles", "archives")
+    }
+
+
+def test_media_of_an_archive_are_those_of_a_bundle(train):
+    for wanted, record in zip(train["bundles"], train["archives"], strict=True):
+        assert record["id"] == wanted["id"]
+        np.testing.assert_array_equal(record["audio"]["array"], wanted["audio"]["array"])
+        np.testing.assert_array_equal(record["audio"].read(0.5, 0.7), wanted["audio"].read(0.5, 0.7))
+        assert record["audio"]["sampling_rate"] == wanted["audio"]["sampling_rate"]
+        assert len(record["video"]) == len(wanted["video"])
+        for frame in (0, len(wanted["video"]) // 2, -1):
+            np.testing.assert_array_equal(record["video"][frame], wanted["video"][frame])
+
+
+def test_media_of_an_archive_survive_pickling(train):
+    record = train["archives"][1]
+    copy = pickle.loads(pickle.dumps({name: record[name] for name in ("audio", "video")}))
+    np.testing.assert_array_equal(copy["audio"]["array"], record["audio"]["array"])
+    np.testing.assert_array_equal(copy["video"][3], record["video"][3])
+
+
+def test_a_path_into_an_archive_opens_by_ranges_wherever_fsspec_does(corpora, train):
+    folder, corpus = corpora["archives"]
+    for record in train["archives"][:2]:
+        stored = {member.name: body for member, body in members(tar_of(folder, corpus[record["id"]]))}
+        for column, extension in (("audio", ".wav"), ("video", ".mp4")):
+            path, content = record[column].path, stored[f"{record['id']}{extension}"]
+            assert path.startswith(f"reference://{record['id']}{extension}::")
+            with fsspec.open(path) as file:
+                assert file.read() == content
+            with xopen(path, "rb") as file:
+                file.seek(1000)
+                assert file.read(77) == content[1000:1077]
+                file.seek(-9, os.SEEK_END)
+                assert file.read() == content[-9:]
+
+
+def test_prepared_media_of_an_archive_open(corpora):
+    folder, corpus = corpora["archives"]
+    record = load_dataset("full", "dev", data_dir=folder, modalities=["audio"])[0]
+    made = corpus[record["id"]].samples().astype(np.float32) / 2**15
+    np.testing.assert_array_equal(record["audio"]["array"], made)
+
+
+def test_media_of_an_archive_that_is_gone_is_an_error_that_names_it(archives):
+    folder, corpus = archives
+    record = next(iter(load(folder, ["audio"]).values()))
+    shutil.rmtree(folder)
+    with pytest.raises(MissingFile, match=str(tar_of(folder, corpus[record["id"]]))):
+        record["audio"]["array"]
+
+
+# --- truncated tars -------------------------------------------------------------------------------
+
+
+def cuts(tar):
+    """Place -> (bytes that are left, name of the cut member or None), in the middle of the tar."""
+    with tarfile.open(tar) as archive:
+        found = archive.getmembers()
+    middle = found[4:8]  # of the second recording: json, mp4, npz, wav
+    by_extension = {os.path.splitext(member.name)[1]: member for member in middle}
+    wav, npz, mp4 = by_extension[".wav"], by_extension[".npz"], by_extension[".mp4"]
+    return {
+        "wav": (wav.offset_data + wav.size // 2, wav.name),
+        "wav header": (wav.offset_data + 20, wav.name),
+        "npz": (npz.offset_data + npz.size - 1, npz.name),
+        "mp4": (mp4.offset_data, mp4.name),
+        "header": (npz.offset + 100, None),
+        "before a header": (npz.offset, None),
+    }
+
+
+@pytest.mark.parametrize("place", ["wav", "wav header", "npz", "mp4", "header", "before a header"])
+def test_a_cut_tar_gives_its_whole_members_and_names_the_cut_one(archives, tmp_path, caplog, place):
+    folder, corpus = archives
+    tar = largest(folder)
+    order = [member.name for member, _ in members(tar)]
+    size, cut = cuts(tar)[place]
+    with tarfile.open(tar) as archive:
+        whole = {member.name for member in archive if member.offset_data + member.size <= size}
+    os.truncate(tar, size)
+    lost = [file_id for file_id in in_tar(corpus, folder, tar) if f"{file_id}.json" not in {*whole, cut}]
+    columns = {".json": ["transcript", "vad"], ".mp4": ["video"], ".wav": ["audio"], ".npz": ARRAYS_READ}
+    for index in (None, index_of(folder, tmp_path / "index.parquet")):
+        caplog.clear()
+        records = load(folder, ["audio", "video", "transcript", "vad", *ARRAYS_READ], index=index)
+        assert lost and set(records) == {recording.file_id for recording in corpus.recordings} - set(lost)
+        for file_id, extension in map(os.path.splitext, order):
+            name = f"{file_id}{extension}"
+            for column in columns[extension] if file_id in records else ():
+                codes = {code for found, code in pairs(records[file_id]) if found == column} - {"vad_contradicts"}
+                assert codes == (set() if name in whole else {"truncated"} if name == cut else {"missing"}), name
+        assert_same_arrays(records[order[0].removesuffix(".json")], corpus[order[0].removesuffix(".json")], ARRAYS_READ)
+        (gap,) = [message for message in warnings(caplog) if "are not in it" in message]
+        assert f"{len(lost)} of the 23 recordings" in gap
+        named = [message for message in warnings(caplog) if str(tar) in message]
+        assert len(named) == (place == "header") and all("ends within the header" in message for message in named)
+
+
+@pytest.mark.parametrize(
+    "content, why", [(b"", "no bytes"), (b"<html><body>502</body></html>" * 40, "not a tar"), (b"x", "not a tar")]
+)
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_file_that_is_no_tar_is_named_every_time_and_costs_its_recordings(
+    archives, tmp_path, caplog, content, why, indexed
+):
+    folder, corpus = archives
+    tar = largest(folder)
+    tar.write_bytes(content)
+    lost = in_tar(corpus, folder, tar)
+    index = index_of(folder, tmp_path / "index.parquet") if indexed else None
+    for _ in range(2):  # the second time from what was kept of the first
+        caplog.clear()
+        records = load(folder, ["transcript"], index=index)
+        assert set(records) == {recording.file_id for recording in corpus.recordings} - set(lost)
+        assert any(f"{len(lost)} of the 23 recordings" in message for message in warnings(caplog))
+        (message,) = [message for message in warnings(caplog) if str(tar) in message]
+        assert why in message
+
+
+def test_a_folder_of_nothing_but_broken_tars_is_an_error(archives):
+    folder, _ = archives
+    for tar in folder.rglob("*.tar"):
+        tar.write_bytes(b"")
+    with pytest.raises(SourceNotFound, match="none of the 23 recordings"):
+        load(folder)
+
+
+# --- tars that change -----------------------------------------------------------------------------
+
+
+def say(text, length=None):
+    """A change of a bundle's JSON: one segment, which says this; padded to a length."""
+
+    def change(body):
+        bundle = json.loads(body)
+        bundle["metadata:transcript"] = [{"start": 0.0, "end": 1.0, "transcript": text, "words": []}]
+        made = json.dumps(bundle).encode()
+        return made.ljust(length or 0)
+
+    return change
+
+
+def replace(tar, name, text, same_size):
+    """Another transcript in a tar, of the same size or of another, a second later."""
+    before = tar.stat()
+    length = next(len(body) for member, body in members(tar) if member.name == name)
+    edit(tar, name, say(text, length if same_size else length + tarfile.RECORDSIZE))
+    assert (tar.stat().st_size == before.st_size) is same_size
+    os.utime(tar, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+
+
+@pytest.mark.parametrize("same_size", [True, False])
+def test_a_tar_that_changed_is_indexed_again_and_no_other(archives, tmp_path, opened, same_size):
+    folder, corpus = archives
+    recording = corpus.recordings[0]
+    tar = tar_of(folder, recording)
+    load(folder, ["transcript"])
+    (kept,) = (tmp_path / "cache").rglob("archives/*/*.parquet")
+    opened.clear()
+    before = kept.stat().st_ino
+    assert load(folder, ["transcript"])[recording.file_id]["transcript"] != "changed"
+    assert opened == [] and kept.stat().st_ino == before  # nor is it written again
+    replace(tar, f"{recording.file_id}.json", "changed", same_size)
+    assert load(folder, ["transcript"])[recording.file_id]["transcript"] == "changed"
+    assert opened == [str(tar)]
+    prepared = load_dataset("full", recording.split, data_dir=folder, modalities=["transcript"])
+    assert "changed" in prepared["transcript"]
+
+
+@pytest.mark.parametrize("same_size", [True, False])
+def test_a_tar_that_changed_since_its_index_is_named(archives, tmp_path, same_size):
+    folder, corpus = archives
+    index = index_of(folder, tmp_path / "index.parquet")
+    tar = tar_of(folder, corpus.recordings[0])
+    replace(tar, f"{corpus.recordings[0].file_id}.json", "changed", same_size)
+    with pytest.raises(StaleIndex, match=str(tar)):
+        load(folder, ["transcript"], index=index)
+    with pytest.raises(StaleIndex, match=str(tar)):
+        load_dataset("full", "train", data_dir=folder, modalities=["transcript"], index=index)
+    index_of(folder, index)
+    assert load(folder, ["transcript"], index=index)[corpus.recordings[0].file_id]["transcript"] == "changed"
+
+
+def test_an_index_is_good_for_a_copy_with_other_times_and_not_for_other_sizes(archives, tmp_path):
+    folder, corpus = archives
+    index = index_of(folder, tmp_path / "index.parquet")
+    shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)
+    for tar in (tmp_path / "copy").rglob("*.tar"):
+        os.utime(tar, (1, 1))
+    records = load(tmp_path / "copy", index=index)
+    assert len(records) == 23
+    for file_id, record in records.items():
+        assert_same_arrays(record, corpus[file_id])
+        assert str(tmp_path / "copy") in str(record["audio"].path) or record["audio"].path.startswith("reference://")
+    shutil.rmtree(folder)  # nothing of the first is read
+    assert records[corpus.recordings[0].file_id]["audio"]["array"].size
+    with open(largest(tmp_path / "copy"), "ab") as file:
+        file.write(bytes(512))
+    with pytest.raises(StaleIndex, match=str(tmp_path / "copy")):
+        load(tmp_path / "copy", index=index)
+
+
+def test_a_tar_replaced_while_it_is_streamed_is_an_error_and_no_nonsense(archives):
+    folder, _ = archives
+    stream = iter(load_dataset("full", "train", data_dir=folder, streaming=True, modalities=["transcript"]))
+    first = next(stream)
+    for tar in folder.rglob("*.tar"):
+        content = members(tar)
+        tar.unlink()
+        write_tar(tar, content[::-1])
+    with pytest.raises(StaleIndex, match="changed since"):
+        list(stream)
+    assert first["transcript"] is not None
+
+
+def test_a_tar_that_vanishes_before_it_is_read_is_named(archives, caplog, monkeypatch):
+    folder, corpus = archives
+    tar = largest(folder)
+    named = indexing._named
+
+    def then_remove(*args):
+        found = named(*args)
+        tar.unlink()
+        return found
+
+    monkeypatch.setattr(indexing, "_named", then_remove)
+    records = load(folder, ["transcript"])
+    assert set(records) == {r.file_id for r in corpus.recordings} - set(in_tar(corpus, folder, tar))
+    assert any(f"{tar}: gone since" in message for message in warnings(caplog))
+
+
+def test_indexes_kept_for_other_selections_are_used_and_stay(archives, opened):
+    """One selection after the other neither reads a tar twice nor takes anything from the one before."""
+    folder, _ = archives
+    streams = {}
+    for _ in range(2):
+        for subset in ("full-improvised", "full-naturalistic", "full"):
+            streams[subset] = load_dataset(subset, data_dir=folder, streaming=True, modalities=["transcript"])
+    assert len(opened) == len(set(opened))
+    found = {subset: {r["id"] for s in splits.values() for r in s} for subset, splits in streams.items()}
+    assert found["full"] == found["full-improvised"] | found["full-naturalistic"] and len(found["full"]) == 23
+
+
+def test_few_indexes_of_a_place_are_kept(archives, tmp_path, monkeypatch):
+    folder, corpus = archives
+    monkeypatch.setattr(indexing, "_SILENT", 3)
+    for number in range(5):
+        os.utime(largest(folder), (number + 1, number + 1))
+        assert len(load(folder, ["transcript"])) == len(corpus.recordings)
+        kept = list((tmp_path / "cache").rglob("archives/*/*"))
+        assert len(kept) == min(number + 1, 3)
+
+
+# --- hostile tars ---------------------------------------------------------------------------------
+
+
+def everything_below(folder):
+    return sorted(path for path in folder.rglob("*") if "cache" not in path.relative_to(folder).parts[0])
+
+
+HOSTILE_NAMES = ["../{id}.wav", "/tmp/{id}.wav", "a/../../{id}.json", "..", "{id}.wav\n", "{id}.exe", "..\\{id}.npz"]
+
+
+def test_names_that_lead_elsewhere_are_no_recordings(archives, tmp_path, caplog):
+    folder, corpus = archives
+    named = dict(zip(HOSTILE_NAMES, sorted(folder.rglob("*.tar")), strict=False))
+    for name, tar in named.items():
+        write_tar(
+            tar, [(name.format(id=(in_tar(corpus, folder, tar) or [corpus.stray.file_id])[0]), b"x"), *members(tar)]
+        )
+    before = everything_below(tmp_path)
+    for index in (None, index_of(folder, tmp_path / "index.parquet")):
+        caplog.clear()
+        records = load(folder, ["audio", "transcript", *ARRAYS_READ], index=index)
+        assert set(records) == {recording.file_id for recording in corpus.recordings}
+        for file_id, record in records.items():
+            assert not {code for _, code in pairs(record)} - {"no_partner"}
+            assert_same_arrays(record, corpus[file_id], ARRAYS_READ)
+        for name, tar in named.items():
+            told = [m for m in warnings(caplog) if str(tar) in m and "names are no recordings" in m]
+            assert len(told) == bool(in_tar(corpus, folder, tar)), name  # the stray's tar is not opened
+    assert set(everything_below(tmp_path)) - set(before) == {tmp_path / "index.parquet"}
+
+
+def test_a_test_recording_in_a_dev_tar_does_not_leak(archives, tmp_path, caplog):
+    """Both tars are in the file list; which of the two recordings counts, it says."""
+    folder, corpus = archives
+    test = next(recording for recording in corpus.recordings if recording.split == "test")
+    dev = next(recording for recording in corpus.recordings if recording.split == "dev")
+    tar = tar_of(folder, dev)
+    stray = [(m, say("leaked")(b) if m.name.endswith(".json") else b) for m, b in members(tar_of(folder, test))]
+    write_tar(tar, [*stray, *members(tar)])
+    for index in (None, index_of(folder, tmp_path / "index.parquet")):
+        caplog.clear()
+        records = load(folder, ["transcript", "video"], index=index)
+        assert len(records) == len(corpus.recordings)
+        assert records[test.file_id]["split"] == "test" and records[test.file_id]["transcript"] != "leaked"
+        assert records[dev.file_id]["split"] == "dev" and pairs(records[dev.file_id]) == []
+        told = [m for m in warnings(caplog) if "names another place" in m and f"improvised/dev/{dev.batch}" in m]
+        assert len(told) == (index is None)  # an index holds what the file list names, and nothing else
+
+
+@pytest.mark.parametrize("kind", ["twice", "symlink", "hardlink", "device"])
+def test_a_member_twice_or_of_another_kind_is_unreadable(archives, tmp_path, kind):
+    folder, corpus = archives
+    recording = corpus.recordings[0]
+    tar, name = tar_of(folder, recording), f"{recording.file_id}.wav"
+    content = [(member, body) for member, body in members(tar) if kind == "twice" or member.name != name]
+    header = tarfile.TarInfo(name)
+    types = {"symlink": tarfile.SYMTYPE, "hardlink": tarfile.LNKTYPE, "device": tarfile.CHRTYPE}
+    header.type, header.linkname = types.get(kind, tarfile.REGTYPE), "/etc/passwd" if kind in types else ""
+    write_tar(tar, [*content, (header, b"")])
+    for index in (None, index_of(folder, tmp_path / "index.parquet")):
+        record = load(folder, ["audio", *ARRAYS_READ], index=index)[recording.file_id]
+        assert pairs(record) == [("audio", "unreadable")] and record["audio"] is None
+        assert_same_arrays(record, recording, ARRAYS_READ)
+
+
+@pytest.mark.parametrize("size", [10**9, 2**80])
+def test_a_huge_declared_size_is_a_truncated_member_and_allocates_nothing(archives, tmp_path, size):
+    folder, corpus = archives
+    recording = corpus.recordings[0]
+    tar, name = tar_of(folder, recording), f"{recording.file_id}.npz"
+    content = members(tar)
+    body = next(body for member, body in content if member.name == name)
+    write_tar(tar, [pair for pair in content if pair[0].name != name])
+    with tarfile.open(tar) as archive:
+        end = max(m.offset_data + -(-m.size // 512) * 512 for m in archive)
+    header = tarfile.TarInfo(name)
+    header.size = size
+    with open(tar, "r+b") as file:
+        file.truncate(end)
+        file.seek(end)
+        file.write(header.tobuf(tarfile.GNU_FORMAT) + body)
+    tracemalloc.start()
+    for index in (None, index_of(folder, tmp_path / "index.parquet")):
+        record = load(folder, ["smplh"], index=index)[recording.file_id]
+        assert pairs(record) == sorted((key, "truncated") for key in ARRAYS if key.startswith("smplh"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 << 20
+
+
+def patched_directory(body, member, at, value):
+    """An NPZ whose directory says something else of one member: ``value`` at byte ``at`` of its entry."""
+    start = body.rindex(b"PK\1\2", 0, body.rindex(member.encode()))
+    return body[: start + at] + value + body[start + at + len(value) :]
+
+
+@pytest.mark.parametrize(
+    "what, at, value, code",
+    [
+        ("another method", 10, struct.pack("<H", 300), "unreadable"),
+        ("another known method", 10, struct.pack("<H", 99), "unreadable"),
+        ("more bytes than there are", 20, struct.pack("<I", 2**32 - 2), "truncated"),
+        ("an offset behind the end", 42, struct.pack("<I", 2**31), "truncated"),
+        ("the place of another array", 42, struct.pack("<I", 0), "unreadable"),
+        ("another checksum", 16, struct.pack("<I", 1), "unreadable"),
+    ],
+)
+def test_a_lying_directory_of_arrays_costs_one_array(archives, tmp_path, what, at, value, code):
+    folder, corpus = archives
+    recording = corpus.recordings[0]
+    key = "smplh:right_hand_pose"
+    change = lambda body: patched_directory(body, f"{key}.npy", at, value)  # noqa: E731
+    edit(tar_of(folder, recording), f"{recording.file_id}.npz", change)
+    for index in (None, index_of(folder, tmp_path / "index.parquet")):
+        records = load(folder, ["smplh"], index=index)
+        assert pairs(records.pop(recording.file_id)) == [(key, code)], what
+        for file_id, record in records.items():
+            assert_same_arrays(record, corpus[file_id], ["smplh:right_hand_pose"])
+
+
+def zipped(**arrays):
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "body, code",
+    [
+        (b"", "empty"),
+        (b"rubbish" * 99, "truncated"),
+        (zipped(other=np.zeros(3)), "missing"),
+        (b"PK\5\6" + bytes(18), "missing"),
+    ],
+)
+def test_arrays_that_are_no_arrays_have_the_same_issues_with_and_without_index(archives, tmp_path, body, code):
+    folder, corpus = archives
+    recording = corpus.recordings[0]
+    edit(tar_of(folder, recording), f"{recording.file_id}.npz", lambda _: body)
+    for index in (None, index_of(folder, tmp_path / "index.parquet")):
+        record = load(folder, ["smplh", "transcript"], index=index)[recording.file_id]
+        assert pairs(record) == sorted((key, code) for key in ARRAYS if key.startswith("smplh"))
+
+
+# --- which tars are read --------------------------------------------------------------------------
+
+
+def without_filelist(folder):
+    (folder / "filelist.csv").unlink()
+    return folder
+
+
+def test_without_a_file_list_rows_are_what_is_there(archives, tmp_path, caplog):
+    folder, corpus = archives
+    tar_of_stray(folder).unlink()
+    without_filelist(folder)
+    for index in (None, index_of(folder, tmp_path / "index.parquet")):
+        caplog.clear()
+        records = load(folder, index=index)
+        assert set(records) == {recording.file_id for recording in corpus.recordings}
+        for recording in corpus.recordings:
+            record = records[recording.file_id]
+            assert (record["split"], record["label"]) == (recording.split, recording.label)
+            assert record["partner_id"] == recording.partner
+        assert not [message for message in warnings(caplog) if str(folder) in message]
+
+
+def tar_of_stray(folder):
+    return folder / "improvised/dev/0000/0054.tar"
+
+
+def test_an_id_in_two_tars_wants_a_file_list(archives, tmp_path):
+    folder, corpus = archives
+    without_filelist(folder)
+    with pytest.raises(DuplicateFileId, match=f"{corpus.stray.file_id} in .*improvised/dev/0/54.*filelist.csv"):
+        load(folder)
+    with pytest.raises(DuplicateFileId, match=f"{corpus.stray.file_id} in .*improvised/dev/0/54.*filelist.csv"):
+        index_of(folder, tmp_path / "index.parquet")
+    assert not (tmp_path / "index.parquet").exists()
+
+
+def test_a_tar_that_the_file_list_does_not_name_is_told_and_not_opened(archives, caplog, opened):
+    folder, corpus = archives
+    assert len(load(folder, ["transcript"])) == len(corpus.recordings)
+    (message,) = [message for message in warnings(caplog) if "0054.tar" in message]
+    assert "1 files or folders in it are not read" in message
+    assert str(tar_of_stray(folder)) not in opened and len(opened) == len(list(folder.rglob("*.tar"))) - 1
+
+
+def test_names_that_are_no_archives_are_told(archives, caplog):
+    """00003.tar would be the number 3 as well; a folder may have a tar's name."""
+    folder, corpus = archives
+    batch = folder / "improvised/dev/0000"
+    names = ["00003.tar", "3.tar", "0004 (1).tar", "0009.tar"]
+    for name in names[:-1]:
+        shutil.copy(tar_of_stray(folder), batch / name)
+    (batch / names[-1]).mkdir()
+    shutil.copytree(folder / "improvised/train/0000", folder / "improvised/train/00000")
+    assert len(load(folder, ["transcript"])) == len(corpus.recordings)
+    (message,) = [message for message in warnings(caplog) if "are not read" in message]
+    assert f"{len(names) + 2} files or folders" in message  # and the stray, and the batch
+
+
+@pytest.mark.parametrize("way", ["file list", "selection", "label"])
+def test_only_tars_of_what_is_selected_are_opened(archives, opened, monkeypatch, way):
+    folder, corpus = archives
+    wanted = {recording.file_id for recording in corpus.recordings if recording.profile == "v02"}
+    subset = "full"
+    if way == "file list":
+        rows = (folder / "filelist.csv").read_text().splitlines()
+        (folder / "filelist.csv").write_text("\n".join([rows[0], *(r for r in rows if r.split(",")[0] in wanted)]))
+    elif way == "selection":
+        (folder / "selection.csv").write_text("\n".join(["file_id", *wanted]))
+    else:
+        subset = "full-improvised"
+        wanted = {recording.file_id for recording in corpus.recordings if recording.label == "improvised"}
+    tars = {str(tar_of(folder, corpus[file_id])) for file_id in wanted}
+    touched = set()
+
+    def audit(path, *args, _open=open, **kwargs):
+        touched.add(str(path))
+        return _open(path, *args, **kwargs)
+
+    monkeypatch.setattr("builtins.open", audit)
+    loaded = load_dataset(subset, data_dir=folder, streaming=True, modalities=["smplh:body_pose"])
+    records = {record["id"]: record for stream in loaded.values() for record in stream}
+    assert set(records) == wanted
+    assert set(opened) == tars and len(opened) == len(tars)
+    assert {path for path in touched if path.endswith(".tar")} == tars
+
+
+@pytest.mark.parametrize("with_index", [False, True])
+def test_a_host_that_lists_nothing_may_lack_tars_that_the_file_list_names(archives, tmp_path, caplog, with_index):
+    """As the Hub does; this host answers 403 for what it lacks."""
+    folder, corpus = archives
+    tar = largest(folder)
+    lost = in_tar(corpus, folder, tar)
+    tar.unlink()
+    with Bucket(folder) as bucket:
+        index = None
+        if with_index:
+            place, index = Place(bucket.url), tmp_path / "index.parquet"
+            assert make_index(place, index, filelist_of(place), "archives").found["files"].to_pylist().count(0) == len(
+                lost
+            )
+        caplog.clear()
+        records = load(bucket.url, ["transcript"], layout="archives", index=index)
+        assert set(records) == {recording.file_id for recording in corpus.recordings} - set(lost)
+        assert any(f"{len(lost)} of the 23 recordings" in message for message in warnings(caplog))
+
+
+def test_a_host_that_refuses_all_tars_is_an_error(archives):
+    folder, _ = archives
+    for tar in folder.rglob("*.tar"):
+        tar.unlink()
+    with Bucket(folder) as bucket, pytest.raises(AccessDenied):
+        load(bucket.url, layout="archives")

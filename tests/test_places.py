@@ -1,0 +1,496 @@
+"""Bytes, sizes and names, through the real clients, from servers on loopback and from the disk."""
+
+import base64
+import gc
+import json
+import multiprocessing
+import os
+import socket
+import time
+from urllib.parse import urlsplit
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from servers import S3, Bucket, Hub, use_hub
+
+from seamless_interaction import files, local_cache, places
+from seamless_interaction.errors import AccessDenied, MissingFile, NoRanges, SourceUnreachable, UnreadableFile
+from seamless_interaction.places import Place
+
+CONTENT = bytes(range(256)) * 400  # above the size from which a Hub keeps files elsewhere
+SPACED = "two words/a name, with + and ü.bin"
+KINDS = ("local", "memory", "http", "hf", "s3")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(places, "_FIRST_WAIT", 0.001)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "data"
+    for name, content in {"a.bin": CONTENT, "empty.bin": b"", SPACED: b"0123456789", "deep/er/b.txt": b"b"}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+@pytest.fixture(params=KINDS)
+def place(request, folder):
+    """The folder, at each kind of place."""
+    if request.param == "local":
+        yield Place(folder)
+    elif request.param == "memory":
+        MemoryFileSystem().put(str(folder), "/places", recursive=True)
+        yield Place("memory://places")
+        MemoryFileSystem().rm("/places", recursive=True)
+    elif request.param == "http":
+        with Bucket(folder, prefix="some/where") as bucket:
+            yield Place(bucket.url)
+    elif request.param == "hf":
+        with Hub(folder) as hub, use_hub(hub):
+            yield Place(f"hf://datasets/{hub.repo}")
+    else:
+        pytest.importorskip("s3fs")
+        with S3(folder) as s3:
+            yield Place(f"s3://{s3.bucket}", s3_options(s3))
+            fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+def s3_options(server):
+    return {"anon": True, "endpoint_url": server.url}
+
+
+# --- what all kinds do ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start, end", [(0, None), (0, 10), (100, 300), (90_000, None), (0, 10**9), (102_000, 10**9)])
+def test_a_range_is_those_bytes_as_far_as_there_are(place, start, end):
+    assert place.read("a.bin", start, end) == CONTENT[start:end]
+
+
+@pytest.mark.parametrize("start, end", [(len(CONTENT), None), (len(CONTENT), 10**9), (10**8, 10**9), (7, 7), (9, 3)])
+def test_a_range_without_bytes_is_empty(place, start, end):
+    assert place.read("a.bin", start, end) == b""
+
+
+def test_an_empty_file_is_read_and_has_no_size(place):
+    assert place.read("empty.bin") == place.read("empty.bin", 0, 100) == b""
+    assert place.stat("empty.bin").size == 0
+
+
+def test_names_may_have_spaces_and_letters_of_any_kind(place):
+    assert place.read(SPACED, 2, 5) == b"234"
+    assert place.stat(SPACED)[:3] == (SPACED.split("/")[1], False, 10)
+
+
+def test_a_path_opens_with_fsspec(place):
+    for name, content in (("a.bin", CONTENT), (SPACED, b"0123456789")):
+        with fsspec.open(place.path(name), **place.storage_options) as file:
+            assert file.read() == content
+
+
+def test_a_path_opens_as_a_file_of_media_does(place):
+    with files.open_file(place.path("a.bin"), place.storage_options, block=1000) as file:
+        assert files.file_size(file) == len(CONTENT)
+        assert (file.seek(70_000), file.read(5), file.tell()) == (70_000, CONTENT[70_000:70_005], 70_005)
+        assert (file.seek(-3, os.SEEK_END), file.read()) == (len(CONTENT) - 3, CONTENT[-3:])
+
+
+def test_a_missing_file_is_told(place):
+    error = AccessDenied if place.is_http else FileNotFoundError
+    with pytest.raises(error, match=r"none\.bin"):
+        place.read("none.bin")
+    with pytest.raises(error, match=r"none\.bin"):
+        place.stat("none.bin")
+    with pytest.raises(AccessDenied if place.is_http else MissingFile, match=r"none\.bin"):
+        files.open_file(place.path("none.bin"), place.storage_options)
+
+
+def test_a_stamp_changes_with_the_content_only(place, folder):
+    if not (place.is_local or place.is_http):
+        pytest.skip("written through the disk")
+    before = place.stat("a.bin")
+    assert before.stamp and before == place.stat("a.bin")
+    (folder / "a.bin").write_bytes(CONTENT[::-1])
+    os.utime(folder / "a.bin", (1, 1))  # clocks of file systems are coarse
+    assert place.stat("a.bin").stamp != before.stamp
+
+
+def test_entries_are_sorted_and_told_apart(place):
+    if not place.can_be_listed:
+        pytest.skip("nothing over HTTP can be listed")
+    assert [(entry.name, entry.is_folder) for entry in place.entries()] == [
+        ("a.bin", False),
+        ("deep", True),
+        ("empty.bin", False),
+        ("two words", True),
+    ]
+    assert [(entry.name, entry.size) for entry in place.entries("two words")] == [(SPACED.split("/")[1], 10)]
+    assert list(place.entries("none")) == list(place.entries("deep/none")) == []
+    assert place.exists("") and place.exists("deep/er") and not place.exists("none")
+
+
+def test_a_new_file_is_listed(place, folder):
+    if not (place.is_local or place.storage_options):
+        pytest.skip("nothing of it is listed, or it was copied")
+    before = [entry.name for entry in place.entries()]
+    (folder / "new.bin").write_bytes(b"new")
+    assert [entry.name for entry in place.entries()] == sorted([*before, "new.bin"])
+
+
+# --- a host that fails ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failures", [[503], [429, 429], ["reset"], ["short"], [500, "reset", 504, "short"]])
+def test_what_fails_for_a_moment_is_asked_for_again(folder, failures):
+    with Bucket(folder, failures={"a.bin": failures}) as bucket:
+        assert Place(bucket.url).read("a.bin", 100, 70_000) == CONTENT[100:70_000]
+        assert len(bucket.requests) == len(failures) + 1
+    with Bucket(folder, failures={"a.bin": [failure for failure in failures if failure != "short"]}) as bucket:
+        assert Place(bucket.url).stat("a.bin").size == len(CONTENT)
+
+
+def test_media_are_asked_for_again_too(folder):
+    with Bucket(folder, failures={"a.bin": [503, "reset", 503]}) as bucket, files.open_file(f"{bucket.url}/a.bin") as f:
+        assert f.read() == CONTENT
+
+
+def test_a_host_that_asks_for_time_gets_it(folder):
+    with Bucket(folder, failures={"a.bin": [429]}, retry_after=1) as bucket:
+        start = time.monotonic()
+        assert Place(bucket.url).read("a.bin") == CONTENT
+        assert 1 <= time.monotonic() - start < 5
+
+
+def test_a_host_that_goes_on_failing_is_named_with_its_status(folder):
+    with Bucket(folder, failures={"a.bin": [500] * 99}) as bucket:
+        with pytest.raises(SourceUnreachable, match=rf"{bucket.url}/a.bin.*500.*tried 5 times"):
+            Place(bucket.url).read("a.bin")
+        assert len(bucket.requests) == 5
+
+
+def test_a_status_that_will_not_change_is_final(folder):
+    with Bucket(folder, failures={"a.bin": [418] * 99}) as bucket:
+        with pytest.raises(SourceUnreachable, match="418"):
+            Place(bucket.url).read("a.bin")
+        assert len(bucket.requests) == 1
+
+
+@pytest.mark.parametrize("status, error", [(401, AccessDenied), (404, FileNotFoundError), (410, FileNotFoundError)])
+def test_a_refusal_and_a_missing_file_are_told_apart(folder, status, error):
+    with Bucket(folder, failures={"a.bin": [status] * 99}) as bucket:
+        for ask in (Place(bucket.url).read, Place(bucket.url).stat):
+            with pytest.raises(error, match=f"{bucket.url}/a.bin"):
+                ask("a.bin")
+        assert len(bucket.requests) == 2
+
+
+def test_a_port_where_nobody_listens():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        start = time.monotonic()
+        with pytest.raises(SourceUnreachable, match=f"{url}/a.bin.*network there"):
+            Place(url).read("a.bin")
+        assert time.monotonic() - start < 3
+
+
+def test_a_name_that_nobody_has(monkeypatch):
+    def unknown(host, *args, **kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(SourceUnreachable, match=r"nobody\.invalid/data/a.bin"):
+        Place("http://nobody.invalid/data").read("a.bin")
+
+
+def test_a_host_that_falls_silent_is_left(folder, monkeypatch):
+    monkeypatch.setattr(places, "_SILENCE", 0.1)
+    monkeypatch.setattr(places, "_ATTEMPTS", 2)
+    with Bucket(folder, latency=1.0) as bucket:
+        start = time.monotonic()
+        with pytest.raises(SourceUnreachable, match=r"a\.bin"):
+            Place(bucket.url).read("a.bin")
+        assert time.monotonic() - start < 1.0
+
+
+def test_a_slow_host_is_waited_for_as_long_as_something_comes(folder, monkeypatch):
+    """The limit is for silence; a file may take longer than that to come."""
+    monkeypatch.setattr(places, "_SILENCE", 0.5)
+    (folder / "large.bin").write_bytes(bytes(1 << 20))
+    with Bucket(folder, latency=0.3) as bucket:
+        place = Place(bucket.url)
+        assert [len(place.read("large.bin", start, start + 10)) for start in range(3)] == [10] * 3
+
+
+def test_a_protocol_that_nobody_knows():
+    with pytest.raises(SourceUnreachable, match="gopher://hole"):
+        Place("gopher://hole/data")
+
+
+def test_names_that_lead_to_another_host_are_followed_with_their_range(folder):
+    with Bucket(folder) as target, Bucket(folder, redirect_to=target.origin) as bucket:
+        assert Place(bucket.url).read("a.bin", 1000, 1010) == CONTENT[1000:1010]
+        assert Place(bucket.url).stat("a.bin").size == len(CONTENT)
+        assert [(request.range, request.sent_bytes) for request in target.requests] == [
+            ("bytes=1000-1009", 10),
+            (None, 0),
+        ]
+
+
+def test_a_proxy_of_the_environment_is_used(folder, monkeypatch):
+    with Bucket(folder) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.origin)
+        assert Place("http://data.invalid").read("a.bin", 5, 10) == CONTENT[5:10]
+        assert [urlsplit(request.path).netloc for request in proxy.requests] == ["data.invalid"]
+
+
+# --- a host that sends more than it was asked for -------------------------------------------------
+
+
+@pytest.fixture
+def generous(tmp_path):
+    """A server of a 64 MB file that knows no ranges."""
+    (tmp_path / "large").mkdir()
+    with open(tmp_path / "large" / "a.bin", "wb") as file:
+        file.truncate(1 << 26)
+    with Bucket(tmp_path / "large", ignore_ranges=True) as bucket:
+        yield bucket
+
+
+def test_whole_files_in_place_of_parts_are_an_error_and_not_fetched(generous):
+    with pytest.raises(NoRanges, match="whole files"):
+        Place(generous.url).read("a.bin", 1000, 2000)
+    assert sent(generous) < 1 << 25
+
+
+def test_of_a_whole_file_its_beginning_is_taken(generous):
+    assert Place(generous.url).read("a.bin", 0, 1000) == bytes(1000)
+    assert sent(generous) < 1 << 25
+
+
+def sent(server):
+    """Bytes that went out, once the server knows that the client hung up."""
+    deadline = time.monotonic() + 10
+    while not server.requests and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return server.bytes_sent
+
+
+def test_the_hub_behind_a_proxy_without_ranges(folder):
+    with Hub(folder) as hub, use_hub(hub):
+        hub.storage.ignore_ranges = True
+        with pytest.raises(NoRanges, match=r"a\.bin"):
+            Place(f"hf://datasets/{hub.repo}").read("a.bin", 10, 20)
+
+
+# --- the Hub and S3 -------------------------------------------------------------------------------
+
+
+def asked(hub):
+    """What a Hub was asked for, without what some of its clients say of themselves."""
+    return [request for request in hub.requests if "/api/agent" not in request.path]
+
+
+def test_the_hub_costs_a_listing_and_then_a_request_for_each_range(folder):
+    with Hub(folder) as hub, use_hub(hub):
+        place = Place(f"hf://datasets/{hub.repo}")
+        for start in range(5):
+            assert place.read("a.bin", start, start + 10) == CONTENT[start : start + 10]
+        assert place.stat("a.bin").size == len(CONTENT)
+        kinds = ["resolve" if "/resolve/" in r.path else "tree" if "/tree/" in r.path else "info" for r in asked(hub)]
+        assert (kinds.count("resolve"), kinds.count("tree")) == (5, 1) and kinds.count("info") <= 2
+        assert not any("expand=true" in request.path.lower() for request in hub.requests)  # slow, on the real one
+        assert [request.sent_bytes for request in hub.storage.requests] == [10] * 5
+
+
+def test_a_repository_that_is_not_there(folder):
+    with Hub(folder) as hub, use_hub(hub):
+        place = Place("hf://datasets/facebook/other")
+        assert not place.exists("")
+        with pytest.raises(FileNotFoundError, match="facebook/other"):
+            place.read("a.bin")
+
+
+def test_a_hub_that_cannot_be_reached_is_not_taken_for_an_empty_one(folder):
+    with Hub(folder, failures={lambda path: "/api/datasets" in path: [500] * 99}) as hub, use_hub(hub):
+        place = Place(f"hf://datasets/{hub.repo}")
+        with pytest.raises(SourceUnreachable, match="500"):
+            place.exists("")
+
+
+def test_a_repository_that_is_closed_to_us(folder):
+    with Hub(folder, failures={"resolve/main/a.bin": [403] * 99}) as hub, use_hub(hub):
+        place = Place(f"hf://datasets/{hub.repo}")
+        with pytest.raises(AccessDenied, match=r"a\.bin"):
+            place.read("a.bin", 0, 10)
+
+
+def test_a_hub_that_has_too_much_to_do_is_asked_again(folder):
+    failures = {lambda path: "/tree/" in path: [503], "resolve/main/a.bin": [429]}
+    with Hub(folder, failures=failures) as hub, use_hub(hub):
+        place = Place(f"hf://datasets/{hub.repo}")
+        assert [entry.name for entry in place.entries("deep")] == ["er"]
+        assert place.read("a.bin", 3, 7) == CONTENT[3:7]
+
+
+def test_s3_without_the_right_to_list(folder):
+    pytest.importorskip("s3fs")
+    with S3(folder, listing=False) as server:
+        place = Place(f"s3://{server.bucket}", s3_options(server))
+        assert place.read("a.bin", 3, 7) == CONTENT[3:7]
+        with pytest.raises(AccessDenied, match=r"none\.bin"):
+            place.read("none.bin")
+        with pytest.raises(AccessDenied):
+            list(place.entries())
+
+
+# --- processes ------------------------------------------------------------------------------------
+
+
+def read_in_a_child(place, results):
+    results.put(place.read("a.bin", 5, 10))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_connections_of_its_own(place):
+    """Of what lives in threads and sockets of the parent, the child can use nothing."""
+    assert place.read("a.bin", 5, 10) == CONTENT[5:10]
+    gc.collect()  # s3fs closes in the child, a second each, what other tests left behind
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    child = context.Process(target=read_in_a_child, args=(place, results))
+    child.start()
+    try:
+        assert results.get(timeout=20) == CONTENT[5:10]
+    finally:
+        child.kill()
+    assert place.read("a.bin", 6, 11) == CONTENT[6:11]
+
+
+# --- small files, kept ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(local_cache, "folder", lambda: tmp_path / "kept")
+
+
+def methods(bucket):
+    found = [request.method for request in bucket.requests]
+    bucket.clear()
+    return found
+
+
+def test_a_table_is_fetched_when_it_changes(folder, cache):
+    with Bucket(folder) as bucket:
+        place = Place(bucket.url)
+        assert (local_cache.read_cached(place, "a.bin"), methods(bucket)) == (CONTENT, ["HEAD", "GET"])
+        assert (local_cache.read_cached(place, "a.bin"), methods(bucket)) == (CONTENT, ["HEAD"])
+        (folder / "a.bin").write_bytes(b"changed")
+        os.utime(folder / "a.bin", (1, 1))
+        assert (local_cache.read_cached(place, "a.bin"), methods(bucket)) == (b"changed", ["HEAD", "GET"])
+        assert local_cache.read_cached(place, "none.bin") is None
+
+
+def test_a_table_of_a_host_that_is_gone_is_the_one_fetched_before(folder, cache, caplog):
+    with Bucket(folder) as bucket:
+        place = Place(bucket.url)
+        assert local_cache.read_cached(place, "a.bin") == CONTENT
+    assert local_cache.read_cached(place, "a.bin") == CONTENT
+    (message,) = [record.message for record in caplog.records if record.name == "seamless_interaction"]
+    assert f"{place.url}/a.bin" in message and "fetched before" in message
+    with pytest.raises(SourceUnreachable, match=r"empty\.bin"):
+        local_cache.read_cached(place, "empty.bin")
+
+
+def test_a_page_of_another_network_is_not_kept(folder, cache):
+    (folder / "filelist.csv").write_bytes(b"file_id\n")
+    with Bucket(folder, error_page=lambda path: True) as bucket:
+        place = Place(bucket.url)
+        assert b"log in" in local_cache.read_cached(place, "filelist.csv")
+        bucket.error_page = None
+        assert local_cache.read_cached(place, "filelist.csv") == b"file_id\n"
+    assert local_cache.read_cached(place, "filelist.csv") == b"file_id\n"
+
+
+# --- parts of archives ----------------------------------------------------------------------------
+
+
+def test_a_part_of_a_file_has_a_path_of_its_own(place):
+    path = files.member_path("b.wav", place.path("a.bin"), 50_000, 10_000)
+    part = CONTENT[50_000:60_000]
+    with files.open_file(path, place.storage_options, block=100) as file:
+        assert (files.file_size(file), file.read()) == (10_000, part)
+        assert (file.seek(20), file.read(10), file.seek(-5, os.SEEK_END), file.read()) == (
+            20,
+            part[20:30],
+            9995,
+            part[-5:],
+        )
+    protocol = place.url.partition("://")[0] if "://" in place.url else "file"
+    options = {"remote_options": place.storage_options, "remote_protocol": protocol} if place.storage_options else {}
+    with fsspec.open(path, **options) as file:  # as whoever does not have our package
+        assert file.read() == part
+
+
+def test_a_part_of_an_archive_that_is_gone(place):
+    with pytest.raises(AccessDenied if place.is_http else MissingFile, match=r"none\.tar"):
+        files.open_file(files.member_path("b.wav", place.path("none.tar"), 0, 10), place.storage_options).read()
+
+
+def hostile(references):
+    encoded = base64.b64encode(references.encode()).decode()
+    return f"reference://b.wav::data:json:refs;base64,{encoded}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "reference://b.wav",
+        "reference://b.wav::data:json:refs;base64,",
+        "reference://b.wav::data:json:refs;base64,!!!",
+        "reference://b.wav::data:json:refs;base64,/w==",  # not UTF-8
+        *map(
+            hostile,
+            [
+                "not JSON",
+                "[]",
+                "[1]",
+                "{}",
+                '{"refs": {}}',
+                '{"refs": [["/etc/passwd", 0, 1]]}',
+                '{"refs": {"a": 5}}',
+                '{"refs": {"a": ["/etc/passwd"]}}',
+                '{"refs": {"a": ["/tmp/a", 0, 1], "b": ["/tmp/a", 0, 1]}}',
+                '{"refs": {"a": [5, 0, 1]}}',
+                '{"refs": {"a": ["/tmp/a", "0", 1]}}',
+                '{"refs": {"a": ["/tmp/a", -1, 1]}}',
+                '{"refs": {"a": ["/tmp/a", 0, -1]}}',
+                '{"refs": {"a": ["/tmp/a", 0, 1e9]}}',
+                '{"refs": {"a": ["/tmp/a", 0, true]}}',
+                "[" * 100_000,
+            ],
+        ),
+    ],
+)
+def test_a_path_that_is_not_of_ours_is_told(path):
+    with pytest.raises(UnreadableFile, match="not the path of a member"):
+        files.open_file(path)
+
+
+def test_a_part_that_begins_or_ends_after_its_archive(place):
+    for offset, expected in ((len(CONTENT) - 10, CONTENT[-10:]), (10**12, b"")):
+        path = files.member_path("b.wav", place.path("a.bin"), offset, 10**15)
+        with files.open_file(path, place.storage_options) as file:
+            assert file.read(1000) == expected
+
+
+def test_the_path_of_a_part_is_plain_json(tmp_path):
+    path = files.member_path("b.wav", str(tmp_path / "a.tar"), 5, 7)
+    references = json.loads(base64.b64decode(path.rpartition(",")[2]))
+    assert references == {"version": 1, "refs": {"b.wav": [f"file://{tmp_path / 'a.tar'}", 5, 7]}}
