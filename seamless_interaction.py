@@ -470,7 +470,8 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         if filelist is not None and not index and not place.can_be_listed:
             listing = listing._replace(found=layouts.assumed(listing.layout, filelist))
         if not index and listing.layout == "archives":
-            index = indexing.silent_index(listing, None if filelist is None else self._select(place, filelist))
+            wanted = None if filelist is None else recordings.with_partners(filelist, self._select(place, filelist))
+            index = indexing.silent_index(listing, wanted)
             unnamed = () if filelist is None else layouts.unnamed(listing, filelist)
             listing = listing._replace(found=index.found, ignored=(*listing.ignored, *unnamed))
         listed = recordings.rows_of(listing.found, place.url) if filelist is None else filelist

@@ -31,7 +31,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,7 +40,7 @@ from seamless_interaction import FILE_ID, LABELS, SPLITS
 from seamless_interaction.audio import AudioHeader
 from seamless_interaction.errors import BadFile, BrokenIndex, SourceUnreachable, StaleIndex
 from seamless_interaction.layouts import BUNDLE, EXTENSIONS, LAYOUTS, PARTS, TREE, Listing, tables_identity
-from seamless_interaction.local_cache import write_whole
+from seamless_interaction.local_cache import local_copy, write_whole
 from seamless_interaction.mp4 import VideoHeader
 from seamless_interaction.places import Place
 from seamless_interaction.recordings import Recording
@@ -130,8 +129,9 @@ class Index:
         """Opened once in each process: those forked from one share the position in what it had opened."""
         if self._opened is None or self._opened[0] != os.getpid():
             try:
-                file = fsspec.open(self.path).open()
-            except (OSError, ValueError, ImportError) as error:
+                # Arrow's own file: one of Python's, whose bytes Arrow's threads free, can abort an exit of Python.
+                file = pa.OSFile(str(local_copy(self.path)))
+            except OSError as error:
                 raise SourceUnreachable(f"{self.path}: {error}") from error
             try:
                 self._opened = os.getpid(), pq.ParquetFile(file, page_checksum_verification=True)

@@ -43,6 +43,19 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise
 
 
+def local_copy(path: str) -> Path:
+    """A file of a remote place, fetched again only when its ETag or the like changes; a local one as it is."""
+    folder_of, _, name = path.rpartition("/")
+    place = Place(folder_of if "://" in path else ".")
+    if place.is_local:
+        return Path(path) if "://" not in path else Path(place.path(name))
+    copy = folder() / "files" / key(f"{path} {place.stat(name)}")
+    if not copy.exists():
+        content = place.read(name)
+        write_whole(copy, lambda file: file.write(content))
+    return copy
+
+
 def remember(name: str, identity: str) -> None:
     """Keep what a place was last time; ``recall`` gives it."""
     write_whole(folder() / "identities" / key(name), lambda file: file.write(identity.encode()))

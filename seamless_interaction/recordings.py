@@ -96,6 +96,12 @@ def recordings(found: pa.Table, filelist: pa.Table, selected: pa.Table, layout: 
     return here, gaps
 
 
+def with_partners(filelist: pa.Table, selected: pa.Table) -> pa.Table:
+    """The rows of all interactions that have a row in the selection."""
+    ours, all_ = (pc.utf8_slice_codeunits(t["file_id"], 0, INTERACTION_LENGTH) for t in (selected, filelist))
+    return filelist.filter(pc.is_in(all_, ours.combine_chunks()))
+
+
 def of_split(table: pa.Table, split: str) -> pa.Table:
     """The rows of one split."""
     return table.filter(pc.equal(table["split"], split)).combine_chunks()
