@@ -405,8 +405,10 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         from seamless_interaction.places import Place
 
         self._base_path = base_path
-        self._options = storage_options  # `datasets` adds its own to those of the builder
-        place = Place(data_dir or sources.default_source(), storage_options)
+        # `datasets` writes options of its own into the dict that it gets.
+        self._options = storage_options
+        storage_options = dict(storage_options or {})
+        place = Place(data_dir or sources.default_source(), self._options)
         self._index: typing.Any = Index(kwargs["index"]) if kwargs.get("index") else None
         self._listing: typing.Any = None
         name = f"{place.url} {kwargs.get('layout')} {kwargs.get('index')}"
