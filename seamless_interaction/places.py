@@ -342,7 +342,9 @@ async def _head(fs: Any, url: str) -> dict[str, Any]:
     session = await fs.set_session()
     async with session.head(fs.encode_url(url), allow_redirects=True, **_options(fs, {})) as response:
         response.raise_for_status()
-        return {"type": "file", "size": int(response.headers.get("Content-Length", 0)), **response.headers}
+        headers = response.headers  # by name in any case; as a dict, it has Etag
+        stamps = {name: headers.get(name) for name in ("ETag", "Last-Modified")}
+        return {"type": "file", "size": int(headers.get("Content-Length", 0)), **stamps}
 
 
 _STAMPS = ("ETag", "etag", "blob_id", "mtime", "LastModified", "Last-Modified", "last_modified", "created")
