@@ -422,7 +422,8 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         # `datasets` answers from its cache what has the same name, config and hash; one version cannot read the
         # cache of every other.
         generation = datasets.__version__.partition(".")[0]
-        hash = hashlib.sha256(f"{hash}{generation}{_code_digest()}{identity}".encode()).hexdigest()
+        parts = (hash, generation, _code_digest(), identity, sources.filelist_address() if place.is_shared else None)
+        hash = hashlib.sha256(repr(parts).encode()).hexdigest()
         data_dir = place.url
         super().__init__(
             *args, base_path=base_path, data_dir=data_dir, hash=hash, storage_options=storage_options, **kwargs
@@ -471,13 +472,15 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         filelist = index.found if index else sources.filelist_of(place)
         if filelist is not None and not index and not place.can_be_listed:
             listing = listing._replace(found=layouts.assumed(listing.layout, filelist))
+        selected = None if filelist is None else self._select(place, filelist)
         if not index and listing.layout == "archives":
-            wanted = None if filelist is None else recordings.with_partners(filelist, self._select(place, filelist))
+            wanted = None if filelist is None else recordings.with_partners(filelist, selected)
             index = indexing.silent_index(listing, wanted)
             unnamed = () if filelist is None else layouts.unnamed(listing, filelist)
             listing = listing._replace(found=index.found, ignored=(*listing.ignored, *unnamed))
         listed = recordings.rows_of(listing.found, place.url) if filelist is None else filelist
-        selected = self._select(place, listed)
+        if selected is None:
+            selected = self._select(place, listed)
         if filelist is None and len(selected) < len(everything := selection.select(listed, "full", self.config.label)):
             logger.warning(
                 "%s has no filelist.csv, so %r is %d of the %d recordings in it. Put the dataset's file list there, or "

@@ -198,7 +198,7 @@ class Index:
             StaleIndex: the file is another one than that in which the recording was found.
             BrokenIndex: the row cannot be.
         """
-        files = set() if self.layout == "tree" else {BUNDLE[part][0][1:] for part in parts}
+        files = set() if self.layout == "tree" else {MEMBERS[BUNDLE[part][0]] for part in parts}
         names = (*(name for name in SPANS if name in parts or name in files), *_ALWAYS)
         values = self._row(recording.row or 0, names)
         if values is None or [values[name] for name in _WHERE] != list(recording[: len(_WHERE)]):
@@ -212,7 +212,7 @@ class Index:
                 for issue in values["issues"] or []
             }
             if self.layout == "archives":
-                _check_members(recording.files, spans, problems, {MEMBERS[BUNDLE[part][0]] for part in parts})
+                _check_members(recording.files, spans, problems, files)
             _check_spans(spans, values["archive_bytes"] if self.layout == "archives" else _MAX_BYTES)
             return Known(
                 spans,

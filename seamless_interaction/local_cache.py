@@ -14,7 +14,7 @@ from typing import BinaryIO
 import datasets
 
 from seamless_interaction.errors import AccessDenied, SourceUnreachable
-from seamless_interaction.places import Place
+from seamless_interaction.places import Place, options_of
 
 logger = logging.getLogger("seamless_interaction")
 
@@ -44,11 +44,16 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def local_copy(path: str) -> Path:
-    """A file of a remote place, fetched again only when its ETag or the like changes; a local one as it is."""
-    folder_of, _, name = path.rpartition("/")
-    place = Place(folder_of if "://" in path else ".")
+    """A file of a remote place, fetched again only when its ETag or the like changes; a local one as it is.
+
+    One that lies in a place this process has opened is opened with the same ``storage_options``.
+    """
+    if "://" not in path:
+        return Path(path)
+    parent, _, name = path.rpartition("/")
+    place = Place(parent, options_of(path))
     if place.is_local:
-        return Path(path) if "://" not in path else Path(place.path(name))
+        return Path(place.path(name))
     copy = folder() / "files" / key(f"{path} {place.stat(name)}")
     if not copy.exists():
         content = place.read(name)

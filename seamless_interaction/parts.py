@@ -19,7 +19,7 @@ from seamless_interaction import ARRAYS, TABLES
 from seamless_interaction.audio import AudioHeader, probe_audio
 from seamless_interaction.errors import AccessDenied, BadFile, MissingFile, SourceNotFound, StaleIndex, UnreadableFile
 from seamless_interaction.files import member_path
-from seamless_interaction.index import Index, Known
+from seamless_interaction.index import MEMBERS, Index, Known
 from seamless_interaction.layouts import BUNDLE
 from seamless_interaction.mp4 import VideoHeader, probe_video
 from seamless_interaction.places import Place, RangeFile
@@ -280,7 +280,6 @@ class Files:
             except MissingFile as error:
                 raise FileNotFoundError(error.path) from error
         if self._known and self._known.probed:
-            self._refuse("npz")
             span = self._known.spans.get(key)
             if span is None:
                 return None
@@ -331,7 +330,7 @@ class Files:
         location = locate(self._source.layout, self._source.aliases, self.recording, part)
         self._refuse(part)
         if self._source.layout != "tree":
-            self._refuse(BUNDLE[part][0][1:])
+            self._refuse(MEMBERS[BUNDLE[part][0]])
             # What is optional in a bundle's JSON is not known without it; what a vendor's NPZ has, is.
             if location is None and part not in ARRAYS:
                 raise MissingFile(self._name(part), "not in the source, and every bundle has one")
@@ -356,8 +355,7 @@ class Files:
 
     def _span(self, part: str) -> Any:
         assert self._known is not None  # archives are read by an index
-        extension = BUNDLE[part][0][1:]
-        return self._known.spans[{"wav": "audio", "mp4": "video"}.get(extension, extension)]
+        return self._known.spans[MEMBERS[BUNDLE[part][0]]]
 
     def _window(self, part: str) -> _Window | None:
         location = self._locate(part)

@@ -39,6 +39,7 @@ MAX_FRAMES = 2 * 75 * 60 * 240
 MAX_TEXT_BYTES = 1 << 26  # 75 minutes of transcript take about 2 MB
 _MAX_HEADER_BYTES = 1 << 14
 _STEP = 1 << 18  # bytes inflated at a time
+_DIRECTORY_BYTES = 1 << 12  # more than the directory of all 24 arrays has
 _MAX_INFLATION = 1032  # of DEFLATE, by its design
 
 
@@ -168,8 +169,15 @@ class Npz:
         self._read, self._size, self._path = read, size, path
         if not size:
             raise EmptyFile(path, "no bytes")
+        # zipfile goes backwards from the end, a few bytes at a time.
+        tail_from = max(0, size - _DIRECTORY_BYTES)
+        tail = read(tail_from, size)
+
+        def fetch(start: int, end: int) -> bytes:
+            return tail[start - tail_from : end - tail_from] if start >= tail_from else read(start, end)
+
         try:
-            with zipfile.ZipFile(RangeFile(read, size)) as archive:
+            with zipfile.ZipFile(RangeFile(fetch, size)) as archive:
                 found = archive.infolist()
         except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
             raise TruncatedFile(path, f"no zip directory at its end: {error}") from error

@@ -23,13 +23,18 @@ def default_source() -> str:
     return os.environ.get("SEAMLESS_INTERACTION_SOURCE") or BUCKET
 
 
+def filelist_address() -> str:
+    """Where the official file list is, or what the environment variable ``SEAMLESS_INTERACTION_FILELIST`` says."""
+    return os.environ.get("SEAMLESS_INTERACTION_FILELIST") or FILELIST
+
+
 def official_filelist() -> pa.Table:
-    """The file list of the dataset, or that of the environment variable ``SEAMLESS_INTERACTION_FILELIST``.
+    """The file list of the dataset, from ``filelist_address``.
 
     Raises:
         BrokenTable, SourceError
     """
-    return read_filelist_file(os.environ.get("SEAMLESS_INTERACTION_FILELIST") or FILELIST)
+    return read_filelist_file(filelist_address())
 
 
 def filelist_of(place: Place) -> pa.Table | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,8 @@ from seamless_interaction import FILE_ID, FILELIST_FLAGS, LABELS, SELECTION, SPL
 from seamless_interaction.errors import BrokenTable, SourceNotFound
 from seamless_interaction.local_cache import read_cached
 from seamless_interaction.places import Place
+
+logger = logging.getLogger("seamless_interaction")
 
 csv.field_size_limit(1 << 24)  # a prompt is long; a column of a damaged file must still end
 
@@ -142,7 +145,13 @@ def selected(place: Place, filelist: pa.Table) -> pa.Table:
         return filelist
     header, rows, _ = found
     column = header.index("file_id")
-    return filelist.filter(pc.is_in(filelist["file_id"], pa.array([cells[column] for cells in rows], pa.string())))
+    wanted = pa.array([cells[column] for cells in rows], pa.string())
+    unknown = wanted.filter(pc.invert(pc.is_in(wanted, filelist["file_id"].combine_chunks())))
+    if len(unknown):
+        logger.warning(
+            "%s: %d file ids in it are not in the file list (%s)", place.path(SELECTION), len(unknown), unknown[0]
+        )
+    return filelist.filter(pc.is_in(filelist["file_id"], wanted))
 
 
 # --- context --------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ import datasets
 import numpy as np
 import pytest
 
-from seamless_interaction import ARRAYS, files
+from seamless_interaction import ARRAYS, files, indexing
+from seamless_interaction.layouts import archive_path
 from seamless_interaction.synthetic import synthesize
 
 datasets.disable_progress_bars()
@@ -91,3 +92,31 @@ def opened(monkeypatch):
 def write(path, data):
     path.write_bytes(data)
     return str(path)
+
+
+@pytest.fixture
+def opened_tars(monkeypatch):
+    """The tars whose headers were read, in order."""
+    found = []
+    read = indexing.contents
+
+    def counted(*args):
+        found.append(args[2])
+        return read(*args)
+
+    monkeypatch.setattr(indexing, "contents", counted)
+    return found
+
+
+def pairs(record):
+    """Columns and codes of a record's issues."""
+    return sorted((issue["column"], issue["code"]) for issue in record["issues"])
+
+
+def warnings(caplog):
+    """What this package has warned of."""
+    return [record.getMessage() for record in caplog.records if record.name == "seamless_interaction"]
+
+
+def tar_of(folder, recording):
+    return folder / f"{archive_path(recording.label, recording.split, recording.batch, recording.archive)}.tar"

@@ -15,14 +15,14 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import LAYOUTS, assert_same_arrays
+from conftest import LAYOUTS, assert_same_arrays, pairs, tar_of, warnings
 from datasets.utils.file_utils import xopen
 from servers import Bucket
 
 from seamless_interaction import ARRAYS, SPLITS, indexing, load_dataset
 from seamless_interaction.errors import AccessDenied, BadFile, DuplicateFileId, MissingFile, SourceNotFound, StaleIndex
 from seamless_interaction.indexing import make_index
-from seamless_interaction.layouts import TREE, archive_path
+from seamless_interaction.layouts import TREE
 from seamless_interaction.places import Place
 from seamless_interaction.sources import filelist_of
 from seamless_interaction.synthetic import DEFECTS
@@ -47,16 +47,8 @@ def load(folder, modalities=EVERYTHING_BUT_CONTEXT, **kwargs):
     return {record["id"]: {**record, "split": split} for split, stream in splits.items() for record in stream}
 
 
-def pairs(record):
-    return sorted((issue["column"], issue["code"]) for issue in record["issues"])
-
-
 def pairs_of(records):
     return {file_id: pairs(record) for file_id, record in records.items()}
-
-
-def warnings(caplog):
-    return [record.getMessage() for record in caplog.records if record.name == "seamless_interaction"]
 
 
 # --- tars of a test's own -------------------------------------------------------------------------
@@ -68,10 +60,6 @@ def archives(corpora, tmp_path):
     folder, corpus = corpora["archives"]
     shutil.copytree(folder, tmp_path / "data")
     return tmp_path / "data", corpus
-
-
-def tar_of(folder, recording):
-    return folder / f"{archive_path(recording.label, recording.split, recording.batch, recording.archive)}.tar"
 
 
 def in_tar(corpus, folder, tar):
@@ -101,20 +89,6 @@ def edit(tar, name, change):
 def largest(folder):
     """The tar of the most recordings."""
     return max(folder.rglob("*.tar"), key=lambda tar: tar.stat().st_size)
-
-
-@pytest.fixture
-def opened(monkeypatch):
-    """The tars whose headers were read, in order."""
-    found = []
-    read = indexing.contents
-
-    def counted(*args):
-        found.append(args[2])
-        return read(*args)
-
-    monkeypatch.setattr(indexing, "contents", counted)
-    return found
 
 
 # --- the same tables from everything --------------------------------------------------------------
@@ -395,19 +369,19 @@ def replace(tar, name, text, same_size):
 
 
 @pytest.mark.parametrize("same_size", [True, False])
-def test_a_tar_that_changed_is_indexed_again_and_no_other(archives, tmp_path, opened, same_size):
+def test_a_tar_that_changed_is_indexed_again_and_no_other(archives, tmp_path, opened_tars, same_size):
     folder, corpus = archives
     recording = corpus.recordings[0]
     tar = tar_of(folder, recording)
     load(folder, ["transcript"])
     (kept,) = (tmp_path / "cache").rglob("archives/*/*.parquet")
-    opened.clear()
+    opened_tars.clear()
     before = kept.stat().st_ino
     assert load(folder, ["transcript"])[recording.file_id]["transcript"] != "changed"
-    assert opened == [] and kept.stat().st_ino == before  # nor is it written again
+    assert opened_tars == [] and kept.stat().st_ino == before  # nor is it written again
     replace(tar, f"{recording.file_id}.json", "changed", same_size)
     assert load(folder, ["transcript"])[recording.file_id]["transcript"] == "changed"
-    assert opened == [str(tar)]
+    assert opened_tars == [str(tar)]
     prepared = load_dataset("full", recording.split, data_dir=folder, modalities=["transcript"])
     assert "changed" in prepared["transcript"]
 
@@ -474,14 +448,14 @@ def test_a_tar_that_vanishes_before_it_is_read_is_named(archives, caplog, monkey
     assert any(f"{tar}: gone since" in message for message in warnings(caplog))
 
 
-def test_indexes_kept_for_other_selections_are_used_and_stay(archives, opened):
+def test_indexes_kept_for_other_selections_are_used_and_stay(archives, opened_tars):
     """One selection after the other neither reads a tar twice nor takes anything from the one before."""
     folder, _ = archives
     streams = {}
     for _ in range(2):
         for subset in ("full-improvised", "full-naturalistic", "full"):
             streams[subset] = load_dataset(subset, data_dir=folder, streaming=True, modalities=["transcript"])
-    assert len(opened) == len(set(opened))
+    assert len(opened_tars) == len(set(opened_tars))
     found = {subset: {r["id"] for s in splits.values() for r in s} for subset, splits in streams.items()}
     assert found["full"] == found["full-improvised"] | found["full-naturalistic"] and len(found["full"]) == 23
 
@@ -677,12 +651,12 @@ def test_an_id_in_two_tars_wants_a_file_list(archives, tmp_path):
     assert not (tmp_path / "index.parquet").exists()
 
 
-def test_a_tar_that_the_file_list_does_not_name_is_told_and_not_opened(archives, caplog, opened):
+def test_a_tar_that_the_file_list_does_not_name_is_told_and_not_opened(archives, caplog, opened_tars):
     folder, corpus = archives
     assert len(load(folder, ["transcript"])) == len(corpus.recordings)
     (message,) = [message for message in warnings(caplog) if "0054.tar" in message]
     assert "1 files or folders in it are not read" in message
-    assert str(tar_of_stray(folder)) not in opened and len(opened) == len(list(folder.rglob("*.tar"))) - 1
+    assert str(tar_of_stray(folder)) not in opened_tars and len(opened_tars) == len(list(folder.rglob("*.tar"))) - 1
 
 
 def test_names_that_are_no_archives_are_told(archives, caplog):
@@ -699,8 +673,17 @@ def test_names_that_are_no_archives_are_told(archives, caplog):
     assert f"{len(names) + 2} files or folders" in message  # and the stray, and the batch
 
 
+def test_a_partner_who_is_not_selected_is_there_all_the_same(archives):
+    """In another tar, as nearly all are, which has to be listed to know."""
+    folder, corpus = archives
+    one = next(r for r in corpus.recordings if r.partner and tar_of(folder, r) != tar_of(folder, corpus[r.partner]))
+    (folder / "selection.csv").write_text(f"file_id\n{one.file_id}\n")
+    (record,) = load_dataset("full", split=one.split, data_dir=folder, streaming=True, modalities=["vad"])
+    assert (record["id"], record["partner_id"], pairs(record)) == (one.file_id, one.partner, [])
+
+
 @pytest.mark.parametrize("way", ["file list", "selection", "label"])
-def test_only_tars_of_what_is_selected_are_opened(archives, opened, monkeypatch, way):
+def test_only_tars_of_what_is_selected_are_opened(archives, opened_tars, monkeypatch, way):
     folder, corpus = archives
     wanted = {recording.file_id for recording in corpus.recordings if recording.profile == "v02"}
     subset = "full"
@@ -723,7 +706,7 @@ def test_only_tars_of_what_is_selected_are_opened(archives, opened, monkeypatch,
     loaded = load_dataset(subset, data_dir=folder, streaming=True, modalities=["smplh:body_pose"])
     records = {record["id"]: record for stream in loaded.values() for record in stream}
     assert set(records) == wanted
-    assert set(opened) == tars and len(opened) == len(tars)
+    assert set(opened_tars) == tars and len(opened_tars) == len(tars)
     assert {path for path in touched if path.endswith(".tar")} == tars
 
 

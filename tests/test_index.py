@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import LAYOUTS, assert_same_arrays
+from conftest import LAYOUTS, assert_same_arrays, pairs, tar_of, warnings
 from typer.testing import CliRunner
 
 import seamless_interaction
@@ -31,7 +31,7 @@ from seamless_interaction.errors import (
 )
 from seamless_interaction.index import SCHEMA, Index, write
 from seamless_interaction.indexing import make_index
-from seamless_interaction.layouts import EXTENSIONS, Listing, archive_path, archive_paths
+from seamless_interaction.layouts import EXTENSIONS, Listing, archive_paths
 from seamless_interaction.places import Place
 from seamless_interaction.recordings import Recording
 from seamless_interaction.sources import filelist_of
@@ -80,32 +80,6 @@ def index_of(folder, output):
 def load(folder, modalities=SMALL, **kwargs):
     splits = load_dataset("full", data_dir=folder, streaming=True, modalities=modalities, **kwargs)
     return {record["id"]: record for stream in splits.values() for record in stream}
-
-
-def pairs(record):
-    return sorted((issue["column"], issue["code"]) for issue in record["issues"])
-
-
-def warnings(caplog):
-    return [record.getMessage() for record in caplog.records if record.name == "seamless_interaction"]
-
-
-def tar_of(folder, recording):
-    return folder / f"{archive_path(recording.label, recording.split, recording.batch, recording.archive)}.tar"
-
-
-@pytest.fixture
-def opened(monkeypatch):
-    """The tars whose headers were read, in order."""
-    found = []
-    read = indexing.contents
-
-    def counted(*args):
-        found.append(args[2])
-        return read(*args)
-
-    monkeypatch.setattr(indexing, "contents", counted)
-    return found
 
 
 # --- files that are no index, or no longer one ----------------------------------------------------
@@ -572,7 +546,7 @@ def relative(folder, paths):
 
 
 @pytest.mark.parametrize("pieces", ["three", "all"])
-def test_a_killed_index_goes_on_where_it_was(many, tmp_path, opened, pieces):
+def test_a_killed_index_goes_on_where_it_was(many, tmp_path, opened_tars, pieces):
     folder, whole = many
     output = tmp_path / "index.parquet"
     killed("index", folder, output, pieces)
@@ -580,17 +554,17 @@ def test_a_killed_index_goes_on_where_it_was(many, tmp_path, opened, pieces):
     assert not output.exists() and (done == named(folder) if pieces == "all" else 0 < len(done) < len(named(folder)))
 
     made = make_index(Place(folder), output, filelist_of(Place(folder)))
-    assert relative(folder, opened) == sorted(named(folder) - done)
+    assert relative(folder, opened_tars) == sorted(named(folder) - done)
     assert made.found.equals(whole.found) and made.identity == whole.identity
     assert os.listdir(tmp_path) == ["index.parquet"]  # no leftovers
 
-    opened.clear()
+    opened_tars.clear()
     assert make_index(Place(folder), output, filelist_of(Place(folder))).identity == whole.identity
-    assert opened == []
+    assert opened_tars == []
 
 
 @pytest.mark.parametrize("pieces", ["three", "all"])
-def test_a_killed_silent_index_goes_on_where_it_was(many, tmp_path, opened, pieces):
+def test_a_killed_silent_index_goes_on_where_it_was(many, tmp_path, opened_tars, pieces):
     folder, _ = many
     cache = tmp_path / "cache"
     killed("silent", folder, cache, pieces)
@@ -599,14 +573,14 @@ def test_a_killed_silent_index_goes_on_where_it_was(many, tmp_path, opened, piec
     assert done == named(folder) if pieces == "all" else 0 < len(done) < len(named(folder))
 
     assert len(load(folder, ["transcript"])) == 23
-    assert relative(folder, opened) == sorted(named(folder) - done)
+    assert relative(folder, opened_tars) == sorted(named(folder) - done)
     assert not list(cache.rglob("parts"))
-    opened.clear()
+    opened_tars.clear()
     assert len(load(folder, ["transcript"])) == 23
-    assert opened == []
+    assert opened_tars == []
 
 
-def test_an_index_opens_only_what_changed(many, tmp_path, opened):
+def test_an_index_opens_only_what_changed(many, tmp_path, opened_tars):
     folder, _ = many
     shutil.copytree(folder, tmp_path / "data")
     folder = tmp_path / "data"
@@ -614,25 +588,25 @@ def test_an_index_opens_only_what_changed(many, tmp_path, opened):
     before = pq.read_table(output)
     tar = next(folder.rglob("naturalistic/train/0000/*.tar"))
     os.utime(tar, (1, 1))
-    opened.clear()
+    opened_tars.clear()
     index_of(folder, output)
-    assert opened == [str(tar)]
+    assert opened_tars == [str(tar)]
     after = pq.read_table(output)
     assert after.drop_columns(["archive_stamp"]).equals(before.drop_columns(["archive_stamp"]))
     tar.unlink()
-    opened.clear()
+    opened_tars.clear()
     index_of(folder, output)
-    assert opened == [] and 0 in pq.read_table(output)["files"].to_pylist()
+    assert opened_tars == [] and 0 in pq.read_table(output)["files"].to_pylist()
 
 
-def test_rows_of_another_place_are_not_taken_over(many, tmp_path, opened):
+def test_rows_of_another_place_are_not_taken_over(many, tmp_path, opened_tars):
     """Though names, sizes and times of its tars are the same."""
     folder, _ = many
     shutil.copytree(folder, tmp_path / "data")
     output = index_of(folder, tmp_path / "index.parquet")
-    opened.clear()
+    opened_tars.clear()
     index_of(tmp_path / "data", output)
-    assert relative(tmp_path / "data", opened) == sorted(named(folder))
+    assert relative(tmp_path / "data", opened_tars) == sorted(named(folder))
 
 
 @pytest.mark.parametrize("layout", ["tree", "bundles"])
@@ -688,26 +662,26 @@ def test_what_another_process_tidied_up_meanwhile_is_not_missed(small, monkeypat
     assert len(load(folder, ["transcript"])) == len(corpus.recordings)
 
 
-def test_a_damaged_index_is_made_again(small, opened, caplog):
+def test_a_damaged_index_is_made_again(small, opened_tars, caplog):
     folder, index, _ = small
     good = Index(index).identity
     truncated(index)
-    opened.clear()
+    opened_tars.clear()
     assert make_index(Place(folder), index, filelist_of(Place(folder))).identity == good
-    assert len(opened) == len(named(folder))
+    assert len(opened_tars) == len(named(folder))
     assert [message for message in warnings(caplog) if str(index) in message]
 
 
-def test_a_damaged_index_in_the_cache_is_made_again(small, tmp_path, opened):
+def test_a_damaged_index_in_the_cache_is_made_again(small, tmp_path, opened_tars):
     folder, _, corpus = small
     load(folder, ["transcript"])
     (kept,) = (tmp_path / "cache").rglob("archives/*/*.parquet")
     for content in (b"", b"PAR1 and no more", kept.read_bytes()[:-50]):
         kept.write_bytes(content)
         assert len(load(folder, ["transcript"])) == len(corpus.recordings)
-    opened.clear()
+    opened_tars.clear()
     load(folder, ["transcript"])
-    assert opened == []
+    assert opened_tars == []
 
 
 # --- the command line -----------------------------------------------------------------------------

@@ -212,6 +212,15 @@ def test_only_the_member_asked_for_is_read():
 
     Npz(ranges, len(packed), "x").array("smplh:body_pose.npy", POSE)
     assert sum(read) < member + 6_000 < len(packed) / 10
+    assert len(read) == 2  # the directory, the member
+
+
+def test_a_directory_that_points_before_the_file():
+    packed = bytearray(npz(npy(np.zeros((3, 21, 3), np.float32))))
+    at = packed.rindex(b"PK\x05\x06") + 16  # where the directory begins, as its end says
+    packed[at : at + 4] = (int.from_bytes(packed[at : at + 4], "little") + 9).to_bytes(4, "little")
+    with pytest.raises(TruncatedFile, match="more than there are"):
+        Npz(lambda start, end: bytes(packed[start:end]), len(packed), "x").array("smplh:body_pose.npy", POSE)
 
 
 def test_an_absent_member_is_none():

@@ -17,7 +17,7 @@ import fsspec
 import numpy as np
 import pytest
 import soundfile
-from conftest import LAYOUTS
+from conftest import LAYOUTS, pairs, warnings
 from datasets.utils.file_utils import xopen
 from servers import S3, Bucket, Hub, use_hub
 
@@ -74,10 +74,6 @@ def frozen(value):
     if isinstance(value, collections.abc.Mapping):
         return {key: frozen(value[key]) for key in value}
     return [frozen(item) for item in value] if isinstance(value, list) else value
-
-
-def pairs(record):
-    return sorted((issue["column"], issue["code"]) for issue in record["issues"])
 
 
 def comparable(record):
@@ -137,10 +133,6 @@ def gets(server, ending=""):
 def names(requests):
     """How often each file was asked for."""
     return Counter(request.path.rpartition("/")[2] for request in requests)
-
-
-def recorded_by(caplog):
-    return [record.getMessage() for record in caplog.records if record.name == "seamless_interaction"]
 
 
 # --- the bucket -----------------------------------------------------------------------------------
@@ -546,7 +538,7 @@ def test_without_the_host_of_the_file_list_it_is_the_one_fetched_before(copy, lo
             first = load(bucket.url, modalities=["vad"])
         caplog.clear()
         assert_same(load(bucket.url, modalities=["vad"]), first)
-        said = [message for message in recorded_by(caplog) if "copy fetched before" in message]
+        said = [message for message in warnings(caplog) if "copy fetched before" in message]
         assert f"{other.url}/filelist.csv" in said[0]
         monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", copy.parent / "elsewhere")
         with pytest.raises(SourceUnreachable, match=f"{other.url}/filelist.csv"):
@@ -559,7 +551,7 @@ def test_without_the_host_what_was_prepared_before_is_loaded(tree, tmp_path, cap
     caplog.clear()
     again = load(bucket.url, modalities=["vad", "smplh:is_valid"], streaming=False, cache_dir=tmp_path)
     assert_same(again, first)
-    assert any(bucket.url in message and "prepared before" in message for message in recorded_by(caplog))
+    assert any(bucket.url in message and "prepared before" in message for message in warnings(caplog))
     with pytest.raises(SourceUnreachable, match=bucket.url):
         load(bucket.url, modalities=["vad"])
 
@@ -689,6 +681,26 @@ def test_options_reach_parts_tables_and_media(corpora, local, layout, streaming)
         assert_same(found, local[layout])
         assert_media_open(found[corpora[layout][1].recordings[0].file_id], corpora[layout][1].recordings[0])
         assert {request.path for request in bucket.requests if request.status == 403} <= {"/selection.csv"}
+
+
+def test_options_reach_an_index_that_lies_with_the_data(corpora, local, tmp_path):
+    folder = shutil.copytree(corpora["archives"][0], tmp_path / "data")
+    make_index(Place(folder), folder / "index.parquet", filelist_of(Place(folder)))
+    with Locked(folder) as bucket:
+        found = load(bucket.url, index=f"{bucket.url}/index.parquet", storage_options=KEY, modalities=["vad"])
+        assert found.keys() == local["archives"].keys()
+        assert (
+            sum(request.path.endswith("index.parquet") and request.method == "GET" for request in bucket.requests) == 1
+        )
+
+
+def test_another_file_list_is_another_cache(tree, monkeypatch):
+    caches = set()
+    with Bucket(tree) as bucket:
+        for name in ("filelist.csv", "filelist.csv?newer"):
+            monkeypatch.setenv("SEAMLESS_INTERACTION_FILELIST", f"{bucket.url}/{name}")
+            caches.add(SeamlessInteraction(data_dir=bucket.url, modalities=["vad"]).cache_dir)
+    assert len(caches) == 2
 
 
 def test_options_reach_the_processes_that_prepare(locked, local):

@@ -1,9 +1,10 @@
 import pytest
+from conftest import warnings
 
 from seamless_interaction import FileId
 from seamless_interaction.errors import BrokenTable
 from seamless_interaction.places import Place
-from seamless_interaction.tables import Context, read_filelist
+from seamless_interaction.tables import Context, read_filelist, selected
 
 HEAD = "file_id,label,split,batch_idx,archive_idx"
 FLAGS = ",has_imitator_movement,has_annotation_1p,has_annotation_3p"
@@ -60,6 +61,12 @@ def test_bytes_that_are_no_text(tmp_path):
     (tmp_path / "filelist.csv").write_bytes(b"PK\x03\x04\xff\xfe")
     with pytest.raises(BrokenTable, match="UTF-8"):
         read_filelist(Place(tmp_path))
+
+
+def test_a_selection_of_what_the_file_list_does_not_name_is_told(tmp_path, caplog):
+    here = place(tmp_path, filelist=f"{HEAD}\n{ROW}\n", selection=f"file_id\n{ROW.partition(',')[0]}\nV03_nobody\n")
+    assert len(selected(here, read_filelist(here))) == 1
+    assert any("1 file ids in it are not in the file list (V03_nobody)" in message for message in warnings(caplog))
 
 
 PROMPTS = (
