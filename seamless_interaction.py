@@ -526,7 +526,10 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         for names, what in (
             (gaps.not_here, f"of the {selected} recordings of {self.config.name!r} are not in it"),
             (gaps.strays, "recordings in it are not read: the file list does not name them, or names another place"),
-            (listing.ignored, "files or folders in it are not read: unknown by their names, or not extracted"),
+            (
+                listing.ignored,
+                "files or folders in it are not read: not in the file list, unknown by their names, or not extracted",
+            ),
         ):
             if names:
                 examples = f"{names[0]}, …" if len(names) > 1 else names[0]
