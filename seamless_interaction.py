@@ -459,7 +459,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        from seamless_interaction import indexing, layouts, recordings, selection, sources
+        from seamless_interaction import indexing, layouts, recordings, sources, subsets
         from seamless_interaction.errors import SourceNotFound
         from seamless_interaction.index import Index
         from seamless_interaction.places import Place
@@ -481,7 +481,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         listed = recordings.rows_of(listing.found, place.url) if filelist is None else filelist
         if selected is None:
             selected = self._select(place, listed)
-        if filelist is None and len(selected) < len(everything := selection.select(listed, "full", self.config.label)):
+        if filelist is None and len(selected) < len(everything := subsets.select(listed, "full", self.config.label)):
             logger.warning(
                 "%s has no filelist.csv, so %r is %d of the %d recordings in it. Put the dataset's file list there, or "
                 "load 'full'.",
@@ -515,9 +515,9 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
     def _select(self, place, filelist):
         """The rows of this config; of a partial copy, those that it is meant to hold."""
-        from seamless_interaction import selection, tables
+        from seamless_interaction import subsets, tables
 
-        return selection.select(tables.selected(place, filelist), self.config.subset, self.config.label)
+        return subsets.select(tables.selected(place, filelist), self.config.subset, self.config.label)
 
     def _report(self, listing, selected: int, gaps, archive_issues: list[str]) -> None:
         """Say once what was selected and is not here, and what is here and was not selected."""

@@ -19,12 +19,12 @@ NEEDED = {
 }
 IMPORT = """
 import seamless_interaction.errors
-import seamless_interaction.selection
+import seamless_interaction.subsets
 for module in seamless_interaction, seamless_interaction.errors:
     assert module.__file__.startswith({folder!r}), module.__file__
-assert str(seamless_interaction.selection.configs_folder()).startswith({folder!r})
-print(*(seamless_interaction.selection.limits(subset) for subset in seamless_interaction.SUBSETS), sep="\\n")
-print(seamless_interaction.selection.expected())
+assert str(seamless_interaction.subsets.configs_folder()).startswith({folder!r})
+print(*(seamless_interaction.subsets.limits(subset) for subset in seamless_interaction.SUBSETS), sep="\\n")
+print(seamless_interaction.subsets.expected())
 """
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seamless_interaction import LABELS, SPLITS, SUBSETS, VENDORS
-from seamless_interaction.selection import (
+from seamless_interaction.subsets import (
     expected,
     expected_bytes,
     expected_seconds,
@@ -25,7 +25,7 @@ def describe(filelist: pa.Table) -> pa.Table:
     """What each size has of a file list, one row a size, in the order of ``SUBSETS``.
 
     Args:
-        filelist: as ``selection.select`` takes it.
+        filelist: as ``subsets.select`` takes it.
 
     Returns:
         ``subset``, ``interactions``, ``recordings``, ``share`` (of the list's recordings), ``hours`` of
