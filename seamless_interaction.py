@@ -11,6 +11,7 @@ The dataset is Meta FAIR's, CC-BY-NC 4.0, https://ai.meta.com/research/seamless-
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import os
@@ -18,6 +19,7 @@ import re
 import sys
 import typing
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -198,7 +200,7 @@ TABLES = {
     "participants.csv": ("vendor_id", "participant_id", *(f"{trait}_raw" for trait in TRAITS)),
     "relationships.csv": ("vendor_id", "session_id", "relationship", "relationship_detail"),
 }
-SELECTION = "selection.csv"  # file_id of what a partial copy is meant to hold, where one says so
+SELECTION = "selection.csv"  # file_id and modalities of what a partial copy is meant to hold, where one says so
 FILELIST_FLAGS = ("has_imitator_movement", "has_annotation_1p", "has_annotation_3p")  # absent in the oldest file list
 
 # What can be said of a column of a record. The first eight are errors of a file (see errors.BadFile).
@@ -212,6 +214,7 @@ ISSUES = {
     "non_finite": "holds NaN or infinity, which the format never uses; values are kept",
     "no_video_stream": "an MP4 without a picture",
     "absent": "optional, and this recording does not have it",
+    "not_selected": "this copy was made without it, on purpose",
     "undisclosed": "the participant's personality scores are not disclosed",
     "no_partner": "the interaction has one participant only",
     "partner_missing": "the file list names a partner, whom the source does not have",
@@ -330,7 +333,8 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
     """What to load.
 
     Args:
-        subset: how much: ``"10GB"``, ``"100GB"``, ``"1TB"`` or ``"full"``.
+        subset: how much: ``"10GB"``, ``"100GB"``, ``"1TB"`` or ``"full"``; None is ``"10GB"``, or ``"full"`` where
+            something else bounds what is selected, see ``seamless_interaction.selection.Selection``.
         label: ``"improvised"`` or ``"naturalistic"``; None is both.
         modalities: names of modalities or single arrays, such as ``["transcript", "smplh:body_pose"]``;
             None is everything. What is not asked for is neither a column nor opened.
@@ -338,14 +342,51 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
         index: path or URL of an index that ``seamless-interaction index`` made; None looks for itself.
         on_error: a file that cannot be used gives an empty or null value and an entry in ``issues``
             (``"null"``), a named error (``"raise"``), or no record, counted (``"skip"``).
+        split: what ``sample`` and ``max_bytes`` count in; None is all splits.
+        vendor, session, interaction, file_ids, annotated, movement, max_bytes, sample, seed, single: which recordings;
+            see ``seamless_interaction.selection.Selection``, which says what they mean and what None is.
     """
 
-    subset: str = "10GB"
+    subset: str | None = None
     label: str | None = None
     modalities: list[str] | str | None = None
     layout: str | None = None
     index: str | None = None
     on_error: str = "null"
+    split: str | None = None
+    vendor: list[str] | str | None = None
+    session: list[str] | str | None = None
+    interaction: list[str] | str | None = None
+    file_ids: list[str] | str | None = None
+    annotated: str | None = None
+    movement: bool | None = None
+    max_bytes: int | None = None
+    sample: int | None = None
+    seed: int = 0
+    single: bool = False
+
+
+def _selection_of(options: Mapping):
+    """The selection that options of a config, or of a builder, ask for; others are ignored."""
+    from seamless_interaction.selection import Selection
+
+    names = (field.name for field in dataclasses.fields(Selection))
+    return Selection(**{name: options[name] for name in names if options.get(name) is not None})
+
+
+def _is_partial(place) -> bool:
+    """Whether a place says what it is meant to hold: all of which is wanted, if nobody names a size."""
+    from seamless_interaction.errors import SourceUnreachable
+    from seamless_interaction.tables import read_selection
+
+    try:
+        return read_selection(place) is not None
+    except SourceUnreachable:  # the builder finds out whether it was prepared before
+        return False
+
+
+def _config_name(selection) -> str:
+    return "-".join(filter(None, [selection.size, selection.label]))
 
 
 def _configs() -> list[SeamlessInteractionConfig]:
@@ -409,6 +450,11 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         self._options = storage_options
         storage_options = dict(storage_options or {})
         place = Place(data_dir or sources.default_source(), self._options)
+        if kwargs.get("config_name") is None:  # `datasets` would take the default one, whatever else was asked for
+            selection = _selection_of(kwargs)
+            if selection.subset is None and _is_partial(place):
+                selection = dataclasses.replace(selection, subset="full")
+            kwargs["config_name"] = _config_name(selection)
         self._index: typing.Any = Index(kwargs["index"]) if kwargs.get("index") else None
         self._listing: typing.Any = None
         name = f"{place.url} {kwargs.get('layout')} {kwargs.get('index')}"
@@ -432,6 +478,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
             from seamless_interaction.errors import UnknownOption
 
             raise UnknownOption(self.config.on_error, ON_ERROR)
+        self._selection()  # raises what cannot be
         self._writer_batch_size = 1000  # rows; tables are smaller, so each becomes one batch
         self._passes: dict[str, _Pass] = {}  # by split
         # What `_generate_tables` needs, once a process.
@@ -459,7 +506,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        from seamless_interaction import indexing, layouts, recordings, sources, subsets
+        from seamless_interaction import indexing, layouts, recordings, sources, subsets, tables
         from seamless_interaction.errors import SourceNotFound
         from seamless_interaction.index import Index
         from seamless_interaction.places import Place
@@ -472,7 +519,8 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         filelist = index.found if index else sources.filelist_of(place)
         if filelist is not None and not index and not place.can_be_listed:
             listing = listing._replace(found=layouts.assumed(listing.layout, filelist))
-        selected = None if filelist is None else self._select(place, filelist)
+        meant = tables.read_selection(place)
+        selected = None if filelist is None else self._select(tables.selected(place, filelist, meant))
         if not index and listing.layout == "archives":
             wanted = None if filelist is None else recordings.with_partners(filelist, selected)
             index = indexing.silent_index(listing, wanted)
@@ -480,14 +528,20 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
             listing = listing._replace(found=index.found, ignored=(*listing.ignored, *unnamed))
         listed = recordings.rows_of(listing.found, place.url) if filelist is None else filelist
         if selected is None:
-            selected = self._select(place, listed)
-        if filelist is None and len(selected) < len(everything := subsets.select(listed, "full", self.config.label)):
-            logger.warning(
-                "%s has no filelist.csv, so %r is %d of the %d recordings in it. Put the dataset's file list there, or "
-                "load 'full'.",
-                *(place.url, self.config.name, len(selected), len(everything)),
+            held = tables.selected(place, listed, meant)
+            selected = self._select(held)
+            size, everything = (
+                subsets.select(held, size, self.config.label) for size in (self._selection().size, "full")
             )
-        found, gaps = recordings.recordings(listing.found, listed, selected, listing.layout)
+            if len(size) < len(everything):
+                logger.warning(
+                    "%s has no filelist.csv, so %r is %d of the %d recordings in it. Put the dataset's file list "
+                    "there, or load 'full'.",
+                    *(place.url, self.config.name, len(size), len(everything)),
+                )
+        found, gaps = recordings.recordings(listing.found, listed, selected, listing.layout, meant)
+        if meant is not None and (self._index or self.config.index or not place.can_be_listed):
+            found = recordings.without_what_is_not_meant(found, listing.layout)
         self._report(listing, len(selected), gaps, index.archive_issues() if index else [])
         if not len(found):
             raise SourceNotFound(f"{place.url} holds none of the {len(selected)} recordings of {self.config.name!r}.")
@@ -513,11 +567,15 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         """Those that were asked for, besides identity, time and honesty."""
         return tuple(column for group in MODALITIES.values() for column in group if column in self.info.features)
 
-    def _select(self, place, filelist):
-        """The rows of this config; of a partial copy, those that it is meant to hold."""
-        from seamless_interaction import subsets, tables
+    def _selection(self):
+        """What the config selects; not kept, as another process may have to be told first where submodules are."""
+        return _selection_of(vars(self.config))
 
-        return subsets.select(tables.selected(place, filelist), self.config.subset, self.config.label)
+    def _select(self, filelist):
+        """The rows of this config."""
+        from seamless_interaction.selection import choose
+
+        return choose(filelist, self._selection())
 
     def _report(self, listing, selected: int, gaps, archive_issues: list[str]) -> None:
         """Say once what was selected and is not here, and what is here and was not selected."""
@@ -563,7 +621,8 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
             current.log(split)
 
     def _records(self, shards, rows, current: _Pass):
-        from seamless_interaction.join import Join, parts_of
+        from seamless_interaction.join import Join
+        from seamless_interaction.layouts import parts_of
         from seamless_interaction.recordings import Recording
 
         columns = self._columns()
@@ -591,7 +650,7 @@ class _Pass:
     issues: Counter[str] = field(default_factory=Counter)  # in how many recordings, by code
 
     def log(self, split: str) -> None:
-        ordinary = self.issues.keys() <= {"absent", "undisclosed", "no_partner"} and not self.skipped
+        ordinary = self.issues.keys() <= {"absent", "not_selected", "undisclosed", "no_partner"} and not self.skipped
         logger.log(
             logging.INFO if ordinary else logging.WARNING,
             "%s: %d recordings, %d skipped; recordings with an issue: %s",
@@ -609,7 +668,7 @@ def _shards(file_ids: list[str], columns: tuple[str, ...]) -> list[tuple[int, in
     deals them out to nodes and workers, evenly if their number divides; so where there are many, or 24
     would still be of use, there is a multiple of 24 of them.
     """
-    from seamless_interaction.join import parts_of
+    from seamless_interaction.layouts import parts_of
     from seamless_interaction.parts import typical_bytes
     from seamless_interaction.recordings import INTERACTION_LENGTH
 
@@ -633,10 +692,20 @@ def _shards(file_ids: list[str], columns: tuple[str, ...]) -> list[tuple[int, in
 
 
 def load_dataset(
-    subset: str = "10GB",
+    subset: str | None = None,
     split: str | None = None,
     *,
     modalities: list[str] | str | None = None,
+    vendor: list[str] | str | None = None,
+    session: list[str] | str | None = None,
+    interaction: list[str] | str | None = None,
+    file_ids: list[str] | str | None = None,
+    annotated: str | None = None,
+    movement: bool | None = None,
+    max_bytes: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    single: bool = False,
     data_dir: str | os.PathLike | None = None,
     streaming: bool = False,
     layout: str | None = None,
@@ -650,10 +719,15 @@ def load_dataset(
 
     Args:
         subset: one of the configs: ``"10GB"``, ``"100GB"``, ``"1TB"``, ``"full"``, each also with
-            ``-improvised`` or ``-naturalistic``.
+            ``-improvised`` or ``-naturalistic``; None is ``"10GB"``, or ``"full"`` where a session, interaction,
+            file id, annotation, movement, sample or ``max_bytes`` bounds what is selected, and of a partial copy, with
+            a ``selection.csv``.
         split: ``"train"``, ``"dev"`` (or ``"validation"``), ``"test"``; None gives a dict of all.
-            Prepared data take slices too, such as ``"train[:10%]"``.
+            Prepared data take slices too, such as ``"train[:10%]"``. ``sample`` and ``max_bytes`` count in the split,
+            if it is one of these names.
         modalities: what to read, see ``MODALITIES`` and ``ARRAYS``; None is everything.
+        vendor, session, interaction, file_ids, annotated, movement, max_bytes, sample, seed, single: which recordings;
+            see ``seamless_interaction.selection.Selection``, which says what they mean and what None is.
         data_dir: the folder that holds ``improvised`` and ``naturalistic``, or its URL; None is the dataset's public
             bucket, or what the environment variable ``SEAMLESS_INTERACTION_SOURCE`` says.
         streaming: read while iterating, instead of first preparing Arrow files in the cache.
@@ -671,19 +745,34 @@ def load_dataset(
         ``{"array", "sampling_rate"}`` and video as a sequence of frames, both opened when used.
 
     Raises:
-        UsageError: an unknown subset, split, modality, layout or ``on_error``.
+        UsageError: an unknown name or id, or nothing that is all of what was asked for.
         SourceError: ``data_dir`` does not hold the dataset, cannot be reached, or is not what was indexed.
         BadFile: with ``on_error="raise"``, a file that cannot be used.
     """
     from seamless_interaction import view
     from seamless_interaction.errors import SeamlessInteractionError, UnknownSplit, UnknownSubset
 
-    names = [config.name for config in SeamlessInteraction.BUILDER_CONFIGS]
-    if subset not in names:
-        raise UnknownSubset(subset, names)
-    resolve_modalities(modalities)
+    configs = {config.name: config for config in SeamlessInteraction.BUILDER_CONFIGS}
+    if subset is not None and subset not in configs:
+        raise UnknownSubset(subset, configs)
+    criteria = {
+        "vendor": vendor,
+        "session": session,
+        "interaction": interaction,
+        "file_ids": file_ids,
+        "annotated": annotated,
+        "movement": movement,
+        "max_bytes": max_bytes,
+        "sample": sample,
+        "seed": seed,
+        "single": single,
+    }
+    if (sample or max_bytes) and split in (*SPLITS, "validation"):
+        criteria["split"] = split
+    named = {"subset": configs[subset].subset, "label": configs[subset].label} if subset else {}
+    selection = _selection_of({**criteria, **named, "modalities": modalities})
     builder = SeamlessInteraction(
-        config_name=subset,
+        config_name=None if subset is None else _config_name(selection),
         cache_dir=cache_dir,
         data_dir=None if data_dir is None else os.fspath(data_dir),
         storage_options=storage_options,
@@ -691,6 +780,8 @@ def load_dataset(
         layout=layout,
         index=None if index is None else os.fspath(index),
         on_error=on_error,
+        # As the selection has them, so that the same one is found in the cache however it was written.
+        **{name: getattr(selection, name) for name in criteria},
     )
     if streaming:
         dataset = builder.as_streaming_dataset()

@@ -42,7 +42,7 @@ class Sizes(NamedTuple):
 
     60-second recordings and a tenth of them; one long interaction; recordings of the dataset's mean
     length as tars, bundles and tree; some to be fetched over HTTP, and transcripts of many; rows of an
-    index (all, if 0).
+    index (all, if 0); interactions of a copy of many files.
     """
 
     interactions: int
@@ -57,10 +57,11 @@ class Sizes(NamedTuple):
     remote_transcripts: int
     remote_rounds: int
     index_rows: int
+    many_interactions: int
 
 
-FULL = Sizes(30, 60, 75 * 60, 7, 12, 226, 3, 12, 60, 200, 3, 0)
-QUICK = Sizes(10, 2, 20, 1, 12, 2, 1, 5, 2, 20, 1, 2_000)
+FULL = Sizes(30, 60, 75 * 60, 7, 12, 226, 3, 12, 60, 200, 3, 0, 260)
+QUICK = Sizes(10, 2, 20, 1, 12, 2, 1, 5, 2, 20, 1, 2_000, 5)
 
 
 class Bench:

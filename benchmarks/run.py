@@ -24,6 +24,7 @@ os.environ["USE_TORCH"] = "0"  # or `datasets` imports it, where it is installed
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout, whatever is installed
 
 import archives
+import downloading
 import measure
 import opening
 import remote
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row | Table]]] = {
     "archives": archives.archives,
     "remote": remote.remote,
     "opening": opening.opening,
+    "downloading": downloading.downloading,
 }
 
 

@@ -75,12 +75,23 @@ SUBSETS: tuple[str, ...]
 ON_ERROR: tuple[str, ...]
 
 class SeamlessInteractionConfig(datasets.BuilderConfig):
-    subset: str
+    subset: str | None
     label: str | None
     modalities: list[str] | str | None
     layout: str | None
     index: str | None
     on_error: str
+    split: str | None
+    vendor: list[str] | str | None
+    session: list[str] | str | None
+    interaction: list[str] | str | None
+    file_ids: list[str] | str | None
+    annotated: str | None
+    movement: bool | None
+    max_bytes: int | None
+    sample: int | None
+    seed: int
+    single: bool
     # All by name in practice. Written out since mypy cannot see the dataclass that this one extends.
     def __init__(
         self,
@@ -89,12 +100,23 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
         data_dir: str | None = None,
         data_files: Any = None,
         description: str | None = None,
-        subset: str = "10GB",
+        subset: str | None = None,
         label: str | None = None,
         modalities: list[str] | str | None = None,
         layout: str | None = None,
         index: str | None = None,
         on_error: str = "null",
+        split: str | None = None,
+        vendor: list[str] | str | None = None,
+        session: list[str] | str | None = None,
+        interaction: list[str] | str | None = None,
+        file_ids: list[str] | str | None = None,
+        annotated: str | None = None,
+        movement: bool | None = None,
+        max_bytes: int | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+        single: bool = False,
     ) -> None: ...
 
 class SeamlessInteraction(datasets.ArrowBasedBuilder):
@@ -114,10 +136,20 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
 @overload
 def load_dataset(
-    subset: str = "10GB",
+    subset: str | None = None,
     split: None = None,
     *,
     modalities: list[str] | str | None = None,
+    vendor: list[str] | str | None = None,
+    session: list[str] | str | None = None,
+    interaction: list[str] | str | None = None,
+    file_ids: list[str] | str | None = None,
+    annotated: str | None = None,
+    movement: bool | None = None,
+    max_bytes: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    single: bool = False,
     data_dir: str | os.PathLike[str] | None = None,
     streaming: Literal[False] = False,
     layout: str | None = None,
@@ -129,10 +161,20 @@ def load_dataset(
 ) -> datasets.DatasetDict: ...
 @overload
 def load_dataset(
-    subset: str = "10GB",
+    subset: str | None = None,
     split: str = ...,
     *,
     modalities: list[str] | str | None = None,
+    vendor: list[str] | str | None = None,
+    session: list[str] | str | None = None,
+    interaction: list[str] | str | None = None,
+    file_ids: list[str] | str | None = None,
+    annotated: str | None = None,
+    movement: bool | None = None,
+    max_bytes: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    single: bool = False,
     data_dir: str | os.PathLike[str] | None = None,
     streaming: Literal[False] = False,
     layout: str | None = None,
@@ -144,10 +186,20 @@ def load_dataset(
 ) -> datasets.Dataset: ...
 @overload
 def load_dataset(
-    subset: str = "10GB",
+    subset: str | None = None,
     split: None = None,
     *,
     modalities: list[str] | str | None = None,
+    vendor: list[str] | str | None = None,
+    session: list[str] | str | None = None,
+    interaction: list[str] | str | None = None,
+    file_ids: list[str] | str | None = None,
+    annotated: str | None = None,
+    movement: bool | None = None,
+    max_bytes: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    single: bool = False,
     data_dir: str | os.PathLike[str] | None = None,
     streaming: Literal[True],
     layout: str | None = None,
@@ -159,10 +211,20 @@ def load_dataset(
 ) -> datasets.IterableDatasetDict: ...
 @overload
 def load_dataset(
-    subset: str = "10GB",
+    subset: str | None = None,
     split: str = ...,
     *,
     modalities: list[str] | str | None = None,
+    vendor: list[str] | str | None = None,
+    session: list[str] | str | None = None,
+    interaction: list[str] | str | None = None,
+    file_ids: list[str] | str | None = None,
+    annotated: str | None = None,
+    movement: bool | None = None,
+    max_bytes: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    single: bool = False,
     data_dir: str | os.PathLike[str] | None = None,
     streaming: Literal[True],
     layout: str | None = None,

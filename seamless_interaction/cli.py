@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+import os
+import re
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 app = typer.Typer(
     name="seamless-interaction",
@@ -20,6 +28,38 @@ app = typer.Typer(
 @app.callback()
 def main() -> None:
     """Seamless Interaction: filmed conversations between two people, as typed Arrow records."""
+
+
+@contextmanager
+def named_errors() -> Iterator[None]:
+    """Errors as a line, and exit codes: 2 for an argument, 1 for all else, 130 for Ctrl-C."""
+    from seamless_interaction.errors import SeamlessInteractionError, UsageError
+
+    try:
+        yield
+    except SeamlessInteractionError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on where it was.", err=True)
+        raise typer.Exit(130) from None
+
+
+# Units of what people type, for `_number`.
+_BYTES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_SHARES = {"": 1, "%": 0.01}
+
+
+def _number(text: str, units: Mapping[str, float], what: str, example: str) -> Any:
+    """A number with a unit."""
+    from seamless_interaction.errors import UsageError
+
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([a-zA-Z%]*)", text.strip())
+    if match is None or match[2] not in units:
+        raise UsageError(f"not a {what}: {text!r}. One looks like {example}.")
+    number = float(match[1]) * units[match[2]]
+    return int(number) if units is _BYTES else number
 
 
 class Layout(str, Enum):
@@ -43,14 +83,10 @@ def synthesize(
     defects: Annotated[bool, typer.Option("--defects", help="Add broken recordings, one of each kind.")] = False,
 ) -> None:
     """Write a synthetic corpus: invented recordings, stored exactly as the real ones are. No real person is in it."""
-    from seamless_interaction.errors import SeamlessInteractionError
     from seamless_interaction.synthetic import synthesize as write_corpus
 
-    try:
+    with named_errors():
         corpus = write_corpus(directory, layout.value, interactions, seconds, seed, defects)
-    except SeamlessInteractionError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     broken = sum(recording.defect is not None for recording in corpus.recordings)
     typer.echo(
@@ -71,13 +107,12 @@ def index(
     layout: Annotated[str | None, typer.Option(help="tree, bundles or archives; found out without it.")] = None,
 ) -> None:
     """Write down what lies where in SOURCE, and what it is, for load_dataset(index=FILE). Once stopped, it goes on."""
-    from seamless_interaction.errors import SeamlessInteractionError
     from seamless_interaction.indexing import make_index
     from seamless_interaction.places import Place
     from seamless_interaction.sources import filelist_of
     from seamless_interaction.tables import read_filelist_file
 
-    try:
+    with named_errors():
         place = Place(source)
         listed = filelist_of(place) if filelist is None else read_filelist_file(filelist)
         with typer.progressbar(length=1, label=source, show_pos=True, file=sys.stderr) as bar:
@@ -87,9 +122,6 @@ def index(
                 bar.update(done - bar.pos)
 
             made = make_index(place, output, listed, layout, progress)
-    except SeamlessInteractionError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
     here = made.found["files"].to_pylist()
     typer.echo(
         f"{output}: {len(here):,} recordings, {sum(files == 0 for files in here):,} of them not in the source; "
@@ -107,25 +139,299 @@ def sizes(
     as_json: Annotated[bool, typer.Option("--json", help="The same numbers as JSON, one object a size.")] = False,
 ) -> None:
     """List what each size holds: interactions, recordings, hours and bytes as far as they are known beforehand."""
-    import json
-
-    from seamless_interaction.errors import SeamlessInteractionError
     from seamless_interaction.sizes import as_text, describe
+    from seamless_interaction.sources import official_filelist
+    from seamless_interaction.tables import read_filelist_file
 
-    try:
-        if filelist is None:
-            from seamless_interaction.sources import official_filelist
-
-            listed = official_filelist()
-        else:
-            from seamless_interaction.tables import read_filelist_file
-
-            listed = read_filelist_file(filelist)
-        described = describe(listed)
-    except SeamlessInteractionError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
+    with named_errors():
+        described = describe(official_filelist() if filelist is None else read_filelist_file(filelist))
     typer.echo(json.dumps(described.to_pylist(), indent=2) if as_json else as_text(described))
+
+
+# --- what is selected -----------------------------------------------------------------------------
+
+# Options that stand for a `Selection`, by the names of its fields.
+_CRITERIA: dict[str, Any] = {
+    "subset": Annotated[
+        str | None,
+        typer.Option("--subset", "--version", help="10GB, 100GB, 1TB or full; 10GB, or what else bounds it."),
+    ],
+    "label": Annotated[str | None, typer.Option(help="improvised or naturalistic.")],
+    "split": Annotated[str | None, typer.Option(help="train, dev or test.")],
+    "vendor": Annotated[list[str] | None, typer.Option(help="V00 to V03; several as V00,V03.")],
+    "session": Annotated[list[str] | None, typer.Option(help="Sessions, such as V00_S0809.")],
+    "interaction": Annotated[list[str] | None, typer.Option(help="Interactions, such as V00_S0809_I00000582.")],
+    "file_ids": Annotated[
+        list[str] | None, typer.Option("--file-id", help="Recordings, such as V00_S0809_I00000582_P0947.")
+    ],
+    "annotated": Annotated[
+        str | None, typer.Option(help="With annotations: 1P, 3P, or any, which --annotated alone means.")
+    ],
+    "movement": Annotated[bool | None, typer.Option("--movement/--no-movement", help="With or without face motion.")],
+    "modalities": Annotated[
+        list[str] | None, typer.Option(help="What of each: audio,video,transcript,vad,smplh,… or single arrays.")
+    ],
+    "max_bytes": Annotated[str | None, typer.Option(help="The most it may have, such as 20GB, as expected.")],
+    "sample": Annotated[int | None, typer.Option(help="So many interactions, at random.")],
+    "seed": Annotated[int, typer.Option(help="Another seed, another sample.")],
+    "single": Annotated[bool, typer.Option("--single", help="Recordings as they match, without their partners.")],
+}
+_DEFAULTS = {"seed": 0, "single": False}
+
+
+class _Command(TyperCommand):
+    """``--annotated`` with nothing behind it means any."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for at in reversed(range(len(args))):
+            if args[at] == "--annotated" and (at + 1 == len(args) or args[at + 1].startswith("-")):
+                args.insert(at + 1, "any")
+        return super().parse_args(ctx, args)
+
+
+def _selecting(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first parameter is a ``Selection`` has an option for each of its fields."""
+
+    @wraps(command)
+    def run(**options: Any) -> None:
+        from seamless_interaction.selection import Selection
+
+        with named_errors():
+            criteria = {name: options.pop(name) for name in _CRITERIA}
+            for name, value in criteria.items():
+                if isinstance(value, list):
+                    criteria[name] = tuple(one for text in value for one in text.split(",") if one) or None
+            if criteria["max_bytes"] is not None:
+                criteria["max_bytes"] = _number(criteria["max_bytes"], _BYTES, "number of bytes", "20GB")
+            command(Selection(**criteria), **options)
+
+    signature = inspect.signature(command, eval_str=True)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    options = [
+        inspect.Parameter(name, kind, default=_DEFAULTS.get(name), annotation=annotation)
+        for name, annotation in _CRITERIA.items()
+    ]
+    own = [parameter.replace(kind=kind) for parameter in list(signature.parameters.values())[1:]]
+    run.__signature__ = signature.replace(parameters=[*options, *own])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*options, *own)}
+    return run
+
+
+Source = Annotated[str, typer.Option(help="bucket, hub, or a folder or URL of a copy, in any layout.")]
+Filelist = Annotated[
+    str | None, typer.Option(help="A file list of yours; without it, the source's own, or the official one.")
+]
+SourceLayout = Annotated[str | None, typer.Option("--layout", help="tree, bundles or archives; found out without it.")]
+SourceIndex = Annotated[str | None, typer.Option("--index", help="An index of the source.", metavar="FILE")]
+Workers = Annotated[int, typer.Option(help="Files fetched at a time.", min=1, max=256)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing while it goes.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+
+
+# --- commands on copies ---------------------------------------------------------------------------
+
+
+@app.command(cls=_Command)
+@_selecting
+def download(
+    selection: Any,
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", "-o", help="The folder of the copy.", metavar="DIR")
+    ] = Path("seamless-interaction-data"),
+    source: Source = "bucket",
+    filelist: Filelist = None,
+    layout: SourceLayout = None,
+    index: SourceIndex = None,
+    workers: Workers = 16,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be fetched, and fetch nothing.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a part of the dataset into a folder. What is there already stays; once stopped, it goes on."""
+    from seamless_interaction.copying import carry_out
+    from seamless_interaction.planning import plan
+
+    with named_errors():
+        planned = plan(selection, source, output_dir, filelist=filelist, layout=layout, index=index)
+        if dry_run:
+            typer.echo(json.dumps(planned.as_dict(), indent=2) if as_json else planned.as_text())
+            return
+        if not quiet and not as_json:
+            typer.echo(planned.as_text(), err=True)
+        with _progress(quiet) as progress:
+            report = carry_out(planned, workers=workers, progress=progress)
+    typer.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def verify(
+    directory: Annotated[Path, typer.Argument(help="The folder of a copy.", metavar="DIR")],
+    sample: Annotated[
+        str | None, typer.Option(help="Read this share of the files, such as 5%: those read the longest ago.")
+    ] = None,
+    time_limit: Annotated[str | None, typer.Option(help="Read no further file after this time, such as 10m.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Fetch what is missing or corrupt again.")] = False,
+    source: Annotated[
+        str | None, typer.Option(help="Where from, with --repair; without it, where the copy came from.")
+    ] = None,
+    workers: Workers = 16,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a copy with its manifest, offline. Exits with 0: whole, 3: files missing, 4: corrupt, 2: wrong usage."""
+    from seamless_interaction.verify import verify as verify_copy
+
+    with named_errors(), _progress(quiet) as progress:
+        found = verify_copy(
+            directory,
+            sample=None if sample is None else _number(sample, _SHARES, "share", "5%"),
+            time_limit=None if time_limit is None else _number(time_limit, _SECONDS, "time", "10m"),
+            repair=repair,
+            source=source,
+            workers=workers,
+            progress=progress,
+        )
+    typer.echo(json.dumps(found.as_dict(), indent=2) if as_json else found.as_text())
+    raise typer.Exit(found.exit_code)
+
+
+@app.command("list", cls=_Command)
+@_selecting
+def list_(
+    selection: Any,
+    source: Source = "bucket",
+    filelist: Filelist = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
+) -> None:
+    """List the recordings that there are, all of them without a narrower choice. Reads nothing but the tables."""
+    from dataclasses import replace
+
+    from seamless_interaction import sources
+    from seamless_interaction.catalogue import as_text, catalogue
+    from seamless_interaction.errors import UsageError
+    from seamless_interaction.places import Place
+    from seamless_interaction.tables import read_filelist_file
+
+    with named_errors(), _quiet_pipe():
+        if as_json and as_csv:
+            raise UsageError("--json and --csv are two formats. Choose one.")
+        place = Place(sources.address_of(source))
+        listed = read_filelist_file(filelist) if filelist else sources.filelist_of(place)
+        if listed is None:
+            raise UsageError(f"{place.url} has no filelist.csv. Name one with --filelist.")
+        table = catalogue(listed, replace(selection, subset=selection.subset or "full"), place)
+        if as_csv:
+            import pyarrow.csv
+
+            pyarrow.csv.write_csv(table, sys.stdout.buffer)
+        elif as_json:
+            for batch in table.to_batches(1000):
+                sys.stdout.writelines(f"{json.dumps(row)}\n" for row in batch.to_pylist())
+        else:
+            typer.echo(as_text(table))
+
+
+@app.command(cls=_Command)
+@_selecting
+def stream(
+    selection: Any,
+    source: Source = "bucket",
+    layout: SourceLayout = None,
+    index: SourceIndex = None,
+    limit: Annotated[int | None, typer.Option(help="Stop after so many recordings.", min=1)] = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Keep what is fetched here; a second run reads it there.", metavar="DIR")
+    ] = None,
+    cache_size: Annotated[str, typer.Option(help="The most that --cache-dir may hold.")] = "10GB",
+) -> None:
+    """Print records as JSON, one a line: text and numbers, of arrays their shapes and figures. Nothing is prepared."""
+    from contextlib import nullcontext
+    from dataclasses import asdict
+    from itertools import islice
+
+    from seamless_interaction import load_dataset, sources
+    from seamless_interaction.range_cache import kept_in
+    from seamless_interaction.record_lines import stream_lines
+
+    criteria = asdict(selection)
+    label, split, modalities = (criteria.pop(name) for name in ("label", "split", "modalities"))
+    criteria["subset"] = "-".join(filter(None, [selection.size, label]))
+    with named_errors(), _quiet_pipe():
+        most = _number(cache_size, _BYTES, "number of bytes", "10GB")
+        with kept_in(cache_dir, most) if cache_dir else nullcontext():
+            found = load_dataset(
+                **criteria,
+                split=split,
+                modalities=modalities and list(modalities),
+                data_dir=sources.address_of(source),
+                layout=layout,
+                index=index,
+                streaming=True,
+            )
+            splits = [found] if split else list(found.values())
+            lines = (line for stream in splits for line in stream_lines(stream))
+            for line in islice(lines, limit):
+                print(line, flush=True)
+
+
+@app.command()
+def check_source(
+    source: Source = "bucket",
+    filelist: Filelist = None,
+    small: Annotated[
+        bool,
+        typer.Option("--small", help="Less than 150 MB instead of about 1 GB: no samples, of arrays the beginning."),
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the whole report as JSON.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Hold a source against all that this package takes for true of it. Please send us what disagrees."""
+    from seamless_interaction import sources
+    from seamless_interaction.check_source import check
+    from seamless_interaction.local_cache import write_whole
+    from seamless_interaction.places import Place
+    from seamless_interaction.tables import read_filelist_file
+
+    with named_errors():
+        place = Place(sources.address_of(source))
+        listed = read_filelist_file(filelist) if filelist else sources.filelist_of(place)
+        if listed is None:
+            listed = sources.official_filelist()
+        with typer.progressbar(length=1, label=place.url, show_pos=True, file=sys.stderr) as bar:
+
+            def progress(done: int, of: int) -> None:
+                bar.length = of
+                bar.update(done - bar.pos)
+
+            report = check(place, listed, small, progress)
+        if output:
+            write_whole(output, lambda file: file.write(report.as_json().encode()))
+    typer.echo(report.as_text())
+
+
+@contextmanager
+def _quiet_pipe() -> Iterator[None]:
+    """Whoever reads may stop, as ``head`` does."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it exits
+        raise typer.Exit from None
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Any]:
+    from seamless_interaction.progress import Meter, shown
+
+    meter = Meter() if quiet else shown()
+    try:
+        yield meter
+    finally:
+        meter.close()
 
 
 if __name__ == "__main__":

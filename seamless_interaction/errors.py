@@ -69,6 +69,45 @@ class UnknownSplit(UnknownName):
     what = "or empty split"
 
 
+class UnknownLabel(UnknownName):
+    """Not one of the dataset's labels."""
+
+    what = "label"
+
+
+class UnknownVendor(UnknownName):
+    """Not one of the dataset's vendors."""
+
+    what = "vendor"
+
+
+class UnknownAnnotation(UnknownName):
+    """Not a value that ``annotated`` takes."""
+
+    what = "annotated"
+
+
+class UnknownId(UnknownName):
+    """Ids that the file list does not have. ``known`` holds those that look like them, not the 129,370 others."""
+
+    def __init__(self, what: str, names: Iterable[str], near: Iterable[str]):
+        self.names, self.known = list(names), list(near)
+        some = ", ".join(map(repr, self.names[:3])) + (", …" if len(self.names) > 3 else "")
+        hint = f" Did you mean {' or '.join(self.known)}?" if self.known else ""
+        UsageError.__init__(self, f"{len(self.names)} of {what} not in the file list: {some}.{hint}")
+
+
+class EmptySelection(UsageError):
+    """Criteria that leave no recording together."""
+
+
+class InvalidId(UsageError):
+    """A string that is not an id of its kind."""
+
+    def __init__(self, what: str, id: object, example: str):
+        super().__init__(f"not an id for {what}: {id!r}. One looks like {example}.")
+
+
 class InvalidFileId(UsageError):
     """A string that is not a file id."""
 
@@ -120,6 +159,21 @@ class BrokenIndex(SourceError, ValueError):
 
 class StaleIndex(SourceError):
     """An archive changed after the index was made."""
+
+
+# --- a local copy ---------------------------------------------------------------------------------
+
+
+class TargetError(SeamlessInteractionError, OSError):
+    """A folder that cannot be written to."""
+
+
+class NotEnoughSpace(TargetError):
+    """The disk is full, or would be."""
+
+
+class FolderBusy(TargetError):
+    """Another run writes into the folder."""
 
 
 # --- files ----------------------------------------------------------------------------------------

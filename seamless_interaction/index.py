@@ -178,6 +178,10 @@ class Index:
             raise BrokenIndex(f"{self.path}: has rows that name no recording. {_AGAIN}")
         return table.append_column("row", pa.array(np.arange(len(table))))
 
+    def lengths(self, part: str) -> np.ndarray:
+        """Bytes of a member, or of an array as it is packed, of each row; -1 where there is none."""
+        return np.asarray(pc.fill_null(pc.struct_field(self._read([part])[part].combine_chunks(), "length"), -1))
+
     def archive_issues(self) -> list[str]:
         """Why archives, or parts of them, could not be read, once each."""
         issues = self._read(["archive_issue"])[0].unique().to_pylist()

@@ -7,25 +7,15 @@ was asked for is silently absent.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MAX_FRAMES_APART, MAX_SECONDS_APART, TIME, FileId
 from seamless_interaction.errors import BadFile, EmptyFile, MissingFile, NonFinite
+from seamless_interaction.layouts import PARTS
 from seamless_interaction.parts import Files
 from seamless_interaction.tables import Context
-
-
-def parts_of(columns: Iterable[str]) -> tuple[str, ...]:
-    """The parts of a recording that these columns are made of."""
-    parts = {"segments": ("transcript",), "annotations": tuple(ANNOTATION_KINDS)}
-    return tuple(
-        part
-        for column in columns
-        for part in parts.get(column, (column,) if column in ("audio", "video", "vad") or column in ARRAYS else ())
-    )
 
 
 class Join:
@@ -66,7 +56,10 @@ class Join:
         if recording.partner is None:
             self._note("partner_id", "no_partner", "the interaction has one participant")
         elif not recording.partner_is_here:
-            self._note("partner_id", "partner_missing", f"{recording.partner} is not in the source")
+            if recording.partner_is_meant:
+                self._note("partner_id", "partner_missing", f"{recording.partner} is not in the source")
+            else:
+                self._note("partner_id", "not_selected", f"this copy was made without {recording.partner}")
         self._media()
         self._text()
         self._arrays()
@@ -86,15 +79,20 @@ class Join:
         self._note(column, error.code, str(error))
 
     def _attempt(self, column: str, part: str, required: bool | None) -> Any:
-        """A part; None, and an issue, if it cannot be used or is not there and required."""
+        """A part; None, and an issue, if it cannot be used, or is not there and required or not selected."""
+        is_meant = self._recording.meant >> PARTS.index(part) & 1
         try:
             value = self._files.get(part)
             if value is None and required:
                 raise MissingFile(f"{self._recording.file_id} {part}", "not in the source, and the format requires it")
-            return value
         except BadFile as error:
-            self._error(column, error)
-            return None
+            value = None
+            if is_meant or not isinstance(error, MissingFile):
+                self._error(column, error)
+                return None
+        if value is None and not is_meant:
+            self._note(column, "not_selected", "this copy was made without it")
+        return value
 
     def _optional(self, column: str, value: Any) -> Any:
         """``value``; if it is None and nothing went wrong, say that it is absent."""

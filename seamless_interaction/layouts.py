@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple
@@ -63,8 +63,24 @@ BUNDLE: dict[str, tuple[str, str | None]] = {
 }
 
 PARTS = tuple(TREE)
+EVERY_PART = (1 << len(PARTS)) - 1  # as bits, in the order of PARTS
 EXTENSIONS = (".wav", ".mp4", ".npz", ".json")
 LAYOUTS = ("tree", "bundles", "archives")
+
+
+def parts_of(columns: Iterable[str]) -> tuple[str, ...]:
+    """The parts of a recording that these columns are made of."""
+    parts = {"segments": ("transcript",), "annotations": tuple(ANNOTATION_KINDS)}
+    return tuple(
+        part
+        for column in columns
+        for part in parts.get(column, (column,) if column in ("audio", "video", "vad") or column in ARRAYS else ())
+    )
+
+
+def bits_of(parts: Iterable[str]) -> int:
+    """Parts as one number, a bit each in the order of ``PARTS``."""
+    return sum(1 << PARTS.index(part) for part in set(parts))
 
 
 def tree_path(label: str, split: str, part: str, file_id: str) -> str:
@@ -140,7 +156,7 @@ def scan(place: Place, layout: str | None = None) -> Listing:
     folders = [(label, split) for label in LABELS for split in SPLITS if label in top]
     splits = {
         spot: [entry.name for entry in entries]
-        for spot, entries in zip(folders, _listed(place, ["/".join(spot) for spot in folders]), strict=True)
+        for spot, entries in zip(folders, listed_folders(place, ["/".join(spot) for spot in folders]), strict=True)
     }
     layout = layout or _detect(place, splits, sorted(top))
     files: dict[Spot, dict[str, int]] = {}
@@ -185,7 +201,7 @@ def tables_identity(place: Place) -> str:
         return repr(list(pool.map(stat, names)))
 
 
-def _listed(place: Place, folders: list[str]) -> list[list[Entry]]:
+def listed_folders(place: Place, folders: list[str]) -> list[list[Entry]]:
     """The entries of each folder; of remote ones, several at a time."""
     if place.is_local:
         return [list(place.entries(folder)) for folder in folders]
@@ -264,7 +280,9 @@ def _walk_batches(
     batches = [(*spot, name) for spot, names in splits.items() for name in names]
     ignored += ["/".join(batch) for batch in batches if not _FOUR_DIGITS.fullmatch(batch[2])]
     batches = [batch for batch in batches if _FOUR_DIGITS.fullmatch(batch[2])]
-    for (label, split, name), entries in zip(batches, _listed(place, ["/".join(b) for b in batches]), strict=True):
+    for (label, split, name), entries in zip(
+        batches, listed_folders(place, ["/".join(b) for b in batches]), strict=True
+    ):
         yield (label, split, int(name)), entries
 
 

@@ -6,21 +6,28 @@ import io
 import os
 import posixpath
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from seamless_interaction.errors import AccessDenied, NoRanges, SourceUnreachable
 
+if TYPE_CHECKING:
+    from seamless_interaction.range_cache import RangeCache
+
 # A request is tried again after these answers, and after timeouts and broken connections. fsspec does not do so over
 # HTTP; the clients of hf:// and s3:// do, of most requests and for most reasons.
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _ATTEMPTS, _ATTEMPTS_OF_OTHERS = 5, 3
-_FIRST_WAIT, _LONGEST_WAIT = 0.25, 30.0  # seconds
+_FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED = 0.25, 30.0, 300.0  # seconds; the last where the host asks for it
+_PIECE, _STREAMED = 1 << 22, 1 << 20  # bytes of a file that are in memory at a time: read by ranges, and streamed
 _TO_CONNECT, _SILENCE = 15.0, 60.0  # seconds; a transfer that goes on may take as long as it likes
 
 _Result = TypeVar("_Result")
@@ -89,6 +96,23 @@ class RangeFile(io.RawIOBase):
         return self._kept[start : start + length]
 
 
+class Body(NamedTuple):
+    """A file, or the rest of one, that is being read.
+
+    Attributes:
+        start: the byte it begins with: the one asked for, or 0 where the place sends all of the file instead.
+        size: of the whole file, if the place tells.
+        stamp: ETag or whatever else changes when the content does; "" if the place does not tell.
+        pieces: its bytes, a few megabytes at a time at most. May raise whatever the client does.
+    """
+
+    start: int
+    size: int | None
+    stamp: str
+    pieces: Iterator[bytes | bytearray]
+
+
+ranges_kept: RangeCache | None = None  # what reads of remote places go through; see range_cache.kept_in
 _options_of_places: dict[str, dict[str, Any]] = {}  # URL -> storage_options, of the places this process has opened
 
 
@@ -183,10 +207,14 @@ class Place:
                 return file.read(max(0, (size if end is None else min(end, size)) - start))
         if end is not None and end <= start:
             return b""
-        content = self._call(relative, lambda path: self._remote_read(path, start, end))
-        if end is not None and len(content) > end - start:
-            raise NoRanges(f"{self.path(relative)}: {len(content)} bytes came where {end - start} were asked for.")
-        return content
+
+        def fetch() -> bytes:
+            content = self._call(relative, lambda path: self._remote_read(path, start, end))
+            if end is not None and len(content) > end - start:
+                raise NoRanges(f"{self.path(relative)}: {len(content)} bytes came where {end - start} were asked for.")
+            return content
+
+        return fetch() if ranges_kept is None else ranges_kept.read(self.path(relative), start, end, fetch)
 
     def _remote_read(self, path: str, start: int, end: int | None) -> bytes:
         if self.is_http:
@@ -203,13 +231,46 @@ class Place:
             file.seek(start)
             return file.read() if end is None else file.read(end - start)
 
+    def open_body(self, relative: str, start: int = 0, end: int | None = None, stamp: str = "") -> Body:
+        """Begin to read a file at ``start``, to go on where an earlier attempt was cut off.
+
+        One attempt, which may raise whatever the client does; ``wait_after`` tells what to make of it.
+
+        Args:
+            start, end: which bytes.
+            stamp: of the file as it was begun. If it has another one now, what comes is all of it, from byte 0.
+        """
+        if self.is_http:
+            path = f"{self.root}/{relative}"
+            return fsspec.asyn.sync(self.fs.loop, _open_body, self.fs, path, start, end, stamp)
+        entry = self.stat(relative)
+        if end is None and stamp and entry.stamp != stamp:
+            start = 0
+        stop = entry.size if end is None else min(end, entry.size)
+        steps = range(start, stop, _PIECE)
+        pieces = (self.read(relative, at, min(at + _PIECE, stop)) for at in steps)
+        return Body(start, entry.size, entry.stamp, pieces)
+
+    def published_sha256(self, relative: str) -> str | None:
+        """The SHA-256 that the Hub publishes of a large file."""
+        if not self.is_hub:
+            return None
+        lfs = self._call(relative, self._remote_info).get("lfs")
+        digest = lfs.get("sha256") if isinstance(lfs, dict) else getattr(lfs, "sha256", None)
+        return digest if isinstance(digest, str) else None
+
     def stat(self, relative: str) -> Entry:
         """What the place tells of a file."""
         if self.is_local:
             stat = os.stat(self.path(relative))
             return Entry(posixpath.basename(relative), False, stat.st_size, str(stat.st_mtime_ns))
         info = self._call(relative, self._remote_info)
-        return _entry(info, posixpath.basename(relative))
+        return self._told(posixpath.dirname(relative), _entry(info, posixpath.basename(relative)))
+
+    def _told(self, folder: str, entry: Entry) -> Entry:
+        if ranges_kept is not None and not self.is_local:
+            ranges_kept.tell(self.path(f"{folder}/{entry.name}".lstrip("/")), entry)
+        return entry
 
     def _remote_info(self, path: str) -> dict[str, Any]:
         if self.is_http:
@@ -229,7 +290,7 @@ class Place:
             entries = self._scandir(relative) if self.is_local else self._call(relative, self._ls)
         except (FileNotFoundError, NotADirectoryError):
             return
-        yield from sorted(entries)
+        yield from (self._told(relative, entry) for entry in sorted(entries))
 
     def _scandir(self, relative: str) -> list[Entry]:  # LocalFileSystem.ls takes several times longer
         entries = []
@@ -256,29 +317,36 @@ class Place:
     def _call(self, relative: str, call: Callable[[str], _Result]) -> _Result:
         """``call`` with the full path; errors of the many file systems become ours."""
         path = f"{self.root}/{relative}" if relative else self.root
-        attempts = _ATTEMPTS if self.is_http else _ATTEMPTS_OF_OTHERS
-        for attempt in range(1, attempts + 1):
+        for attempt in count(1):
             try:
                 return call(path)
-            except NoRanges:
-                raise
             except Exception as error:  # each file system raises what its own client does
-                if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-                    raise FileNotFoundError(self.path(relative)) from error
-                status, headers = _answer(error)
-                if status in (404, 410):
-                    raise FileNotFoundError(self.path(relative)) from error
-                if status in (401, 403) or isinstance(error, PermissionError):
-                    raise AccessDenied(f"{self.path(relative)}: the host refuses it ({error}).") from error
-                again = status in _TRANSIENT if status else _is_of_the_network(error)
-                if not again or attempt == attempts:
-                    tried = f", tried {attempt} times" if attempt > 1 else ""
-                    raise SourceUnreachable(
-                        f"{self.path(relative)}: {type(error).__name__}: {error}{tried}. Is the address right, and the "
-                        "network there?"
-                    ) from error
-                time.sleep(_wait(attempt, headers))
+                time.sleep(self.wait_after(relative, error, attempt))
         raise AssertionError("unreachable")
+
+    def wait_after(self, relative: str, error: Exception, attempt: int) -> float:
+        """Seconds to wait, after the error of an attempt, before the next one.
+
+        Raises:
+            FileNotFoundError, AccessDenied, NoRanges, SourceUnreachable: what it means, if another would be of no use.
+        """
+        if isinstance(error, (NoRanges, SourceUnreachable)):
+            raise error
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise FileNotFoundError(self.path(relative)) from error
+        status, headers = _answer(error)
+        if status in (404, 410):
+            raise FileNotFoundError(self.path(relative)) from error
+        if status in (401, 403) or isinstance(error, PermissionError):
+            raise AccessDenied(f"{self.path(relative)}: the host refuses it ({error}).") from error
+        again = status in _TRANSIENT if status else _is_of_the_network(error)
+        if not again or attempt >= (_ATTEMPTS if self.is_http else _ATTEMPTS_OF_OTHERS):
+            tried = f", tried {attempt} times" if attempt > 1 else ""
+            raise SourceUnreachable(
+                f"{self.path(relative)}: {type(error).__name__}: {error}{tried}. Is the address right, and the "
+                "network there?"
+            ) from error
+        return _wait(attempt, headers)
 
 
 def _answer(error: BaseException) -> tuple[int | None, Any]:
@@ -303,8 +371,13 @@ def _is_of_the_network(error: BaseException) -> bool:
 def _wait(attempt: int, headers: Any) -> float:
     """Seconds to wait after an attempt: what the host asks for, else twice as long each time."""
     asked = next((value for name, value in (headers or {}).items() if name.lower() == "retry-after"), "")
-    wait = float(asked) if asked.isdecimal() else _FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
-    return min(wait, _LONGEST_WAIT)
+    if asked.isdecimal():
+        return min(float(asked), _LONGEST_ASKED)
+    try:  # a date; the answer is as good as none if it is no date either
+        seconds = (parsedate_to_datetime(asked) - datetime.now(timezone.utc)).total_seconds()
+        return min(max(seconds, 0.0), _LONGEST_ASKED)
+    except (ValueError, TypeError):
+        return min(_FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.5), _LONGEST_WAIT)
 
 
 async def _get(fs: Any, url: str, start: int, end: int | None) -> bytes:
@@ -324,6 +397,60 @@ async def _get(fs: Any, url: str, start: int, end: int | None) -> bytes:
         while len(content) < end - start and (piece := await response.content.read(end - start - len(content))):
             content += piece
         return bytes(content)
+
+
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+|\*)")
+
+
+async def _open_body(fs: Any, url: str, start: int, end: int | None, stamp: str) -> Body:
+    """Ask for a file over HTTP, and wait for its first bytes."""
+    headers = {}
+    if start or end is not None:
+        headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        if stamp and not stamp.startswith("W/"):
+            headers["If-Range"] = stamp
+    session = await fs.set_session()
+    response = await session.get(fs.encode_url(url), **_options(fs, headers))
+    try:
+        if response.status == 416 and end is None:  # it became shorter
+            response.close()
+            return await _open_body(fs, url, 0, None, "")
+        response.raise_for_status()
+        if response.content_type == "text/html":
+            raise SourceUnreachable(f"{url}: a page came instead of the file. Does the network want a login?")
+        size = response.content_length
+        if response.status == 206:
+            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if not match or int(match[1]) != start:
+                raise NoRanges(f"{url}: another part came than the one asked for.")
+            size = None if match[2] == "*" else int(match[2])
+        elif end is not None:
+            raise NoRanges(f"{url}: the host, or a proxy on the way, sends whole files where a part was asked for.")
+        first = await _piece(response)
+    except BaseException:
+        response.close()
+        raise
+    etag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+    pieces = _pieces(fs.loop, response, first)
+    return Body(start if response.status == 206 else 0, size, etag, pieces)
+
+
+async def _piece(response: Any) -> bytearray:
+    content = bytearray()
+    while len(content) < _STREAMED and (some := await response.content.read(_STREAMED - len(content))):
+        content += some
+    return content
+
+
+def _pieces(loop: Any, response: Any, piece: bytearray) -> Iterator[bytearray]:
+    try:
+        while piece:
+            yield piece
+            if response.content.at_eof():
+                return
+            piece = fsspec.asyn.sync(loop, _piece, response)
+    finally:
+        loop.call_soon_threadsafe(response.close)
 
 
 def _options(fs: Any, headers: dict[str, str]) -> dict[str, Any]:

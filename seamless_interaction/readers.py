@@ -14,10 +14,11 @@ import mmap
 import os
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from isal import isal_zlib  # zlib itself takes 1.6 times as long, and inflating is what reading arrays costs
@@ -109,6 +110,11 @@ def _values(buffer: Any, array: Array, path: str, file_bytes: int) -> np.ndarray
         return values.reshape(shape[0], *array.shape).astype(array.dtype, copy=False)
 
 
+def max_bytes(array: Array) -> int:
+    """More than the NPY of any recording's array has."""
+    return _MAX_HEADER_BYTES + MAX_FRAMES * math.prod(array.shape) * 8
+
+
 def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
     """One array of a tree, (T, *array.shape). Local files are mapped into memory, not read.
 
@@ -117,9 +123,8 @@ def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
     """
     where = place.path(path)
     if not place.is_local:
-        limit = _MAX_HEADER_BYTES + MAX_FRAMES * math.prod(array.shape) * 8
         try:
-            content = place.read(path, 0, limit)
+            content = place.read(path, 0, max_bytes(array))
         except FileNotFoundError as error:
             raise MissingFile(where, "not found") from error
         return _values(content, array, where, len(content))
@@ -204,7 +209,7 @@ def read_packed(read: Callable[[int, int], bytes], packed: Packed, name: str, ar
         TruncatedFile, UnreadableFile, UnsafeFile, WrongType
     """
     where = f"{path}::{name}"
-    if packed.length > _MAX_HEADER_BYTES + MAX_FRAMES * math.prod(array.shape) * 8:
+    if packed.length > max_bytes(array):
         raise UnsafeFile(where, f"declares {packed.length} packed bytes, more than any recording has")
     # A local header is 30 bytes, the name and an extra field whose length only it knows.
     guess = 30 + len(name.encode()) + 32
@@ -232,7 +237,7 @@ def _inflate(packed: memoryview, compression: int, array: Array, where: str) -> 
     if compression != zipfile.ZIP_DEFLATED:
         raise UnreadableFile(where, f"packed by method {compression}, neither stored nor DEFLATE")
     try:
-        pieces = _inflated(packed)
+        pieces = _inflated(packed[start : start + _STEP] for start in range(0, len(packed), _STEP))
         head = next(pieces, b"")
         offset, shape, dtype = _declared(head, array, where)
         expected = offset + math.prod(shape) * dtype.itemsize
@@ -250,16 +255,58 @@ def _inflate(packed: memoryview, compression: int, array: Array, where: str) -> 
     return plain[:at]
 
 
-def _inflated(packed: memoryview) -> Iterator[bytes]:
+def _inflated(packed: Iterable[bytes | memoryview]) -> Iterator[bytes]:
     """What a DEFLATE stream holds, in steps: zlib copies what it has not read yet, and all that it has written."""
     stream = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS)
-    for start in range(0, len(packed), _STEP):
-        rest: Any = packed[start : start + _STEP]
+    for step in packed:
+        rest: Any = step
         while rest and not stream.eof:
             yield stream.decompress(rest, _STEP)
             rest = stream.unconsumed_tail
     while not stream.eof and (piece := stream.decompress(b"", _STEP)):
         yield piece
+
+
+def unpack(file: BinaryIO, packed: Packed, name: str, array: Array, path: str) -> Iterator[bytes]:
+    """The NPY that is a member of a zip, in steps; as ``read_packed``, but nothing of it is in memory.
+
+    Raises:
+        TruncatedFile, UnreadableFile, UnsafeFile: also at the end, where the checksum is compared.
+    """
+    where = f"{path}::{name}"
+    file.seek(packed.offset)
+    head = file.read(30)
+    if head[:4] != b"PK\x03\x04" or file.read(int.from_bytes(head[26:28], "little")) != name.encode():
+        raise UnreadableFile(where, "the zip directory points at something else")
+    file.seek(int.from_bytes(head[28:30], "little"), os.SEEK_CUR)
+    if packed.compression not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UnreadableFile(where, f"packed by method {packed.compression}, neither stored nor DEFLATE")
+
+    def steps() -> Iterator[bytes]:
+        left = packed.length
+        while left:
+            step = file.read(min(left, _STEP))
+            if not step:
+                raise TruncatedFile(where, f"its directory declares {packed.length} packed bytes, {left} are missing")
+            left -= len(step)
+            yield step
+
+    crc32, length, limit = 0, 0, max_bytes(array)
+    try:
+        for piece in steps() if packed.compression == zipfile.ZIP_STORED else _inflated(steps()):
+            if not length:
+                with suppress(WrongType):  # a whole file nevertheless
+                    offset, shape, dtype = _declared(piece[:_MAX_HEADER_BYTES], array, where)
+                    limit = offset + math.prod(shape) * dtype.itemsize
+            length += len(piece)
+            if length > limit:
+                raise UnsafeFile(where, f"inflates beyond the {limit} bytes of the array it declares")
+            crc32 = isal_zlib.crc32(piece, crc32)
+            yield piece
+    except isal_zlib.error as error:  # type: ignore[misc]  # its stub has an instance
+        raise UnreadableFile(where, f"damaged: {error}") from error
+    if crc32 != packed.crc32:
+        raise UnreadableFile(where, "its checksum does not match")
 
 
 # --- JSON -----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seamless_interaction.errors import DuplicateFileId
-from seamless_interaction.layouts import BUNDLE, EXTENSIONS, PARTS, TREE, archive_path
+from seamless_interaction.layouts import BUNDLE, EVERY_PART, EXTENSIONS, PARTS, TREE, archive_path, bits_of
 from seamless_interaction.tables import FILELIST
 
 INTERACTION_LENGTH = len("V00_S0809_I00000582")  # of the part of a file id that partners share
@@ -29,6 +29,8 @@ class Recording(NamedTuple):
     partner_is_here: bool
     has_annotation_1p: bool | None  # what the file list says; None if it does not
     has_annotation_3p: bool | None
+    meant: int = EVERY_PART  # which parts the place is meant to hold, a bit each; see selection.csv
+    partner_is_meant: bool = True
 
 
 class Gaps(NamedTuple):
@@ -38,7 +40,9 @@ class Gaps(NamedTuple):
     strays: tuple[str, ...]  # paths of recordings that the list does not name, or places elsewhere
 
 
-def recordings(found: pa.Table, filelist: pa.Table, selected: pa.Table, layout: str) -> tuple[pa.Table, Gaps]:
+def recordings(
+    found: pa.Table, filelist: pa.Table, selected: pa.Table, layout: str, meant: pa.Table | None = None
+) -> tuple[pa.Table, Gaps]:
     """The selected recordings of a place, ordered by interaction, partners adjacent.
 
     The list decides: what it places elsewhere is a stray, not a record.
@@ -48,6 +52,7 @@ def recordings(found: pa.Table, filelist: pa.Table, selected: pa.Table, layout: 
         filelist: ``tables.FILELIST``; the whole list, as it says who is whose partner.
         selected: those rows of it that are of interest.
         layout: of the place.
+        meant: ``tables.read_selection``: what the place is meant to hold; None is everything.
 
     Returns:
         A table with the fields of ``Recording``.
@@ -64,12 +69,11 @@ def recordings(found: pa.Table, filelist: pa.Table, selected: pa.Table, layout: 
     files = pc.fill_null(found["files"].combine_chunks().take(place), 0)
     is_here = pc.greater(files, 0)
 
-    # Sorted, partners stand next to each other.
-    interactions = pc.utf8_slice_codeunits(ids, 0, INTERACTION_LENGTH)
-    same = np.asarray(pc.equal(interactions[1:], interactions[:-1]))
-    before, after = np.append(False, same), np.append(same, False)
-    row = np.arange(len(ids))
-    partner = pa.array(np.where(before, row - 1, row + 1), mask=~(before | after))
+    partner = partners(ids)
+    if meant is None:
+        meant_parts = pa.array(np.full(len(ids), EVERY_PART))
+    else:
+        meant_parts = meant["parts"].combine_chunks().take(pc.index_in(ids, meant["file_id"].combine_chunks()))
     rows = found["row"].combine_chunks().take(place) if "row" in found.column_names else pa.nulls(len(ids), pa.int64())
     everything = pa.table(
         [
@@ -80,6 +84,8 @@ def recordings(found: pa.Table, filelist: pa.Table, selected: pa.Table, layout: 
             ids.take(partner),
             pc.fill_null(is_here.take(partner), False),
             *(filelist[name] for name in ("has_annotation_1p", "has_annotation_3p")),
+            pc.fill_null(meant_parts, 0),
+            meant_parts.is_valid().take(partner).fill_null(True),
         ],
         names=Recording._fields,
     )
@@ -94,6 +100,30 @@ def recordings(found: pa.Table, filelist: pa.Table, selected: pa.Table, layout: 
     here = everything.filter(pc.and_(wanted, is_here)).combine_chunks()
     pa.default_memory_pool().release_unused()  # or what it took stays with the process: 50 MB for the whole dataset
     return here, gaps
+
+
+def partners(ids: pa.Array) -> pa.Array:
+    """The position of each file id's partner, null where there is none. The ids must be sorted: partners adjoin."""
+    interactions = pc.utf8_slice_codeunits(ids, 0, INTERACTION_LENGTH)
+    same = np.asarray(pc.equal(interactions[1:], interactions[:-1]))
+    before, after = (np.append(False, same), np.append(same, False)) if len(ids) else (same, same)
+    row = np.arange(len(ids))
+    return pa.array(np.where(before, row - 1, row + 1), mask=~(before | after))
+
+
+def without_what_is_not_meant(here: pa.Table, layout: str) -> pa.Table:
+    """Recordings of a place that nobody has listed: what it is not meant to hold is not there."""
+    files, meant = (np.asarray(here[name].combine_chunks(), np.int64) for name in ("files", "meant"))
+    if layout == "tree":
+        files = files & meant
+    else:
+        for bit, extension in enumerate(EXTENSIONS):
+            inside = bits_of(part for part, (of, _) in BUNDLE.items() if of == extension)
+            files = np.where(meant & inside, files, files & ~(1 << bit))
+    is_here = pc.and_(here["partner_is_here"], here["partner_is_meant"])
+    for name, column in (("files", pa.array(files)), ("partner_is_here", is_here)):
+        here = here.set_column(here.column_names.index(name), name, column)
+    return here.combine_chunks()
 
 
 def with_partners(filelist: pa.Table, selected: pa.Table) -> pa.Table:

@@ -5,9 +5,39 @@ One place for everything that takes a part of the dataset: loading, downloading,
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from seamless_interaction import ARRAYS, LABELS, SPLITS, SUBSETS, VENDORS, FileId, resolve_modalities, subsets
+from seamless_interaction.errors import (
+    EmptySelection,
+    InvalidId,
+    UnknownAnnotation,
+    UnknownId,
+    UnknownLabel,
+    UnknownSplit,
+    UnknownSubset,
+    UnknownVendor,
+    UsageError,
+)
+from seamless_interaction.layouts import PARTS, parts_of
+
+# Annotations that can be asked for -> the flags of the file list that tell of them.
+ANNOTATED = {
+    "1P": ("has_annotation_1p",),
+    "3P": ("has_annotation_3p",),
+    "any": ("has_annotation_1p", "has_annotation_3p"),
+}
+_SESSION, _INTERACTION = "V00_S0809", "V00_S0809_I00000582"  # what such ids look like
+_NEAR = 1000  # ids that an unknown one is compared with
 
 
 @dataclass(frozen=True)
@@ -27,9 +57,13 @@ class Selection:
         movement: True for recordings with face motion (``movement:*``), False for those without.
         modalities: names of modalities or single arrays, as ``load_dataset`` takes them; None is everything.
         max_bytes: the most that it may have.
-        sample: so many interactions (with ``single``, recordings), the same for the same ``seed``.
+        sample: so many interactions (with ``single``, recordings), the same for the same ``seed``; all, if there are
+            fewer.
         seed: of the sample, and of what ``max_bytes`` takes first.
         single: recordings as they match, instead of the whole interactions that one of them is in.
+
+    Raises:
+        UsageError: a name, an id or a number that cannot be.
     """
 
     subset: str | None = None
@@ -47,7 +81,174 @@ class Selection:
     seed: int = 0
     single: bool = False
 
+    def __post_init__(self) -> None:
+        def normal(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        for name in ("vendor", "session", "interaction", "file_ids", "modalities"):
+            value = getattr(self, name)
+            if value is not None:
+                normal(name, tuple(dict.fromkeys([value] if isinstance(value, str) else value)))
+        if self.split == "validation":
+            normal("split", "dev")
+        for value, known, error in (
+            (self.subset, SUBSETS, UnknownSubset),
+            (self.label, LABELS, UnknownLabel),
+            (self.split, SPLITS, UnknownSplit),
+            (self.annotated, tuple(ANNOTATED), UnknownAnnotation),
+        ):
+            if value is not None and value not in known:
+                raise error([value], known)
+        unknown = [vendor for vendor in self.vendor or () if vendor not in VENDORS]
+        if unknown:
+            raise UnknownVendor(unknown, VENDORS)
+        for name, example in (("session", _SESSION), ("interaction", _INTERACTION)):
+            for id in getattr(self, name) or ():
+                if not (isinstance(id, str) and re.fullmatch(re.sub("[0-9]", "[0-9]", example), id)):
+                    raise InvalidId(name, id, example)
+        for file_id in self.file_ids or ():
+            FileId.parse(str(file_id))
+        for name in ("max_bytes", "sample"):
+            number = getattr(self, name)
+            if number is not None and not (type(number) is int and number > 0):
+                raise UsageError(f"{name} is {number!r}. Give a whole number of 1 or more.")
+        resolve_modalities(None if self.modalities is None else list(self.modalities))
+
+    @property
+    def size(self) -> str:
+        """The subset in force."""
+        bounds = (self.session, self.interaction, self.file_ids, self.annotated, self.movement, self.sample)
+        is_bounded = any(bound is not None for bound in (*bounds, self.max_bytes))
+        return self.subset or ("full" if is_bounded else SUBSETS[0])
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that ``modalities`` ask for, in the order of ``PARTS``; context is no part of a recording."""
+        if self.modalities is None:
+            return PARTS
+        asked = parts_of(resolve_modalities(list(self.modalities)))
+        return tuple(part for part in PARTS if part in asked)
+
 
 def choose(filelist: pa.Table, selection: Selection, num_bytes: pa.Array | None = None) -> pa.Table:
-    """The rows of a file list that are selected, sorted by file id."""
-    raise NotImplementedError
+    """The rows of a file list that are selected, sorted by file id.
+
+    Of what subset, label and split have, those that match and (unless ``single``) the others of their interactions. Of
+    these the sample, and of that the beginning that has at most ``max_bytes``, both in the order of a hash of seed
+    and interaction (with ``single``, file id). So it is the same for everyone and for any order of rows, and a larger
+    sample or ``max_bytes`` has all of a smaller one.
+
+    Args:
+        filelist: as ``subsets.select`` takes it.
+        selection: what to select.
+        num_bytes: of the parts asked for, of each row, where it is known; None expects it, with a margin.
+
+    Raises:
+        UnknownId: an id that the file list does not have.
+        EmptySelection: nothing is left, with the criteria that left nothing; or nothing fits into ``max_bytes``.
+        UsageError: annotations are asked for, and the file list does not say who has any.
+        BrokenTable: a vendor, label or split that this dataset does not have.
+    """
+    rows, history = subsets.select(filelist, selection.size, selection.label), []
+    history.append((f"{selection.size} {selection.label or ''}".rstrip(), len(rows)))
+    file_ids = subsets.strings(filelist["file_id"])
+    for name, ids in (
+        ("session", subsets.session_ids(filelist)),
+        ("interaction", subsets.interaction_ids(filelist)),
+        ("file_ids", file_ids),
+    ):
+        if getattr(selection, name) is not None:
+            _refuse_unknown(name, getattr(selection, name), ids)
+    if selection.split is not None:
+        rows = rows.filter(pc.equal(rows["split"].cast(pa.string()), selection.split))
+        history.append((f"split {selection.split}", len(rows)))
+    matches = np.ones(len(rows), bool)
+    for name, mask in _masks(rows, selection).items():
+        matches &= mask
+        history.append((f"{name} {_shown(getattr(selection, name))}", int(matches.sum())))
+    if not matches.any():
+        counts = ", ".join(f"{criterion} leaves {count}" for criterion, count in history)
+        raise EmptySelection(f"no recording is selected: of {len(filelist)}, {counts}. Leave a criterion out.")
+    unit = subsets.strings(rows["file_id"]) if selection.single else subsets.interaction_ids(rows)
+    encoded = unit.dictionary_encode()
+    wanted = np.unique(np.asarray(encoded.indices)[matches])
+    if selection.sample is not None or selection.max_bytes is not None:
+        wanted = wanted[_order(encoded.dictionary.take(pa.array(wanted)).to_pylist(), selection.seed)]
+        wanted = wanted[: selection.sample]
+    if selection.max_bytes is not None:
+        if num_bytes is None:
+            weights = np.ceil(subsets.expected_bytes(rows, selection.parts) * subsets.expected().margin)
+        else:
+            weights = np.asarray(num_bytes)[np.asarray(pc.index_in(subsets.strings(rows["file_id"]), file_ids))]
+        sums = np.bincount(encoded.indices, weights, len(encoded.dictionary))[wanted].cumsum()
+        if sums[0] > selection.max_bytes:
+            raise EmptySelection(
+                f"max_bytes is {selection.max_bytes}, and {encoded.dictionary[int(wanted[0])]} alone, the first, "
+                f"{'has' if num_bytes is not None else 'is expected to have'} {int(sums[0])}. Raise it, or ask for "
+                "fewer modalities."
+            )
+        wanted = wanted[sums <= selection.max_bytes]
+    return rows.filter(pa.array(np.isin(encoded.indices, wanted)))
+
+
+def _masks(rows: pa.Table, selection: Selection) -> dict[str, np.ndarray]:
+    """For each criterion in force that is about single recordings, which rows match."""
+    masks: dict[str, np.ndarray] = {}
+    for name, ids in (
+        ("vendor", subsets.vendors_of),
+        ("session", subsets.session_ids),
+        ("interaction", subsets.interaction_ids),
+        ("file_ids", lambda rows: subsets.strings(rows["file_id"])),
+    ):
+        asked = getattr(selection, name)
+        if asked is not None:
+            masks[name] = np.asarray(pc.is_in(ids(rows), pa.array(asked, pa.string())))
+    if selection.annotated is not None:
+        flags = ANNOTATED[selection.annotated]
+        if len(rows) and not any(name in rows.column_names and rows[name].null_count < len(rows) for name in flags):
+            raise UsageError(
+                f"annotated is {selection.annotated!r}, and the file list does not say who is: it has no column "
+                f"{' or '.join(flags)}. Use the dataset's newest filelist.csv."
+            )
+        masks["annotated"] = np.logical_or.reduce([subsets.flag(rows, name) for name in flags])
+    if selection.movement is not None:
+        masks["movement"] = has_movement(rows) == selection.movement
+    return masks
+
+
+def has_movement(rows: pa.Table) -> np.ndarray:
+    """Whether each row has face motion: as the list says, or else as the format says of its vendor."""
+    vendors = {vendor for array in ARRAYS.values() if array.group == "movement" for vendor in array.vendors}
+    by_vendor = pc.is_in(subsets.vendors_of(rows), pa.array(sorted(vendors)))
+    if "has_imitator_movement" not in rows.column_names:
+        return np.asarray(by_vendor)
+    return np.asarray(pc.coalesce(rows["has_imitator_movement"], by_vendor), bool)
+
+
+def _refuse_unknown(name: str, asked: Iterable[str], ids: pa.Array) -> None:
+    wanted = pa.array(asked, pa.string())
+    unknown = wanted.filter(pc.invert(pc.is_in(wanted, ids))).to_pylist()
+    if unknown:
+        near = [match for id in unknown[:3] for match in _near(id, ids)]
+        raise UnknownId(name, unknown, near)
+
+
+def _near(id: str, ids: pa.Array) -> list[str]:
+    """Ids that look like this one, among those that begin like it for the longest: comparing with all takes seconds."""
+    for length in range(len(id) - 1, 0, -1):
+        alike = ids.filter(pc.starts_with(ids, id[:length])).unique()
+        if len(alike):
+            return get_close_matches(id, alike.slice(0, _NEAR).to_pylist(), 2)
+    return []
+
+
+def _order(ids: list[str], seed: int) -> np.ndarray:
+    """The ids' order by a hash of the seed and themselves."""
+    hashes = b"".join(hashlib.sha256(f"{seed} {id}".encode()).digest()[:8] for id in ids)
+    return np.argsort(np.frombuffer(hashes, ">u8"), kind="stable")
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    return ", ".join(value[:3]) + (", …" if len(value) > 3 else "")

@@ -82,7 +82,7 @@ def as_text(described: pa.Table) -> str:
     line("recordings", "share", [f"{row['share']:.2%}" for row in rows])
     line("hours", "expected", [f"{row['hours']:,.1f}" for row in rows])
     for name, column in (("expected", "bytes"), ("with margin", "bytes_with_margin"), ("at most", "cap")):
-        line("bytes", name, ["-" if row[column] is None else _decimal(row[column]) for row in rows])
+        line("bytes", name, ["-" if row[column] is None else decimal(row[column]) for row in rows])
     for column in described.column_names:
         group, colon, value = column.partition(":")
         if colon:
@@ -106,9 +106,9 @@ def as_text(described: pa.Table) -> str:
     return "\n".join([*table, "", notes])
 
 
-def _decimal(bytes: int) -> str:
+def decimal(bytes: int) -> str:
     """``9.8 GB``, in powers of ten, as the sizes are named."""
-    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
+    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if bytes >= factor:
             return f"{bytes / factor:,.2f} {unit}"
     return f"{bytes} B"

@@ -11,6 +11,8 @@ from seamless_interaction.tables import read_filelist, read_filelist_file
 
 # The public bucket: one object a part of a recording. Nothing in it can be listed.
 BUCKET = "https://dl.fbaipublicfiles.com/seamless_interaction"
+# The same recordings as tars.
+HUB = "hf://datasets/facebook/seamless-interaction"
 # The file list, as its makers published it with their own code.
 FILELIST = (
     "https://raw.githubusercontent.com/facebookresearch/seamless_interaction/"
@@ -21,6 +23,11 @@ FILELIST = (
 def default_source() -> str:
     """The public bucket, or what the environment variable ``SEAMLESS_INTERACTION_SOURCE`` says."""
     return os.environ.get("SEAMLESS_INTERACTION_SOURCE") or BUCKET
+
+
+def address_of(source: str) -> str:
+    """``"bucket"`` and ``"hub"`` stand for where the dataset was published; anything else for itself."""
+    return {"bucket": default_source(), "hub": HUB}.get(source, source)
 
 
 def filelist_address() -> str:

@@ -7,6 +7,8 @@ never on what a place happens to hold.
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +17,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import FILELIST_FLAGS, LABELS, SPLITS, SUBSETS, VENDORS
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS, FILELIST_FLAGS, LABELS, SPLITS, SUBSETS, VENDORS
 from seamless_interaction.errors import BrokenTable, SeamlessInteractionError, UnknownName, UnknownSubset
 
 _BESIDE = Path(__file__).parent
+_SESSION_CHARACTERS = len("V00_S0809")
 _INTERACTION_CHARACTERS = len("V00_S0809_I00000582")
 _UNSUFFIXED_CHARACTERS = len("V00_S0809_I00000582_P0947")
 
@@ -38,6 +41,9 @@ class Recordings(NamedTuple):
     bytes: dict[str, int]  # as downloaded from the bucket, everything that belongs to it
     seconds: dict[str, float]
     margin: float  # what bytes are multiplied by before they are held against a size
+    video: dict[str, int]  # bytes of the MP4
+    audio: dict[str, int]  # bytes of the WAV
+    text: dict[str, int]  # bytes of a transcript, of voice activity, of annotations of one kind
 
 
 def limits(subset: str) -> Limits:
@@ -67,7 +73,7 @@ def expected() -> Recordings:
         SeamlessInteractionError: the file is missing or does not hold these numbers.
     """
     name = "recordings.yaml"
-    numbers = _read(name, {"vendors", "deflate_saves", "margin"})
+    numbers = _read(name, {"vendors", "deflate_saves", "text", "margin"})
     vendors = numbers["vendors"]
     if not isinstance(vendors, dict) or set(vendors) != set(VENDORS):
         raise _broken(name, f"vendors are not {', '.join(VENDORS)}")
@@ -75,6 +81,9 @@ def expected() -> Recordings:
     for vendor, means in vendors.items():
         if not isinstance(means, dict) or set(means) != parts or not all(_is_positive(mean) for mean in means.values()):
             raise _broken(name, f"{vendor} is {means!r}, not positive numbers for {', '.join(sorted(parts))}")
+    text, kinds = numbers["text"], {"transcript", "vad", "annotation"}
+    if not isinstance(text, dict) or set(text) != kinds or not all(_is_positive(size) for size in text.values()):
+        raise _broken(name, f"text is {text!r}, not positive numbers for {', '.join(sorted(kinds))}")
     saved, margin = numbers["deflate_saves"], numbers["margin"]
     if not _is_positive(saved) or saved >= 1:
         raise _broken(name, f"deflate_saves is {saved!r}, not between 0 and 1")
@@ -87,7 +96,36 @@ def expected() -> Recordings:
         },
         seconds={vendor: float(means["seconds"]) for vendor, means in vendors.items()},
         margin=float(margin),
+        video={vendor: round(means["video"]) for vendor, means in vendors.items()},
+        audio={vendor: round(means["audio"]) for vendor, means in vendors.items()},
+        text={kind: round(size) for kind, size in text.items()},
     )
+
+
+_ROWS_A_SECOND = 30  # of an array with a row a frame, at the usual rate
+_NPY_HEADER = 128
+
+
+def expected_bytes_of_parts() -> dict[str, dict[str, int]]:
+    """Expected bytes of each part of a recording, by vendor; arrays as the bucket has them, 0 for a vendor without.
+
+    Video, audio and text are those of ``configs/recordings.yaml``, arrays follow from their shape and the mean
+    duration. Together they are within 3 % of what ``expected`` says of a whole recording.
+    """
+    means = expected()
+    text = {"transcript": means.text["transcript"], "vad": means.text["vad"]}
+    text |= dict.fromkeys(ANNOTATION_KINDS, means.text["annotation"])
+    sizes = {"audio": means.audio, "video": means.video}
+    sizes |= {part: dict.fromkeys(VENDORS, size) for part, size in text.items()}
+    for key, array in ARRAYS.items():
+        of_row = math.prod(array.shape) * np.dtype(array.dtype).itemsize
+        sizes[key] = {
+            vendor: _NPY_HEADER + math.ceil(means.seconds[vendor] * _ROWS_A_SECOND / array.frames_per_row) * of_row
+            if vendor in array.vendors
+            else 0
+            for vendor in VENDORS
+        }
+    return sizes
 
 
 def _is_positive(number: Any) -> bool:
@@ -132,7 +170,12 @@ def vendors_of(filelist: pa.Table) -> pa.Array:
 
 def interaction_ids(filelist: pa.Table) -> pa.Array:
     """Interaction of each row (``V00_S0809_I00000582``), in the rows' order."""
-    return pc.utf8_slice_codeunits(_strings(filelist["file_id"]), 0, _INTERACTION_CHARACTERS)
+    return pc.utf8_slice_codeunits(strings(filelist["file_id"]), 0, _INTERACTION_CHARACTERS)
+
+
+def session_ids(filelist: pa.Table) -> pa.Array:
+    """Session of each row (``V00_S0809``), in the rows' order."""
+    return pc.utf8_slice_codeunits(strings(filelist["file_id"]), 0, _SESSION_CHARACTERS)
 
 
 def flag(filelist: pa.Table, name: str) -> np.ndarray:
@@ -142,9 +185,15 @@ def flag(filelist: pa.Table, name: str) -> np.ndarray:
     return np.asarray(pc.fill_null(filelist[name], False), bool)
 
 
-def expected_bytes(filelist: pa.Table) -> np.ndarray:
-    """Expected bytes of each row (int64), as downloaded from the bucket, without the margin."""
+def expected_bytes(filelist: pa.Table, parts: Iterable[str] | None = None) -> np.ndarray:
+    """Expected bytes of each row (int64), as downloaded from the bucket, without the margin.
+
+    ``parts`` are those that count, of ``layouts.PARTS``; None is all that belongs to a recording.
+    """
     by_vendor = expected().bytes
+    if parts is not None:
+        of_parts, parts = expected_bytes_of_parts(), list(parts)
+        by_vendor = {vendor: sum(of_parts[part][vendor] for part in parts) for vendor in VENDORS}
     return np.array([by_vendor[vendor] for vendor in VENDORS], np.int64)[_vendor_codes(filelist)]
 
 
@@ -155,7 +204,7 @@ def expected_seconds(filelist: pa.Table) -> np.ndarray:
 
 
 def _vendor_codes(filelist: pa.Table) -> np.ndarray:
-    return _codes("vendor", pc.utf8_slice_codeunits(_strings(filelist["file_id"]), 0, len(VENDORS[0])), VENDORS)
+    return _codes("vendor", pc.utf8_slice_codeunits(strings(filelist["file_id"]), 0, len(VENDORS[0])), VENDORS)
 
 
 # --- the rule -------------------------------------------------------------------------------------
@@ -187,11 +236,11 @@ def select(filelist: pa.Table, subset: str, label: str | None = None) -> pa.Tabl
         raise UnknownSubset(subset, SUBSETS)
     if label not in (None, *LABELS):
         raise UnknownName(str(label), LABELS)
-    order = np.asarray(pc.sort_indices(_strings(filelist["file_id"])))
+    order = np.asarray(pc.sort_indices(strings(filelist["file_id"])))
     if limits(subset) != Limits(None, None):
         order = order[_chosen(filelist, order, subset)]
     if label is not None:
-        order = order[np.asarray(pc.equal(_strings(filelist["label"]), label))[order]]
+        order = order[np.asarray(pc.equal(strings(filelist["label"]), label))[order]]
     return filelist.take(pa.array(order))
 
 
@@ -231,14 +280,14 @@ def _chosen(filelist: pa.Table, order: np.ndarray, subset: str) -> np.ndarray:
 
 def _interactions(filelist: pa.Table, order: np.ndarray) -> tuple[_Interactions, np.ndarray]:
     """The interactions of a list, and for each row, in the given order of file ids, the number of its own."""
-    file_ids = _strings(filelist["file_id"])
+    file_ids = strings(filelist["file_id"])
     suffixed = np.asarray(pc.greater(pc.utf8_length(file_ids), _UNSUFFIXED_CHARACTERS))[order]
     encoded = interaction_ids(filelist).take(pa.array(order)).dictionary_encode()
     number = np.asarray(encoded.indices)  # ascending, since an interaction's rows adjoin
     first = np.flatnonzero(np.diff(number, prepend=-1))
 
-    label = _codes("label", _strings(filelist["label"]), LABELS)
-    split = _codes("split", _strings(filelist["split"]), SPLITS)
+    label = _codes("label", strings(filelist["label"]), LABELS)
+    split = _codes("split", strings(filelist["split"]), SPLITS)
     group = (label * len(SPLITS) + split) * len(VENDORS) + _vendor_codes(filelist)
     bytes = np.ceil(expected_bytes(filelist) * expected().margin).astype(np.int64)
     recordings = np.bincount(number, minlength=len(first))
@@ -321,9 +370,10 @@ def _covering(interactions: _Interactions, most_bytes: float, most_recordings: f
     return np.array(taken, np.int64)
 
 
-def _strings(column: pa.ChunkedArray) -> pa.Array:
+def strings(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """A column of strings as one plain array, however it is stored."""
-    array = column.cast(pa.string()).combine_chunks()
+    array = column.cast(pa.string())
+    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     return array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks or [pa.array([], pa.string())])
 
 

@@ -11,14 +11,30 @@ import io
 import logging
 import os
 from collections.abc import Callable
+from functools import reduce
+from operator import or_
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 
-from seamless_interaction import FILE_ID, FILELIST_FLAGS, LABELS, SELECTION, SPLITS, TABLES, TRAITS, FileId
+from seamless_interaction import (
+    FILE_ID,
+    FILELIST_FLAGS,
+    LABELS,
+    MODALITIES,
+    MODALITY_ALIASES,
+    SELECTION,
+    SPLITS,
+    TABLES,
+    TRAITS,
+    FileId,
+)
 from seamless_interaction.errors import BrokenTable, SourceNotFound
-from seamless_interaction.local_cache import read_cached
+from seamless_interaction.layouts import EVERY_PART, PARTS, bits_of, parts_of
+from seamless_interaction.local_cache import read_cached, write_whole
 from seamless_interaction.places import Place
 
 logger = logging.getLogger("seamless_interaction")
@@ -134,18 +150,81 @@ def read_filelist_file(path: str | os.PathLike[str], storage_options: dict[str, 
     return found
 
 
-def selected(place: Place, filelist: pa.Table) -> pa.Table:
-    """The rows that ``selection.csv`` names: what a partial copy is meant to hold. All, if it has none.
+def write_filelist(filelist: pa.Table) -> bytes:
+    """A file list as CSV: the columns of ``FILELIST``, flags as 0 and 1, empty where the list does not say."""
+    flags = {flag: filelist[flag].cast(pa.int8()) for flag in FILELIST_FLAGS}
+    columns = [flags.get(name, filelist[name]) for name in FILELIST.names]
+    output = pa.BufferOutputStream()
+    options = pa_csv.WriteOptions(quoting_style="none")
+    pa_csv.write_csv(pa.table(columns, FILELIST.names), output, options)
+    return output.getvalue().to_pybytes()
+
+
+# --- the selection --------------------------------------------------------------------------------
+
+# What a partial copy is meant to hold; `parts` has a bit for each part, in the order of PARTS.
+MEANT = pa.schema([("file_id", pa.string()), ("parts", pa.int64())])
+
+# What a cell of `modalities` may name: modalities and single parts.
+_NAMED = {part: bits_of([part]) for part in PARTS}
+_NAMED |= {name: bits_of(parts_of(columns)) for name, columns in MODALITIES.items()}
+_NAMED |= {alias: _NAMED[name] for alias, name in MODALITY_ALIASES.items()}
+
+
+def read_selection(place: Place) -> pa.Table | None:
+    """What ``selection.csv`` says that a partial copy is meant to hold: ``MEANT``; None if the place has none.
+
+    An empty cell of ``modalities``, or no such column, is everything.
 
     Raises:
-        BrokenTable
+        BrokenTable: a modality that does not exist, or an id that stands twice.
     """
     found = _read_cells(place, SELECTION)
     if found is None:
-        return filelist
-    header, rows, _ = found
+        return None
+    header, rows, lines = found
     column = header.index("file_id")
-    wanted = pa.array([cells[column] for cells in rows], pa.string())
+    names = header.index("modalities") if "modalities" in header else None
+    meant: dict[str, int] = {}
+    for cells, line in zip(rows, lines, strict=True):
+        where = f"{place.path(SELECTION)}, line {line}"
+        asked = [] if names is None else cells[names].split()
+        unknown = [name for name in asked if name not in _NAMED]
+        if unknown:
+            raise BrokenTable(
+                f"{where}: {unknown[0]!r} of {cells[column]!r} is no modality. Known: {', '.join(MODALITIES)}, and "
+                "single arrays. Correct the line, or make the copy again."
+            )
+        if cells[column] in meant:
+            raise BrokenTable(f"{where}: {cells[column]} stands twice. Keep the row that counts.")
+        meant[cells[column]] = reduce(or_, (_NAMED[name] for name in asked)) if asked else EVERY_PART
+    return pa.table([list(meant), list(meant.values())], schema=MEANT)
+
+
+def write_selection(path: Path, table: pa.Table) -> None:
+    """Write ``selection.csv``, from the columns of ``MEANT``. What ``read_selection`` reads of it is the same."""
+    parts = table["parts"].combine_chunks().dictionary_encode()
+    names = pa.array([_names_of(bits) for bits in parts.dictionary.to_pylist()], pa.string()).take(parts.indices)
+    options = pa_csv.WriteOptions(quoting_style="none")
+    cells = pa.table({"file_id": table["file_id"], "modalities": names})
+    write_whole(path, lambda file: pa_csv.write_csv(cells, file, options))
+
+
+def _names_of(bits: int) -> str:
+    """The fewest names of parts and modalities that say the same; none for all parts."""
+    if bits == EVERY_PART:
+        return ""
+    names = [name for name in MODALITIES if _NAMED[name] and not _NAMED[name] & ~bits]
+    rest = bits & ~bits_of(part for name in names for part in parts_of(MODALITIES[name]))
+    names += [part for part in PARTS if _NAMED[part] & rest]
+    return " ".join(names or ["context"])  # the one that has no part
+
+
+def selected(place: Place, filelist: pa.Table, meant: pa.Table | None) -> pa.Table:
+    """The rows that a selection (``read_selection``) of the place names; without one, all."""
+    if meant is None:
+        return filelist
+    wanted = meant["file_id"].combine_chunks()
     unknown = wanted.filter(pc.invert(pc.is_in(wanted, filelist["file_id"].combine_chunks())))
     if len(unknown):
         logger.warning(

@@ -20,8 +20,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
+from dataclasses import dataclass
 from email.utils import formatdate
-from functools import cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,6 +32,8 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 from xml.sax.saxutils import escape
 
 CHUNK = 1 << 16
+CUT = ("short", "reset-midway", "stall", "wrong-length")  # only the first half of the body goes out
+FAULTS = (*CUT, "reset", "flip", "no-range")
 HTML = b"<!DOCTYPE html><html><body>Please log in to this network.</body></html>"
 
 
@@ -42,6 +45,7 @@ class Request(NamedTuple):
     range: str | None
     status: int
     sent_bytes: int  # of the body; fewer than promised if the client hung up
+    if_range: str | None = None
 
 
 class Query(NamedTuple):
@@ -63,21 +67,75 @@ class Query(NamedTuple):
     def field(self, name: str, default: str = "") -> str:
         return self.fields.get(name, [default])[0]
 
+    def without_range(self) -> Query:
+        headers = copy(self.headers)
+        del headers["Range"]
+        return self._replace(headers=headers)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Bytes of a file, read while they are sent: a large file costs no memory."""
+
+    file: Path
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
 
 class Answer(NamedTuple):
-    status: int
+    status: int  # 0: the connection is reset instead
     headers: dict[str, str]
-    body: bytes = b""
+    body: bytes | Stretch = b""
+
+    def halved(self) -> Answer:
+        """Only the first half, its length and its range given as if no more had been asked for."""
+        length = len(self.body) // 2
+        headers = {**self.headers, "Content-Length": str(length)}
+        if "Content-Range" in headers:
+            start, total = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", headers["Content-Range"]).groups()
+            headers["Content-Range"] = f"bytes {start}-{int(start) + length - 1}/{total}"
+        return self._replace(headers=headers)
+
+
+def pieces(body: bytes | Stretch, end: int, length: int) -> Iterator[bytes]:
+    """A body up to some byte, some bytes at a time."""
+    if isinstance(body, bytes):
+        yield from (body[at : min(at + length, end)] for at in range(0, end, length))
+        return
+    with body.file.open("rb", buffering=0) as opened:
+        opened.seek(body.start)
+        for at in range(0, end, length):
+            piece = opened.read(min(length, end - at))
+            if len(piece) < min(length, end - at):
+                raise ConnectionAbortedError(f"{body.file} was cut while it was sent")
+            yield piece
 
 
 class Server:
     """What the servers share: a log, a delay before each answer, and failures.
 
+    A failure is a status, None for none, or one of:
+
+    - "reset": the connection is reset before any answer; "reset-midway": after half the body, or a little less
+    - "short": the connection ends in order after half the body
+    - "stall": after half the body nothing more comes, until the client hangs up or the server ends
+    - "wrong-length": half the body, under headers that promise no more. Of a range, the total is still told
+    - "flip": the byte in the middle of the body is another one
+    - "no-range": 200 and the whole file instead of a range
+
+    Those of bodies wait for a request whose answer has one (of two bytes or more), "no-range" for one with a range.
+
     Args:
         latency: seconds before each answer; those of concurrent requests overlap
-        failures: the end of a path, or a predicate on paths -> what the first requests for each such path get: a
-            status, "reset" (the connection, before any answer), or "short" (it ends halfway through the body)
-        retry_after: seconds that answers 429 and 503 ask for
+        failures: the end of a path, or a predicate on paths -> what the first requests for each such path get
+        retry_after: what answers 429 and 503 ask for: seconds, or a date of HTTP
+        chunk: bytes of a body that are sent at a time
+        pause: seconds between them
+        on_request: called with each path before its answer is made. It may rewrite the file: ETags then follow
+            contents, since the clocks of file systems are coarse
     """
 
     host = "127.0.0.1"  # as its addresses name it
@@ -85,10 +143,18 @@ class Server:
     def __init__(
         self,
         latency: float = 0.0,
-        failures: Mapping[str | Callable[[str], bool], Sequence[int | str]] | None = None,
-        retry_after: int = 0,
+        failures: Mapping[str | Callable[[str], bool], Sequence[int | str | None]] | None = None,
+        retry_after: int | str = 0,
+        *,
+        chunk: int = CHUNK,
+        pause: float = 0.0,
+        on_request: Callable[[str], object] | None = None,
     ):
         self.latency, self.failures, self.retry_after = latency, dict(failures or {}), retry_after
+        self.chunk, self.pause, self.on_request = chunk, pause, on_request
+        unknown = {name for names in self.failures.values() for name in names if isinstance(name, str)} - {*FAULTS}
+        if unknown:
+            raise ValueError(f"no such failures: {sorted(unknown)}; there are {FAULTS}")
         self._lock = threading.Lock()
         self._failed: Counter[str] = Counter()
         self.errors: list[BaseException | None] = []
@@ -157,12 +223,39 @@ class Server:
                 return failures[count] if count < len(failures) else None
         return None
 
-    def try_to_answer(self, query: Query) -> Answer:
+    def respond(self, query: Query) -> tuple[Answer, str | None]:
+        """An answer, and what goes wrong while it is sent."""
         try:
-            return self.answer(query)
+            if self.on_request:
+                self.on_request(query.path)
+            failure = self.failure(query.path)
+            if isinstance(failure, int):
+                return xml_error(failure, HTTPStatus(failure).name, HTTPStatus(failure).phrase), None
+            if failure == "reset":
+                return Answer(0, {}), None
+            if failure == "no-range" and "Range" in query.headers:
+                answer = self.answer(query.without_range())
+            else:
+                answer = self.answer(query)
+            if failure and (
+                query.method == "HEAD"
+                or len(answer.body) < 2
+                or (failure == "no-range" and "Range" not in query.headers)
+            ):
+                with self._lock:
+                    self._failed[query.path] -= 1
+                failure = None
+            return (answer.halved() if failure == "wrong-length" else answer), failure
         except Exception as error:  # raised on leaving: a test must not take a broken server for a broken place
             self.errors.append(error)
-            return xml_error(500, "InternalError", repr(error))
+            return xml_error(500, "InternalError", repr(error)), None
+
+    def validators(self, file: Path) -> dict[str, str]:
+        """What a client can tell one version of a file from another by."""
+        etag = etag_of(file)
+        if self.on_request:
+            etag = f'{etag[:-1]}-{digest("md5", file)}"'
+        return {"ETag": etag, "Last-Modified": formatdate(file.stat().st_mtime, usegmt=True)}
 
 
 class _Http(ThreadingHTTPServer):
@@ -207,33 +300,44 @@ class _Handler(BaseHTTPRequestHandler):
         query = Query(self.command, self.path, self.headers, body)
         served.begin()
         time.sleep(served.latency)
-        failure = served.failure(query.path)
-        if failure == "reset":
+        answer, fault = served.respond(query)
+        if answer.status == 0:
+            self._log(0, 0)
             self._reset()
-        elif isinstance(failure, int):
-            self._send(xml_error(failure, HTTPStatus(failure).name, HTTPStatus(failure).phrase))
         else:
-            self._send(served.try_to_answer(query), short=failure == "short")
+            self._send(answer, fault)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
 
-    def _send(self, answer: Answer, short: bool = False) -> None:
-        body = b"" if self.command == "HEAD" else answer.body
-        if short:
-            body = body[: len(body) // 2]
-            self.close_connection = True
+    def _send(self, answer: Answer, fault: str | None) -> None:
+        served = self.server.served
+        size = 0 if self.command == "HEAD" else len(answer.body)
+        end = size // 2 if fault in CUT else size
+        flip = size // 2 if fault == "flip" else None
         # The head goes with the first piece, and the request is in the log before the client can have the last one.
-        pieces = [memoryview(body)[at : at + CHUNK] for at in range(0, len(body), CHUNK)] or [memoryview(b"")]
-        head, sent = self._head(answer), 0
+        head, piece, sent = self._head(answer), b"", 0
         try:
-            for piece in pieces[:-1]:
+            for piece in pieces(answer.body, end, served.chunk):
+                if flip is not None and sent <= flip < sent + len(piece):
+                    at = flip - sent
+                    piece = piece[:at] + bytes([piece[at] ^ 0xFF]) + piece[at + 1 :]
+                if sent:
+                    time.sleep(served.pause)
+                if sent + len(piece) == end:
+                    break
                 self.connection.sendall(head + piece)
                 head, sent = b"", sent + len(piece)
         except OSError:
             self._log(answer.status, sent)
             raise
-        self._log(answer.status, len(body))
-        self.connection.sendall(head + pieces[-1])
+        self._log(answer.status, end)
+        self.connection.sendall(head + piece)
+        if fault == "reset-midway":
+            self._reset()
+        elif fault in ("short", "stall"):
+            self.close_connection = True
+            while fault == "stall" and self.connection.recv(CHUNK):
+                pass
 
     def _head(self, answer: Answer) -> bytes:
         headers = dict(answer.headers)
@@ -248,7 +352,6 @@ class _Handler(BaseHTTPRequestHandler):
         return "\r\n".join([*lines, "", ""]).encode()
 
     def _reset(self) -> None:
-        self._log(0, 0)
         self.close_connection = True
         # Closed with no time to linger, the connection ends in a reset rather than in an orderly way.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -256,7 +359,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     def _log(self, status: int, sent: int) -> None:
-        self.server.served.end(Request(self.command, self.path, self.headers.get("Range"), status, sent))
+        asked, if_range = self.headers.get("Range"), self.headers.get("If-Range")
+        self.server.served.end(Request(self.command, self.path, asked, status, sent, if_range))
 
 
 # --- files
@@ -286,6 +390,25 @@ def etag_of(file: Path) -> str:
     return f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
 
 
+_digests: dict[tuple[str, Path, int, int], str] = {}
+
+
+def digest(kind: str, file: Path, prefix: bytes = b"") -> str:
+    """A hash of the file, kept until the file changes."""
+    stat = file.stat()
+    key = (kind, file, stat.st_mtime_ns, stat.st_size)
+    if key in _digests:
+        return _digests[key]
+    hashed = hashlib.new(kind, prefix)
+    with file.open("rb") as opened:
+        while data := opened.read(CHUNK):
+            hashed.update(data)
+    # Written to again within one tick of the file system's clock, a file keeps its time.
+    if time.time_ns() - stat.st_mtime_ns > 100_000_000:
+        _digests[key] = hashed.hexdigest()
+    return hashed.hexdigest()
+
+
 class Unsatisfiable(Exception):
     """A range that begins behind the end of the file."""
 
@@ -307,32 +430,27 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     return start, end
 
 
-def file_answer(file: Path, query: Query, headers: Mapping[str, str] | None = None, ranges: bool = True) -> Answer:
-    """The file or a range of it, as HTTP has it (RFC 9110, sections 13 and 14)."""
-    size, etag = file.stat().st_size, (headers or {}).get("ETag") or etag_of(file)
+def file_answer(file: Path, query: Query, headers: Mapping[str, str], ranges: bool = True) -> Answer:
+    """The file or a range of it, as HTTP has it (RFC 9110, sections 13 and 14). The headers tell its version."""
+    size, etag = file.stat().st_size, headers.get("ETag")
     headers = {
-        "ETag": etag,
-        "Last-Modified": formatdate(file.stat().st_mtime, usegmt=True),
+        **headers,
         "Content-Type": "application/octet-stream",
         **({"Accept-Ranges": "bytes"} if ranges else {}),
-        **(headers or {}),
     }
     known = [tag.strip() for tag in query.headers.get("If-None-Match", "").split(",")]
     if etag in known or "*" in known:
         return Answer(304, headers)
-    asked = query.headers.get("Range") if ranges and query.headers.get("If-Range", etag) == etag else None
+    unchanged = query.headers.get("If-Range") in (None, etag, headers.get("Last-Modified"))
     try:
-        span = parse_range(asked, size)
+        span = parse_range(query.headers.get("Range") if ranges and unchanged else None, size)
     except Unsatisfiable:
         refusal = xml_error(416, "InvalidRange", "The requested range is not satisfiable")
         return refusal._replace(headers={**refusal.headers, "Content-Range": f"bytes */{size}"})
     if span is None:
-        return Answer(200, headers, file.read_bytes())
+        return Answer(200, headers, Stretch(file, 0, size))
     start, end = span
-    with file.open("rb") as opened:
-        opened.seek(start)
-        body = opened.read(end - start)
-    return Answer(206, {**headers, "Content-Range": f"bytes {start}-{end - 1}/{size}"}, body)
+    return Answer(206, {**headers, "Content-Range": f"bytes {start}-{end - 1}/{size}"}, Stretch(file, start, end))
 
 
 def xml_answer(status: int, content: str) -> Answer:
@@ -358,6 +476,8 @@ class Bucket(Server):
         error_page: predicate on paths: those get 200 and a page of HTML, as from a network that wants a login
         ignore_ranges: answer each range with 200 and the whole file
         forbid_all: answer 403 to everything, as to a client that was locked out
+        etags: "mtime" (and size), "md5" of the content, as S3 has it for what was put in one part, or None: neither
+            ETag nor Last-Modified
     """
 
     def __init__(
@@ -370,12 +490,13 @@ class Bucket(Server):
         error_page: Callable[[str], bool] | None = None,
         ignore_ranges: bool = False,
         forbid_all: bool = False,
+        etags: str | None = "mtime",
         **options,
     ):
         super().__init__(latency, **options)
         self.root, self.prefix = Path(root).resolve(), f"/{prefix.strip('/')}" if prefix else ""
         self.redirect_to, self.error_page = redirect_to, error_page
-        self.ignore_ranges, self.forbid_all = ignore_ranges, forbid_all
+        self.ignore_ranges, self.forbid_all, self.etags = ignore_ranges, forbid_all, etags
 
     @property
     def url(self) -> str:
@@ -392,21 +513,20 @@ class Bucket(Server):
         if not query.path.startswith(f"{self.prefix}/"):
             return forbidden
         file = find_file(self.root, query.path[len(self.prefix) + 1 :])
-        return file_answer(file, query, ranges=not self.ignore_ranges) if file else forbidden
+        return file_answer(file, query, self.validators(file), not self.ignore_ranges) if file else forbidden
+
+    def validators(self, file: Path) -> dict[str, str]:
+        if self.etags is None:
+            return {}
+        found = super().validators(file)
+        return {**found, "ETag": f'"{digest("md5", file)}"'} if self.etags == "md5" else found
 
 
 # --- the Hugging Face Hub
 
 
-@cache
-def _git_oid(file: Path, modified: int) -> str:
-    data = file.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-
-@cache
-def _sha256(file: Path, modified: int) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _git_oid(file: Path) -> str:
+    return digest("sha1", file, b"blob %d\0" % file.stat().st_size)
 
 
 class Hub(Server):
@@ -416,6 +536,16 @@ class Hub(Server):
     `huggingface_hub` takes a redirect within one host (before 2.0, whatever the port) for the Hub's own.
 
     Clients find it by `endpoint=hub.url`, or, within `use_hub(hub)`, by themselves.
+
+    What goes wrong does so in both, each going through the failures on its own: a large file that is to fail with 503
+    once does so before the redirect and once more behind it.
+
+    Args:
+        root: the folder
+        repo: the one repository
+        lfs_above: bytes
+        page_size: entries on a page of a listing
+        extra_entries: what listings have at their end, as given: a Hub that means ill, or is broken
     """
 
     def __init__(
@@ -426,11 +556,13 @@ class Hub(Server):
         *,
         lfs_above: int = 1 << 16,
         page_size: int = 1000,
+        extra_entries: Sequence[dict] = (),
         **options,
     ):
         super().__init__(latency, **options)
         self.root, self.repo, self.lfs_above, self.page_size = Path(root).resolve(), repo, lfs_above, page_size
-        self.storage = Bucket(root, latency, prefix="lfs")
+        self.extra_entries = list(extra_entries)
+        self.storage = Bucket(root, latency, prefix="lfs", **options)
         self.storage.host = "localhost"
         # Downloads are cached by commit: two folders must not share one.
         stats = [(path, etag_of(self.root / path)) for path in list_files(self.root)]
@@ -441,8 +573,10 @@ class Hub(Server):
         return super().__enter__()
 
     def __exit__(self, *error):
-        super().__exit__(*error)
-        self.storage.__exit__(*error)
+        try:
+            super().__exit__(*error)
+        finally:
+            self.storage.__exit__(*error)
 
     def answer(self, query: Query) -> Answer:
         # Revisions are quoted whole (`refs%2Fpr%2F1`), so a path is taken apart before it is unquoted.
@@ -500,7 +634,8 @@ class Hub(Server):
             here = self.origin + urlsplit(query.target).path
             headers["Link"] = f'<{here}?{urlencode(fields)}>; rel="next"'
         expand = query.field("expand")
-        return _json([self._entry(entry, expand) for entry in found[start:end]], headers=headers)
+        extra = [] if headers else self.extra_entries
+        return _json([*(self._entry(entry, expand) for entry in found[start:end]), *extra], headers=headers)
 
     def _paths_info(self, query: Query, rest: str) -> Answer:
         form = parse_qs(query.body.decode())
@@ -513,10 +648,10 @@ class Hub(Server):
         if entry.is_dir():
             found |= {"type": "directory", "oid": hashlib.sha1(name.encode()).hexdigest()}
         else:
-            size, modified = entry.stat().st_size, entry.stat().st_mtime_ns
-            found |= {"type": "file", "size": size, "oid": _git_oid(entry, modified)}
+            size = entry.stat().st_size
+            found |= {"type": "file", "size": size, "oid": _git_oid(entry)}
             if size > self.lfs_above:
-                found["lfs"] = {"oid": _sha256(entry, modified), "size": size, "pointerSize": 134}
+                found["lfs"] = {"oid": digest("sha256", entry), "size": size, "pointerSize": 134}
         if expand.lower() in ("true", "1"):
             found["lastCommit"] = {"id": self.commit, "title": "Upload", "date": "2025-06-27T00:00:00.000Z"}
         return found
@@ -525,11 +660,11 @@ class Hub(Server):
         file = find_file(self.root, path)
         if not file:
             return self._not_found("EntryNotFound", "Entry not found")
-        size, modified = file.stat().st_size, file.stat().st_mtime_ns
+        size = file.stat().st_size
         headers = {"X-Repo-Commit": self.commit}
         if size <= self.lfs_above:
-            return file_answer(file, query, {**headers, "ETag": f'"{_git_oid(file, modified)}"'})
-        etag = f'"{_sha256(file, modified)}"'
+            return file_answer(file, query, {**self.validators(file), **headers, "ETag": f'"{_git_oid(file)}"'})
+        etag = f'"{digest("sha256", file)}"'
         headers |= {"ETag": etag, "X-Linked-ETag": etag, "X-Linked-Size": str(size)}
         return Answer(302, {**headers, "Location": f"{self.storage.url}/{quote(path)}"})
 
@@ -598,7 +733,7 @@ class S3(Server):
             return Answer(200, {}) if query.method == "HEAD" else self._list(query)
         file = find_file(self.root, key)
         if file:
-            return file_answer(file, query)
+            return file_answer(file, query, self.validators(file))
         if not self.listing:
             return xml_error(403, "AccessDenied", "Access Denied")
         return xml_error(404, "NoSuchKey", "The specified key does not exist.")

@@ -297,6 +297,12 @@ for options in ({{"streaming": True}}, {{"num_proc": 2}}):
     record = next(iter(found["train"].with_format("numpy")))
     assert record["smplh:body_pose"].shape[1:] == (21, 3), record["smplh:body_pose"].shape
     assert found["train"].info.license == "CC-BY-NC-4.0"
+one = found["train"][0]["interaction_id"]
+for options in ({{"streaming": True}}, {{"num_proc": 2}}):
+    (few,) = datasets.load_dataset({clone!r} + "/seamless_interaction.py", data_dir={data!r}, interaction=[one],
+                                   modalities="vad", trust_remote_code=True, **options).values()
+    assert few.info.config_name.startswith("full"), few.info.config_name
+    assert {{record["interaction_id"] for record in few}} == {{one}}
 """
 
 

@@ -1,16 +1,22 @@
 """The servers that other tests read from, seen through the clients that read from the real places."""
 
+import hashlib
 import http.client
+import json
 import os
 import random
+import socket
+import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import fsspec
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
-from servers import HTML, S3, Bucket, Hub, Request, use_hub
+from servers import CHUNK, HTML, S3, Bucket, Hub, Request, use_hub
 
 REPO = "datasets/facebook/seamless-interaction"
 SMALL, LARGE = "improvised/dev/small.npy", "improvised/dev/large.tar"
@@ -211,6 +217,202 @@ def test_an_error_of_the_server_itself_is_raised_in_the_test(folder):
 
     with pytest.raises(KeyError, match="small"), Bucket(folder, error_page=broken) as bucket:
         assert ask(f"{bucket.url}/{SMALL}")[0] == 500
+
+
+# --- faults on the way
+
+
+@pytest.fixture(params=[Bucket, Hub])
+def served(request, folder):
+    """Starts a server with some failures; it, and the address of the large file where it lies."""
+
+    @contextmanager
+    def start(*failures, **options):
+        with request.param(folder, failures={LARGE: failures}, **options) as server:
+            storage = getattr(server, "storage", server)
+            yield storage, f"{storage.url}/{LARGE}"
+
+    return start
+
+
+def stream(url):
+    """A bare connection that asked for a file, once the head of the answer has come; and what else came with it."""
+    parts = urlsplit(url)
+    connection = socket.create_connection((parts.hostname, parts.port), timeout=10)
+    connection.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += connection.recv(CHUNK)
+    return connection, received.partition(b"\r\n\r\n")[2]
+
+
+def test_a_connection_is_reset_midway(served, contents):
+    with served("reset-midway") as (server, url):
+        connection, received = stream(url)
+        with connection, pytest.raises(ConnectionResetError):
+            while data := connection.recv(CHUNK):
+                received += data
+        assert 0 < len(received) <= 150_000 and contents[LARGE].startswith(received)
+        assert ask(url)[2] == contents[LARGE]
+        assert [request.sent_bytes for request in server.requests] == [150_000, 300_000]
+
+
+def test_a_connection_that_ends_midway_was_promised_all(served, contents):
+    with served("short") as (_, url):
+        connection, received = stream(url)
+        with connection:
+            while data := connection.recv(CHUNK):
+                received += data
+        assert received == contents[LARGE][:150_000]
+        assert ask(url, "HEAD")[1]["Content-Length"] == "300000"
+
+
+def test_a_stalled_answer_ends_with_the_client_or_the_server(served, contents):
+    with served("stall", "stall") as (server, url):
+        left, first = stream(url)
+        left.close()
+        kept, received = stream(url)
+        while len(received) < 150_000:
+            received += kept.recv(CHUNK)
+        kept.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            kept.recv(1)
+        assert received == contents[LARGE][:150_000]
+        assert contents[LARGE].startswith(first)
+        kept.settimeout(10)
+    assert kept.recv(1) == b""
+    kept.close()
+    assert [request.sent_bytes for request in server.requests][-1] == 150_000
+
+
+def test_a_wrong_length_is_kept_to(served, contents):
+    with served("wrong-length", "wrong-length") as (_, url):
+        status, headers, body = ask(url)
+        assert (status, headers["Content-Length"], body) == (200, "150000", contents[LARGE][:150_000])
+        status, headers, body = ask(url, Range="bytes=1000-1999")
+        assert (status, headers["Content-Length"], body) == (206, "500", contents[LARGE][1000:1500])
+        assert headers["Content-Range"] == "bytes 1000-1499/300000"
+
+
+def test_one_byte_is_flipped(served, contents):
+    with served("flip", "flip") as (_, url):
+        right = contents[LARGE]
+        _, headers, body = ask(url)
+        assert [at for at in range(len(right)) if body[at] != right[at]] == [150_000] and len(body) == len(right)
+        body = ask(url, Range="bytes=10-19")[2]
+        assert [at for at in range(10) if body[at] != right[10 + at]] == [5] and len(body) == 10
+        _, true, body = ask(url)
+        assert (true["ETag"], body) == (headers["ETag"], right)
+
+
+def test_ranges_are_ignored_as_often_as_told(served, contents):
+    with served(None, "no-range") as (_, url):
+        assert ask(url, Range="bytes=0-9")[0] == 206
+        assert ask(url)[0] == 200  # no range to ignore
+        assert ask(url, Range="bytes=0-9")[::2] == (200, contents[LARGE])
+        assert ask(url, Range="bytes=0-9")[0] == 206
+
+
+def test_the_faults_of_bodies_wait_for_a_body(folder, contents):
+    with Hub(folder, failures={LARGE: ["flip"]}) as hub:
+        status, headers, _ = ask(f"{hub.url}/{REPO}/resolve/main/{LARGE}")
+        assert status == 302
+        assert ask(headers["Location"], "HEAD")[0] == 200
+        assert ask(headers["Location"])[2] != contents[LARGE]
+    with Bucket(folder, failures={SMALL: ["flip"]}) as bucket:
+        assert ask(f"{bucket.url}/{SMALL}", If_None_Match=ask(f"{bucket.url}/{SMALL}", "HEAD")[1]["ETag"])[0] == 304
+        assert ask(f"{bucket.url}/{SMALL}")[2] != contents[SMALL]
+
+
+def test_a_failure_that_does_not_exist_is_refused(folder):
+    with pytest.raises(ValueError, match="shrot"):
+        Bucket(folder, failures={SMALL: ["shrot"]})
+
+
+def test_a_hub_fails_before_a_redirect_and_behind_it(folder):
+    date = "Wed, 21 Oct 2026 07:28:00 GMT"
+    with Hub(folder, failures={LARGE: [503]}, retry_after=date) as hub:
+        url = f"{hub.url}/{REPO}/resolve/main/{LARGE}"
+        first, second = ask(url), ask(url)
+        assert (first[0], first[1]["Retry-After"], second[0]) == (503, date, 302)
+        first, second = (ask(second[1]["Location"]) for _ in range(2))
+        assert (first[0], first[1]["Retry-After"], second[0]) == (503, date, 200)
+
+
+def test_a_body_is_sent_bit_by_bit(served, contents):
+    with served(chunk=1000, pause=0.01) as (server, url):
+        connection, received = stream(url)
+        while len(received) < 2000:
+            received += connection.recv(CHUNK)
+        connection.close()
+        while not server.requests:  # until the server has noticed
+            time.sleep(0.01)
+    assert contents[LARGE].startswith(received)
+    assert len(received) <= server.bytes_sent < 300_000
+
+
+def test_a_file_may_change_between_requests(folder, served):
+    asked, hour = [], time.time() + 3600
+
+    def rewrite(path):
+        asked.append(path)
+        (folder / LARGE).write_bytes(len(asked).to_bytes(2, "big") * 150_000)
+        os.utime(folder / LARGE, (hour, hour))  # a clock may be so coarse that it does not tell
+
+    with served(on_request=rewrite) as (_, url):
+        answers = [ask(url) for _ in range(20)]
+        etag = answers[-1][1]["ETag"]
+        assert ask(url, Range="bytes=0-9", If_Range=etag)[0] == 200
+    assert len({headers["ETag"] for _, headers, _ in answers}) == 20
+    assert [int.from_bytes(body[:2], "big") for *_, body in answers] == list(range(1, 21))
+    assert asked == [urlsplit(url).path] * 21
+
+
+def test_etags_can_be_of_the_content_or_missing(folder, contents):
+    with Bucket(folder, etags="md5") as bucket:
+        expected = hashlib.md5(contents[SMALL]).hexdigest()
+        assert ask(f"{bucket.url}/{SMALL}")[1]["ETag"] == f'"{expected}"'
+    with Bucket(folder, etags=None) as bucket:
+        status, headers, body = ask(f"{bucket.url}/{SMALL}", Range="bytes=0-9")
+        assert (status, headers["ETag"], headers["Last-Modified"], body) == (206, None, None, contents[SMALL][:10])
+        assert ask(f"{bucket.url}/{SMALL}", Range="bytes=0-9", If_Range='"some"')[0] == 200
+        assert ask(f"{bucket.url}/{SMALL}", If_None_Match='"some"')[0] == 200
+
+
+def test_a_range_may_depend_on_the_time_of_the_file_and_the_log_tells(folder):
+    with Bucket(folder) as bucket:
+        modified = ask(f"{bucket.url}/{SMALL}")[1]["Last-Modified"]
+        assert ask(f"{bucket.url}/{SMALL}", Range="bytes=0-9", If_Range=modified)[0] == 206
+        assert [request.if_range for request in bucket.requests] == [None, modified]
+
+
+def test_a_listing_may_hold_what_was_made_up(folder):
+    made_up = [{"path": "../evil", "type": "file", "size": 1, "oid": "0" * 40}, {"size": "none"}]
+    with Hub(folder, extra_entries=made_up, page_size=2) as hub:
+        url, found = f"{hub.url}/api/{REPO}/tree/main?recursive=true", []
+        while url:
+            _, headers, body = ask(url)
+            found += json.loads(body)
+            url = headers["Link"] and headers["Link"].partition(">")[0][1:]
+    assert found[-2:] == made_up and len(found) == 5 + 2
+
+
+def test_a_large_file_costs_the_server_no_memory(folder):
+    with (folder / "huge").open("wb") as file:
+        file.truncate(200_000_000)
+    with Bucket(folder) as bucket:
+        tracemalloc.start()
+        try:
+            connection, received = stream(f"{bucket.url}/huge")
+            length, buffer = len(received), bytearray(CHUNK)
+            while length < 200_000_000:
+                length += connection.recv_into(buffer)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        connection.close()
+    assert (length, bucket.bytes_sent) == (200_000_000, 200_000_000)
+    assert peak < 5_000_000
 
 
 # --- fsspec's HTTPFileSystem

@@ -26,6 +26,7 @@ from seamless_interaction.synthetic_filelist import synthetic_filelist
 
 SIZES = list(SUBSETS)
 PARTS = ("video", "audio", "deflated", "seconds")  # of recordings.yaml
+TEXT = "text: {transcript: 1, vad: 1, annotation: 1}\n"
 
 # --- lists ----------------------------------------------------------------------------------------
 
@@ -463,9 +464,10 @@ def test_durations_come_from_there_too(changed):
         ("10GB", "\udcff"),
         ("1TB", None),
         ("recordings", None),
-        ("recordings", "vendors: {}\ndeflate_saves: 0.3\nmargin: 1.1\n"),
-        ("recordings", "vendors: {V00: 1, V01: 1, V02: 1, V03: 1}\ndeflate_saves: 0.3\nmargin: 1.1\n"),
+        ("recordings", "vendors: {}\ndeflate_saves: 0.3\nmargin: 1.1\n" + TEXT),
+        ("recordings", "vendors: {V00: 1, V01: 1, V02: 1, V03: 1}\ndeflate_saves: 0.3\nmargin: 1.1\n" + TEXT),
         ("recordings", "margin: 0.5"),
+        ("recordings", "text: 72000"),
         ("recordings", "margin: .inf"),
         ("recordings", "margin: .nan"),
         ("recordings", "deflate_saves: 1.0"),

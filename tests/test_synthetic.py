@@ -502,7 +502,7 @@ def digests_of(root: Path) -> dict[str, str]:
 def test_command_refuses_a_folder_with_files(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     result = CliRunner().invoke(app, ["synthesize", str(tmp_path)])
-    assert result.exit_code == 1 and "is not empty" in result.output
+    assert result.exit_code == 2 and "is not empty" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

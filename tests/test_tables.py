@@ -4,7 +4,7 @@ from conftest import warnings
 from seamless_interaction import FileId
 from seamless_interaction.errors import BrokenTable
 from seamless_interaction.places import Place
-from seamless_interaction.tables import Context, read_filelist, selected
+from seamless_interaction.tables import Context, read_filelist, read_selection, selected
 
 HEAD = "file_id,label,split,batch_idx,archive_idx"
 FLAGS = ",has_imitator_movement,has_annotation_1p,has_annotation_3p"
@@ -65,7 +65,7 @@ def test_bytes_that_are_no_text(tmp_path):
 
 def test_a_selection_of_what_the_file_list_does_not_name_is_told(tmp_path, caplog):
     here = place(tmp_path, filelist=f"{HEAD}\n{ROW}\n", selection=f"file_id\n{ROW.partition(',')[0]}\nV03_nobody\n")
-    assert len(selected(here, read_filelist(here))) == 1
+    assert len(selected(here, read_filelist(here), read_selection(here))) == 1
     assert any("1 file ids in it are not in the file list (V03_nobody)" in message for message in warnings(caplog))
 
 

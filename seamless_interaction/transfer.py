@@ -1,0 +1,712 @@
+"""Files of a source become files of a local tree: fetched, checked, written down, and only then given their name.
+
+What is fetched at a time is a *container*: a file of a tree, a file of a bundle, a member of a tar, or one array in
+one. It goes into ``.partial`` in the copy's folder, where a later run finds it and goes on, if the source still has
+the same. Then its files are made of it, and checked as far as their format allows.
+
+Bytes that do not hold what they should came either damaged or from a damaged source. A published hash tells which;
+without one they are fetched again, and if the same come twice, the source is taken to be like that.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS
+from seamless_interaction.audio import probe_audio
+from seamless_interaction.errors import (
+    AccessDenied,
+    BadFile,
+    EmptyFile,
+    MissingFile,
+    NonFinite,
+    NotEnoughSpace,
+    NoVideoStream,
+    SourceUnreachable,
+    StaleIndex,
+    TargetError,
+    UnreadableFile,
+    UnsafeFile,
+    WrongType,
+)
+from seamless_interaction.index import MEMBERS, Known
+from seamless_interaction.layouts import BUNDLE, tree_path
+from seamless_interaction.manifest import ABSENT, DAMAGED, FAILED, MISSING, WHOLE, Manifest
+from seamless_interaction.mp4 import probe_video
+from seamless_interaction.parts import Source
+from seamless_interaction.places import Place
+from seamless_interaction.readers import (
+    MAX_TEXT_BYTES,
+    Npz,
+    Packed,
+    check_text,
+    max_bytes,
+    parse_bundle_json,
+    parse_json_lines,
+    read_npy,
+    unpack,
+)
+from seamless_interaction.recordings import Recording, locate
+from seamless_interaction.tars import contents
+
+PARTIAL = ".partial"
+# The format requires the other parts; of the arrays, those of the recording's vendor.
+OPTIONAL = ("transcript", *ANNOTATION_KINDS)
+
+_TIMES = 3  # that a container is fetched, until the same came twice
+_SMALL = 1 << 20  # bytes up to which going on is not worth the writing down
+_STEP = 1 << 20
+_MOST_OF_IT = 0.5  # of an NPZ's bytes, from which on it is fetched whole
+_LOCAL_HEADER = 30 + 32  # bytes before an array in a zip, besides its name: a guess that is a little too large
+
+
+def is_required(part: str, file_id: str) -> bool:
+    """Whether the format requires a recording to have this part."""
+    return part not in OPTIONAL and (part not in ARRAYS or file_id[:3] in ARRAYS[part].vendors)
+
+
+def check(place: Place, relative: str, part: str) -> BadFile | None:
+    """What is wrong with a file's form: its header against its length, JSON Lines that do not parse.
+
+    An empty recording's placeholders are in order, and so are values that the format does not have: they are no
+    damage.
+    """
+    try:
+        if part in ARRAYS:
+            read_npy(place, relative, ARRAYS[part])
+        elif part == "audio":
+            probe_audio(place.path(relative))
+        elif part == "video":
+            probe_video(place.path(relative))
+        else:
+            path = place.path(relative)
+            parse_json_lines(check_text(place.read(relative, 0, MAX_TEXT_BYTES + 1), path), path)
+    except (WrongType, NonFinite, NoVideoStream):
+        return None
+    except EmptyFile as error:
+        return None if os.path.getsize(place.path(relative)) else error
+    except BadFile as error:
+        return error
+    return None
+
+
+class Made(NamedTuple):
+    """What became of one file of the tree.
+
+    Attributes:
+        part: which, of which recording; "" where a whole archive is meant.
+        status: as in the manifest.
+        num_bytes: of the file.
+        detail: what is wrong.
+    """
+
+    file_id: str
+    part: str
+    status: str
+    num_bytes: int = 0
+    detail: str | None = None
+
+
+class Job(NamedTuple):
+    """What is fetched in one go: parts of a recording that lie in one file, or an archive and what is wanted of it."""
+
+    wanted: tuple[tuple[Recording, tuple[str, ...]], ...]
+    archive: str | None = None  # to be fetched whole
+
+
+class _Container(NamedTuple):
+    """Bytes of a source: a file, or a part of one."""
+
+    place: Place
+    path: str
+    start: int
+    end: int | None  # None: it is the whole file
+    name: str  # for messages and the manifest
+    proof: str | None = None  # by which it is known to be right before it is read
+    limit: int | None = None  # more bytes it cannot have
+
+
+class _Fetched(NamedTuple):
+    file: Path
+    num_bytes: int
+    sha256: str
+    stamp: str
+    proof: str | None  # hash that was published and is the same
+    differs: str | None  # ... and is another one
+
+
+class Stopped(Exception):
+    """The user wants no more."""
+
+
+class _Sink:
+    """A file in ``.partial`` that grows, and what it is the beginning of."""
+
+    def __init__(self, file: Path, container: _Container):
+        self.file, self._note = file, file.with_name(f"{file.name}.json")
+        self._origin = [container.place.path(container.path), container.start, container.end]
+        self.length, self.stamp, self.total = 0, "", None if container.end is None else container.end - container.start
+        self.sha256, self.md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._noted = self._stored = self._recall()
+        self._open = open(file, "r+b" if self._noted else "wb", buffering=0)  # noqa: SIM115
+        if self._noted:
+            while step := self._open.read(_STEP):
+                self._hash(step)
+
+    def _recall(self) -> bool:
+        """Whether the file is the beginning of this container, as the note beside it says."""
+        try:
+            note = json.loads(self._note.read_bytes())
+            if note["origin"] == self._origin and note["stamp"] and self.file.exists():
+                self.stamp, self.total = str(note["stamp"]), note["total"]
+                return True
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return False
+
+    def _hash(self, piece: bytes | bytearray) -> None:
+        self.sha256.update(piece)
+        if is_md5(self.stamp):
+            self.md5.update(piece)
+        self.length += len(piece)
+
+    @property
+    def is_whole(self) -> bool:
+        return self._stored and self.length == self.total
+
+    def opened(self, stamp: str, total: int | None) -> None:
+        """It now comes from a file of this stamp."""
+        if stamp != self.stamp or self.length == 0:
+            self.restart()
+        self.stamp = stamp
+        if total is not None:
+            self.total = total
+
+    def restart(self) -> None:
+        self._open.seek(0)
+        self._open.truncate()
+        self.length = 0
+        self.sha256, self.md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        if self._noted:
+            self._note.unlink(missing_ok=True)
+        self._noted = self._stored = False
+
+    def write(self, piece: bytes | bytearray) -> None:
+        if not self._noted and self.stamp and (self.total is None or self.total > _SMALL):
+            note = {"origin": self._origin, "stamp": self.stamp, "total": self.total}
+            self._note.write_text(json.dumps(note))
+            self._noted = True
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[self._open.write(rest) :]
+        self._hash(piece)
+
+    def close(self) -> None:
+        self._open.close()
+
+    def finish(self) -> None:
+        os.fsync(self._open.fileno())
+        self._open.close()
+
+
+def is_md5(stamp: str) -> bool:
+    """Whether an ETag looks like S3's of a file that was uploaded in one piece: the MD5 of its bytes."""
+    return re.fullmatch(r'"?[0-9a-f]{32}"?', stamp) is not None
+
+
+class Transfer:
+    """Carries out jobs, in as many threads as call ``run``.
+
+    Args:
+        source: where the recordings lie.
+        target: the copy's folder.
+        manifest: of it.
+        on_bytes: called with the number of bytes that came, as they come.
+    """
+
+    def __init__(
+        self, source: Source, target: Path, manifest: Manifest, on_bytes: Callable[[int], object] = lambda number: None
+    ):
+        self.stop = threading.Event()
+        self._source, self._manifest, self._on_bytes = source, manifest, on_bytes
+        self._copy = Place(target)
+        self._target = target
+        self._partial = target / PARTIAL
+        self._folders: set[str] = set()
+
+    def run(self, job: Job) -> Iterator[Made]:
+        """Fetch what a job is about; tell what became of each file.
+
+        Raises:
+            Stopped: ``stop`` was set.
+            TargetError: the copy cannot be written to.
+            AccessDenied, SourceNotFound, NoRanges: the source as a whole is of no use.
+        """
+        if job.archive:
+            yield from self._archive(job.archive, job.wanted)
+            return
+        for recording, parts in job.wanted:
+            yield from self._attempt(recording, parts, self._of_source)
+
+    def _attempt(
+        self, recording: Recording, parts: tuple[str, ...], make: Callable[[Recording, tuple[str, ...]], Iterable[Made]]
+    ) -> Iterator[Made]:
+        """Make files, or say why there are none."""
+        made: list[Made] = []
+        try:
+            with _writing(self._target):
+                made += [found for part in parts if (found := self._recovered(recording, part))]
+                rest = tuple(part for part in parts if part not in {one.part for one in made})
+                if rest:
+                    made.extend(make(recording, rest))
+            self._source.answered = True
+            yield from made
+            return
+        except (SourceUnreachable, StaleIndex) as error:
+            failure: Callable[[str], Made] = partial(self._without, recording, FAILED, str(error))
+        except BadFile as error:
+            status = MISSING if isinstance(error, MissingFile) else DAMAGED
+            failure = partial(self._without, recording, status, error.reason)
+        except (FileNotFoundError, AccessDenied) as error:
+            if isinstance(error, TargetError):
+                raise
+            failure = partial(self._refused, recording, error)
+        yield from made
+        yield from (failure(part) for part in parts if part not in {one.part for one in made})
+
+    def _refused(self, recording: Recording, error: Exception, part: str) -> Made:
+        """A file that is not there, or not handed out. On the bucket both are the same 403."""
+        if self._source.place.can_be_listed:  # it was there
+            status = MISSING if isinstance(error, FileNotFoundError) else FAILED
+            return self._without(recording, status, str(error), part)
+        try:
+            is_there = self._source.is_there(recording, part)
+        except SourceUnreachable as unreachable:
+            return self._without(recording, FAILED, str(unreachable), part)
+        if not is_there:
+            return self._without(recording, MISSING, f"{error} Nor is anything else of this recording there.", part)
+        if is_required(part, recording.file_id):
+            return self._without(recording, MISSING, f"{error} Other files of this recording are there.", part)
+        return self._without(recording, ABSENT, None, part)
+
+    def _recovered(self, recording: Recording, part: str) -> Made | None:
+        """A file that is here as the manifest has it: touched since, or without its name when a run was killed."""
+        path = _tree_path(recording, part)
+        entry = self._manifest.entry(path)
+        if entry is None or "sha256" not in entry:
+            return None
+        for file in (self._target / path, self._temporary(recording, part)):
+            if file.exists() and file.stat().st_size == entry.get("bytes") and sha256_of(file) == entry["sha256"]:
+                self._manifest.write(**{**entry, "mtime_ns": file.stat().st_mtime_ns, "checked": int(time.time())})
+                return self._name(recording, part, file, entry)
+        return None
+
+    def _without(self, recording: Recording, status: str, detail: str | None, part: str) -> Made:
+        """There is no file, and the manifest says why."""
+        path = _tree_path(recording, part)
+        with _writing(self._target):
+            self._manifest.write(path, status, source=self._source.place.url, detail=detail)
+        return Made(recording.file_id, part, status, 0, detail)
+
+    # --- what is fetched ---
+
+    def _of_source(self, recording: Recording, parts: tuple[str, ...]) -> Iterator[Made]:
+        source = self._source
+        known = source.index.known(recording, parts) if source.index else None
+        location = locate(source.layout, source.aliases, recording, parts[0])
+        if location is None:
+            raise MissingFile(f"{recording.file_id} {parts[0]}", "not in the source")
+        name = source.place.path(location.path)
+        whole = _Container(source.place, location.path, 0, None, name)
+        if source.layout == "tree":
+            yield from self._file(recording, parts[0], whole)
+        elif source.layout == "bundles":
+            yield from self._of_bundle(recording, parts, whole, None)
+        else:
+            assert known is not None
+            source.check(location.path, known)
+            yield from self._member(recording, parts, whole, known)
+
+    def _member(
+        self, recording: Recording, parts: tuple[str, ...], archive: _Container, known: Known
+    ) -> Iterator[Made]:
+        extension = BUNDLE[parts[0]][0]
+        column = MEMBERS[extension]
+        name = f"{archive.name}::{recording.file_id}{extension}"
+        span = known.spans.get(column)
+        if column in known.problems or span is None:
+            problem = known.problems.get(column, MissingFile(name, "not in the archive"))
+            status = MISSING if isinstance(problem, MissingFile) else DAMAGED
+            yield from (self._without(recording, status, problem.reason, part) for part in parts)
+            return
+        member = archive._replace(start=span.offset, end=span.offset + span.length, name=name)
+        yield from self._of_bundle(recording, parts, member, known)
+
+    def _of_bundle(
+        self, recording: Recording, parts: tuple[str, ...], container: _Container, known: Known | None
+    ) -> Iterator[Made]:
+        if parts[0] in ("audio", "video"):
+            yield from self._file(recording, parts[0], container)
+        elif parts[0] in ARRAYS:
+            yield from self._arrays(recording, parts, container)
+        else:
+            yield from self._texts(recording, parts, container)
+
+    def _archive(self, path: str, wanted: tuple[tuple[Recording, tuple[str, ...]], ...]) -> Iterator[Made]:
+        """Fetch a whole tar, and take from it what is wanted."""
+        place = self._source.place
+        container = _Container(place, path, 0, None, place.path(path))
+        file = self._partial / path.replace("/", "-")
+        try:
+            with _writing(self._target):
+                fetched, _ = self._confirmed(container, file, lambda fetched: {})
+        except (SourceUnreachable, FileNotFoundError, AccessDenied) as error:
+            if isinstance(error, TargetError):
+                raise
+            status = FAILED if isinstance(error, (SourceUnreachable, AccessDenied)) else MISSING
+            for recording, parts in wanted:
+                yield from (self._without(recording, status, str(error), part) for part in parts)
+            return
+        self._source.answered = True
+        local = Place(self._partial)
+        with open(file, "rb") as tar:
+
+            def read(start: int, end: int) -> bytes:
+                tar.seek(start)
+                return tar.read(end - start)
+
+            found = contents(read, fetched.num_bytes, container.name)
+        members = {member.name: member for member in found.members}
+        problems = dict(found.problems)
+        proof = fetched.proof
+        for recording, parts in wanted:
+            for group in groups(parts, "archives"):
+                name = f"{recording.file_id}{BUNDLE[group[0]][0]}"
+                if name not in members:
+                    problem = problems.get(name) or problems.get("")
+                    status, detail = (DAMAGED, problem.reason) if problem else (MISSING, "not in the archive")
+                    yield from (self._without(recording, status, detail, part) for part in group)
+                    continue
+                span = members[name]
+                inner = _Container(
+                    local, file.name, span.offset, span.offset + span.size, f"{container.name}::{name}", proof
+                )
+                make = partial(self._of_bundle, container=inner, known=None)
+                yield from self._attempt(recording, group, make)
+        self._discard(file)
+
+    # --- what is made of it ---
+
+    def _file(self, recording: Recording, part: str, container: _Container) -> Iterator[Made]:
+        """A file that is stored as it is."""
+        file = self._temporary(recording, part)
+        if part in ARRAYS or part not in ("audio", "video"):
+            container = container._replace(limit=max_bytes(ARRAYS[part]) if part in ARRAYS else MAX_TEXT_BYTES)
+
+        def look(fetched: _Fetched) -> dict[str, BadFile]:
+            problem = check(self._copy, f"{PARTIAL}/{file.name}", part)
+            return {part: problem} if problem else {}
+
+        fetched, problems = self._confirmed(container, file, look)
+        yield self._finish(recording, part, file, fetched, container.name, problems.get(part))
+
+    def _texts(self, recording: Recording, parts: tuple[str, ...], container: _Container) -> Iterator[Made]:
+        """Lists in a bundle's JSON become JSON Lines."""
+        file = self._partial / f"{recording.file_id}.json"
+        found: dict[str, Any] = {}
+
+        def look(fetched: _Fetched) -> dict[str, BadFile]:
+            found.clear()
+            try:
+                content = parse_bundle_json(file.read_bytes(), container.name, recording.file_id)
+            except BadFile as error:
+                return dict.fromkeys(parts, error)
+            found.update({part: content.get(BUNDLE[part][1] or "") for part in parts})
+            wrong = [part for part, records in found.items() if not _is_records(records)]
+            return {part: UnreadableFile(f"{container.name}::{part}", "not a list of objects") for part in wrong}
+
+        fetched, problems = self._confirmed(container._replace(limit=MAX_TEXT_BYTES), file, look)
+        for part in parts:
+            if part in problems:
+                yield self._without(recording, DAMAGED, problems[part].reason, part)
+            elif found[part] is None:
+                status = MISSING if is_required(part, recording.file_id) else ABSENT
+                yield self._without(recording, status, "not in the JSON", part)
+            else:
+                lines = b"".join(json.dumps(record).encode() + b"\n" for record in found[part])
+                temporary = self._temporary(recording, part)
+                sha256, length = _write(temporary, [lines])
+                made = fetched._replace(sha256=sha256, num_bytes=length)
+                yield self._finish(recording, part, temporary, made, f"{container.name}::{BUNDLE[part][1]}", None)
+        self._discard(file)
+
+    def _arrays(self, recording: Recording, parts: tuple[str, ...], container: _Container) -> Iterator[Made]:
+        """Members of an NPZ become NPY files."""
+        size = container.end - container.start if container.end is not None else None
+        if size is None:
+            size = container.place.stat(container.path).size
+        read = partial(_read_within, container, size)
+        try:
+            npz = Npz(read, size, container.name)
+        except BadFile:
+            try:
+                npz = Npz(read, size, container.name)  # it may have been the transfer
+            except BadFile as error:
+                yield from (self._without(recording, DAMAGED, error.reason, part) for part in parts)
+                return
+        members = {part: npz.members.get(f"{part}.npy") for part in parts}
+        for part in parts:
+            if members[part] is None:
+                status = MISSING if is_required(part, recording.file_id) else ABSENT
+                yield self._without(recording, status, "not in the NPZ", part)
+        wanted = {part: packed for part, packed in members.items() if packed}
+        if sum(packed.length for packed in wanted.values()) >= _MOST_OF_IT * size:
+            yield from self._unpacked(recording, wanted, container, 0)
+            return
+        for part, packed in wanted.items():
+            start = container.start + packed.offset
+            end = min(start + packed.length + _LOCAL_HEADER + len(part) + len(".npy"), container.start + size)
+            yield from self._unpacked(
+                recording, {part: packed}, container._replace(start=start, end=end), packed.offset
+            )
+
+    def _unpacked(
+        self, recording: Recording, wanted: dict[str, Packed], container: _Container, offset: int
+    ) -> Iterator[Made]:
+        """Arrays from a container that begins at ``offset`` of the NPZ."""
+        file = self._partial / f"{recording.file_id}-{offset}-{len(wanted)}.npz"
+        limit = sum(max_bytes(array) for array in ARRAYS.values())
+        done: dict[str, tuple[str, int]] = {}
+
+        def look(fetched: _Fetched) -> dict[str, BadFile]:
+            problems: dict[str, BadFile] = {}
+            with open(file, "rb") as npz:
+                for part, packed in wanted.items():
+                    packed = packed._replace(offset=packed.offset - offset)
+                    pieces = unpack(npz, packed, f"{part}.npy", ARRAYS[part], container.name)
+                    temporary = self._temporary(recording, part)
+                    try:
+                        done[part] = _write(temporary, pieces)
+                        problem = check(self._copy, f"{PARTIAL}/{temporary.name}", part)
+                    except BadFile as error:
+                        problem = error
+                    if problem:
+                        problems[part] = problem
+                        temporary.unlink(missing_ok=True)
+            return problems
+
+        fetched, problems = self._confirmed(container._replace(limit=limit), file, look)
+        for part in wanted:
+            if part in problems:
+                yield self._without(recording, DAMAGED, problems[part].reason, part)
+            else:
+                sha256, length = done[part]
+                made = fetched._replace(sha256=sha256, num_bytes=length, proof=fetched.proof or "crc32")
+                name = f"{container.name}::{part}.npy"
+                yield self._finish(recording, part, self._temporary(recording, part), made, name, None)
+        self._discard(file)
+
+    def _temporary(self, recording: Recording, part: str) -> Path:
+        return self._partial / _tree_path(recording, part).replace("/", "-")
+
+    # --- fetching ---
+
+    def _confirmed(
+        self, container: _Container, file: Path, look: Callable[[_Fetched], dict[str, BadFile]]
+    ) -> tuple[_Fetched, dict[str, BadFile]]:
+        """Fetch until what came is beyond doubt: in order, or proven, or the same as the last time.
+
+        Raises:
+            SourceUnreachable: something else came each time.
+        """
+        before = ""
+        for _ in range(_TIMES):
+            fetched = self._fetch(container, file)
+            problems = look(fetched)
+            is_proven = fetched.proof is not None
+            if not fetched.differs and (not problems or is_proven):
+                return fetched, problems
+            if fetched.sha256 == before:
+                if fetched.differs == "sha256":
+                    wrong = UnreadableFile(container.name, "not the bytes whose SHA-256 the source publishes")
+                    raise SourceUnreachable(f"{wrong} It came twice like that.")
+                return fetched, problems  # an ETag that looks like an MD5 need not be one
+            before = fetched.sha256
+            self._discard(file)
+        raise SourceUnreachable(f"{container.name}: other bytes came each of {_TIMES} times, and none were in order.")
+
+    def _discard(self, file: Path) -> None:
+        file.unlink(missing_ok=True)
+        file.with_name(f"{file.name}.json").unlink(missing_ok=True)
+
+    def _fetch(self, container: _Container, file: Path) -> _Fetched:
+        """All bytes of a container, whatever interrupts it."""
+        sink = _Sink(file, container)
+        try:
+            if not sink.is_whole:
+                self._fetch_into(sink, container)
+            sink.finish()
+        finally:
+            sink.close()
+        digest = sink.sha256.hexdigest()
+        fetched = _Fetched(file, sink.length, digest, sink.stamp, container.proof, None)
+        if container.end is not None or container.proof:
+            return fetched
+        published = container.place.published_sha256(container.path)
+        if published:
+            return _compared(fetched, "sha256", digest == published)
+        if container.place.is_http and is_md5(sink.stamp):
+            return _compared(fetched, "md5", sink.md5.hexdigest() == sink.stamp.strip('"'))
+        return fetched
+
+    def _fetch_into(self, sink: _Sink, container: _Container) -> None:
+        body, attempt, furthest = None, 0, sink.length
+        while True:
+            if self.stop.is_set():
+                raise Stopped
+            try:
+                if body is None:
+                    at = container.start + sink.length
+                    body = container.place.open_body(container.path, at, container.end, sink.stamp)
+                    is_same = body.stamp == sink.stamp and bool(body.stamp)
+                    if body.start != at or (sink.length and not is_same):
+                        sink.restart()
+                        if body.start != container.start:  # the rest of another file: from the beginning, then
+                            body = None
+                            continue
+                    sink.opened(body.stamp, body.size if container.end is None else None)
+                    if container.limit is not None and (sink.total or 0) > container.limit:
+                        raise UnsafeFile(container.name, f"{sink.total} bytes, more than any recording has")
+                piece = next(body.pieces, None)
+                if piece is None and sink.total is not None and sink.length < sink.total:
+                    raise ConnectionError(f"{sink.length} of {sink.total} bytes came")
+            except BadFile:
+                raise
+            except Exception as error:  # whatever a client raises
+                body = None
+                attempt += 1
+                if self.stop.wait(container.place.wait_after(container.path, error, attempt)):
+                    raise Stopped from error
+                if not sink.stamp:  # nobody could tell whether the rest belongs to it
+                    sink.restart()
+                continue
+            if piece is None:
+                return
+            if sink.total is not None and sink.length + len(piece) > sink.total:
+                piece = piece[: sink.total - sink.length]
+            sink.write(piece)
+            if container.place is self._source.place:
+                self._on_bytes(len(piece))
+            if container.limit is not None and sink.length > container.limit:
+                raise UnsafeFile(container.name, f"more than {container.limit} bytes, which no recording has")
+            if sink.length > furthest:
+                attempt, furthest = 0, sink.length
+
+    # --- naming ---
+
+    def _finish(
+        self, recording: Recording, part: str, file: Path, fetched: _Fetched, name: str, problem: BadFile | None
+    ) -> Made:
+        stat = file.stat()
+        entry = {
+            "bytes": stat.st_size,
+            "sha256": fetched.sha256,
+            "etag": fetched.stamp or None,
+            "source": name,
+            "mtime_ns": stat.st_mtime_ns,
+            "proof": fetched.proof,
+            "checked": int(time.time()),
+            "detail": problem.reason if problem else None,
+        }
+        status = DAMAGED if problem else WHOLE
+        self._manifest.write(_tree_path(recording, part), status, **entry)
+        return self._name(recording, part, file, {**entry, "status": status})
+
+    def _name(self, recording: Recording, part: str, file: Path, entry: dict[str, Any]) -> Made:
+        path = _tree_path(recording, part)
+        folder = os.path.dirname(path)
+        if folder not in self._folders:
+            (self._target / folder).mkdir(parents=True, exist_ok=True)
+            self._folders.add(folder)
+        if file != self._target / path:
+            os.replace(file, self._target / path)
+            self._discard(file)
+        return Made(recording.file_id, part, entry["status"], entry["bytes"], entry.get("detail"))
+
+
+def groups(parts: Iterable[str], layout: str) -> list[tuple[str, ...]]:
+    """Parts of a recording that lie in one file."""
+    if layout == "tree":
+        return [(part,) for part in parts]
+    found: dict[str, list[str]] = {}
+    for part in parts:
+        found.setdefault(BUNDLE[part][0], []).append(part)
+    return [tuple(group) for group in found.values()]
+
+
+def _compared(fetched: _Fetched, what: str, is_same: bool) -> _Fetched:
+    return fetched._replace(proof=what) if is_same else fetched._replace(differs=what)
+
+
+def _tree_path(recording: Recording, part: str) -> str:
+    return tree_path(recording.label, recording.split, part, recording.file_id)
+
+
+def _read_within(container: _Container, size: int, start: int, end: int) -> bytes:
+    return container.place.read(container.path, container.start + start, container.start + min(end, size))
+
+
+def _is_records(records: Any) -> bool:
+    return records is None or (isinstance(records, list) and all(isinstance(record, dict) for record in records))
+
+
+def sha256_of(file: Path) -> str:
+    digest = hashlib.sha256()
+    with open(file, "rb") as opened:
+        while step := opened.read(_STEP):
+            digest.update(step)
+    return digest.hexdigest()
+
+
+def _write(file: Path, pieces: Iterable[bytes]) -> tuple[str, int]:
+    """Write a file and have it on disk; its SHA-256 and length."""
+    digest = hashlib.sha256()
+    with open(file, "wb") as opened:
+        for piece in pieces:
+            opened.write(piece)
+            digest.update(piece)
+        opened.flush()
+        os.fsync(opened.fileno())
+        return digest.hexdigest(), opened.tell()
+
+
+class _writing:
+    """Errors of the disk become ours; those of the source are ours already."""
+
+    def __init__(self, target: Path):
+        self._target = target
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        # What is ours or a missing file of the source is no matter of the disk.
+        if type(error) not in (OSError, PermissionError, IsADirectoryError, NotADirectoryError):
+            return
+        assert isinstance(error, OSError)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NotEnoughSpace(
+                f"{self._target}: the disk is full. What came so far stays; make room, and start again."
+            ) from error
+        raise TargetError(f"{self._target} cannot be written to: {error}") from error
