@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +27,7 @@ from seamless_interaction.planning import Plan
 from seamless_interaction.sizes import decimal
 from seamless_interaction.subsets import expected_bytes_of_parts
 from seamless_interaction.tables import read_filelist, read_selection, write_filelist, write_selection
-from seamless_interaction.transfer import Job, Made, Stopped, Transfer
+from seamless_interaction.transfer import PARTIAL, Job, Made, Stopped, Transfer
 
 logger = logging.getLogger("seamless_interaction")
 
@@ -195,6 +195,8 @@ def _carry_out(planned: Plan, manifest: Manifest, workers: int, progress: Progre
         failures = failures + 1 if made.status == FAILED else 0
         if failures >= _FAILURES * workers:
             raise SourceUnreachable(f"{made.detail} So were the {failures - 1} files before. What came so far stays.")
+    with suppress(OSError):  # something of another selection was begun
+        (planned.target / PARTIAL).rmdir()
     report.seconds = time.monotonic() - began
     return report
 

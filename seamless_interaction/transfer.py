@@ -18,7 +18,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -168,7 +168,8 @@ class _Sink:
         """Whether the file is the beginning of this container, as the note beside it says."""
         try:
             note = json.loads(self._note.read_bytes())
-            if note["origin"] == self._origin and note["stamp"] and self.file.exists():
+            is_same = note["origin"] == self._origin and note["boot"] == _boot()
+            if is_same and note["stamp"] and self.file.exists():
                 self.stamp, self.total = str(note["stamp"]), note["total"]
                 return True
         except (OSError, ValueError, KeyError, TypeError):
@@ -204,7 +205,7 @@ class _Sink:
 
     def write(self, piece: bytes | bytearray) -> None:
         if not self._noted and self.stamp and (self.total is None or self.total > _SMALL):
-            note = {"origin": self._origin, "stamp": self.stamp, "total": self.total}
+            note = {"origin": self._origin, "stamp": self.stamp, "total": self.total, "boot": _boot()}
             self._note.write_text(json.dumps(note))
             self._noted = True
         rest = memoryview(piece)
@@ -218,6 +219,15 @@ class _Sink:
     def finish(self) -> None:
         os.fsync(self._open.fileno())
         self._open.close()
+
+
+@cache
+def _boot() -> str:
+    """Which start of the machine this is: what was not on disk when it lost power is not what it seems to be."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        return ""
 
 
 def is_md5(stamp: str) -> bool:
@@ -332,7 +342,7 @@ class Transfer:
         if source.layout == "tree":
             yield from self._file(recording, parts[0], whole)
         elif source.layout == "bundles":
-            yield from self._of_bundle(recording, parts, whole, None)
+            yield from self._of_bundle(recording, parts, whole)
         else:
             assert known is not None
             source.check(location.path, known)
@@ -351,11 +361,9 @@ class Transfer:
             yield from (self._without(recording, status, problem.reason, part) for part in parts)
             return
         member = archive._replace(start=span.offset, end=span.offset + span.length, name=name)
-        yield from self._of_bundle(recording, parts, member, known)
+        yield from self._of_bundle(recording, parts, member)
 
-    def _of_bundle(
-        self, recording: Recording, parts: tuple[str, ...], container: _Container, known: Known | None
-    ) -> Iterator[Made]:
+    def _of_bundle(self, recording: Recording, parts: tuple[str, ...], container: _Container) -> Iterator[Made]:
         if parts[0] in ("audio", "video"):
             yield from self._file(recording, parts[0], container)
         elif parts[0] in ARRAYS:
@@ -402,7 +410,7 @@ class Transfer:
                 inner = _Container(
                     local, file.name, span.offset, span.offset + span.size, f"{container.name}::{name}", proof
                 )
-                make = partial(self._of_bundle, container=inner, known=None)
+                make = partial(self._of_bundle, container=inner)
                 yield from self._attempt(recording, group, make)
         self._discard(file)
 

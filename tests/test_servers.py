@@ -340,10 +340,12 @@ def test_a_hub_fails_before_a_redirect_and_behind_it(folder):
 
 
 def test_a_body_is_sent_bit_by_bit(served, contents):
-    with served(chunk=1000, pause=0.01) as (server, url):
+    with served(chunk=1000, pause=0.05) as (server, url):
         connection, received = stream(url)
         while len(received) < 2000:
             received += connection.recv(CHUNK)
+        time.sleep(0.1)  # enough for all of it, without pauses
+        assert not server.requests  # it is still being sent
         connection.close()
         while not server.requests:  # until the server has noticed
             time.sleep(0.01)

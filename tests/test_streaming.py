@@ -98,10 +98,9 @@ def test_a_second_run_over_the_hubs_tars_reads_nothing_of_them_not_even_headers(
 
 
 @contextmanager
-def serving(kind, folder):
+def serving(kind, folder, bucket):
     if kind == "bucket":
-        with Bucket(folder) as bucket:
-            yield {"data_dir": bucket.url, "layout": "archives"}
+        yield {"data_dir": bucket.url, "layout": "archives"}
     else:
         hub = Hub(folder)
         with hub, use_hub(hub):
@@ -116,17 +115,18 @@ def test_a_tar_that_was_replaced_is_read_again(tmp_path, kind):
     tar, kept = tar_of(folder, recording), tmp_path / "kept"
 
     def texts():
-        with serving(kind, folder) as place, kept_in(kept, PLENTY):
+        with serving(kind, folder, bucket) as place, kept_in(kept, PLENTY):
             splits = load_dataset("full", modalities=["transcript"], streaming=True, **place)
             return {record["id"]: record["transcript"] for split in splits.values() for record in split}
 
-    before = texts()
-    with tarfile.open(tar) as old:
-        members = [(member, old.extractfile(member).read()) for member in old]
-    with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as new:  # as long as before, nothing where it was
-        for member, content in members[::-1]:
-            new.addfile(member, io.BytesIO(content.replace(b"Synthetic", b"Different")))
-    after = texts()
+    with Bucket(folder) as bucket:  # one for both, as its port is part of the URL
+        before = texts()
+        with tarfile.open(tar) as old:
+            members = [(member, old.extractfile(member).read()) for member in old]
+        with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as new:  # as long as before, nothing where it was
+            for member, content in members[::-1]:
+                new.addfile(member, io.BytesIO(content.replace(b"Synthetic", b"Different")))
+        after = texts()
     assert "Synthetic" in before[recording.file_id] and "Different" in after[recording.file_id]
 
 
