@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import os
 import re
@@ -355,6 +356,8 @@ def stream(
     from seamless_interaction.range_cache import kept_in
     from seamless_interaction.record_lines import stream_lines
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # as JSON is, whatever the terminal
     criteria = asdict(selection)
     label, split, modalities = (criteria.pop(name) for name in ("label", "split", "modalities"))
     criteria["subset"] = "-".join(filter(None, [selection.size, label]))
@@ -382,7 +385,7 @@ def check_source(
     filelist: Filelist = None,
     small: Annotated[
         bool,
-        typer.Option("--small", help="Less than 150 MB instead of about 1 GB: no samples, of arrays the beginning."),
+        typer.Option("--small", help="Less than 150 MB instead of about 700: no samples, of arrays the beginning."),
     ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the whole report as JSON.", metavar="FILE")

@@ -94,7 +94,8 @@ class UnknownId(UnknownName):
         self.names, self.known = list(names), list(near)
         some = ", ".join(map(repr, self.names[:3])) + (", …" if len(self.names) > 3 else "")
         hint = f" Did you mean {' or '.join(self.known)}?" if self.known else ""
-        UsageError.__init__(self, f"{len(self.names)} of {what} not in the file list: {some}.{hint}")
+        where = "not in the file list, or left out by the copy's selection.csv"
+        UsageError.__init__(self, f"{len(self.names)} of {what} {where}: {some}.{hint}")
 
 
 class EmptySelection(UsageError):

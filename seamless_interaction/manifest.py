@@ -52,6 +52,7 @@ WHOLE, DAMAGED, ABSENT, MISSING, FAILED = STATUSES
 CODES = {status: code for code, status in enumerate(STATUSES, 1)}  # in ``Manifest.cells``
 
 _SYNC_SECONDS = 5.0  # lines that a machine without power may lose; their files are fetched again
+_LATEST = 0xFFFFFFFF
 # Of each part of a recording, 17 bytes: what millions of files take in memory.
 _CELL = np.dtype([("status", "i1"), ("mark", "u4"), ("at", "i8"), ("checked", "u4")])
 _PART_OF = {directories[0]: part for part, (_, directories) in TREE.items()}
@@ -110,10 +111,11 @@ class Manifest:
 
     def row(self, file_id: str) -> int:
         """The row of a recording, a new one if need be."""
-        row = self.rows.setdefault(file_id, len(self.rows))
-        if row == len(self._cells):
-            self._cells = np.concatenate([self._cells, np.zeros_like(self._cells)])
-        return row
+        if file_id not in self.rows:
+            if len(self.rows) == len(self._cells):  # before the row is known to other threads
+                self._cells = np.concatenate([self._cells, np.zeros_like(self._cells)])
+            self.rows[file_id] = len(self.rows)
+        return self.rows[file_id]
 
     def _note(self, line: bytes, at: int) -> None:
         try:
@@ -125,8 +127,8 @@ class Manifest:
             if where is None:
                 self._others[path] = at
             else:
-                cell = (status, mark(size, modified), at, min(max(checked, 0), 0xFFFFFFFF))
-                self._cells[self.row(where[0]), _COLUMN[where[1]]] = cell
+                row = self.row(where[0])
+                self._cells[row, _COLUMN[where[1]]] = (status, mark(size, modified), at, min(max(checked, 0), _LATEST))
         except (ValueError, KeyError, TypeError, AttributeError):
             return  # cut off when the run was killed; what it was about is looked at again
 

@@ -88,7 +88,8 @@ class Selection:
         for name in ("vendor", "session", "interaction", "file_ids", "modalities"):
             value = getattr(self, name)
             if value is not None:
-                normal(name, tuple(dict.fromkeys([value] if isinstance(value, str) else value)))
+                is_one = isinstance(value, str) or not isinstance(value, Iterable)
+                normal(name, tuple(dict.fromkeys([value] if is_one else value)))
         if self.split == "validation":
             normal("split", "dev")
         for value, known, error in (
@@ -112,6 +113,11 @@ class Selection:
             number = getattr(self, name)
             if number is not None and not (type(number) is int and number > 0):
                 raise UsageError(f"{name} is {number!r}. Give a whole number of 1 or more.")
+        if type(self.seed) is not int:
+            raise UsageError(f"seed is {self.seed!r}. Give a whole number.")
+        for name, answers in (("movement", (True, False, None)), ("single", (True, False))):
+            if not any(getattr(self, name) is answer for answer in answers):  # any text would be as good as True
+                raise UsageError(f"{name} is {getattr(self, name)!r}. Give {' or '.join(map(str, answers))}.")
         resolve_modalities(None if self.modalities is None else list(self.modalities))
 
     @property

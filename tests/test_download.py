@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from seamless_interaction import copying, load_dataset, planning, subsets
 from seamless_interaction.cli import app
 from seamless_interaction.download import Selection, download, plan, verify
 from seamless_interaction.errors import EmptySelection, NotEnoughSpace, SourceNotFound, TargetError, UsageError
-from seamless_interaction.layouts import bits_of
+from seamless_interaction.layouts import bits_of, tree_path
 from seamless_interaction.manifest import Manifest
 from seamless_interaction.places import Place
 from seamless_interaction.tables import read_selection
@@ -179,6 +180,17 @@ def test_nothing_to_fetch_is_an_error(corpora, tmp_path):
     with pytest.raises(EmptySelection):
         plan(Selection("full", vendor="V02", label="improvised"), corpora["tree"][0], tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
+
+
+def test_a_manifest_holds_any_number_of_recordings(tmp_path):
+    """More than it has room for at first, written by many threads at a time."""
+    paths = [tree_path("improvised", "dev", "vad", f"V00_S{number:04d}_I00000001_P0001") for number in range(1000)]
+    manifest = Manifest(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda path: manifest.write(path, "whole", bytes=len(path), sha256=path), paths))
+    manifest.close()
+    for each in (manifest, Manifest(tmp_path)):
+        assert len(each.rows) == 1000 and all(each.entry(path)["sha256"] == path for path in paths)
 
 
 # --- plans ----------------------------------------------------------------------------------------

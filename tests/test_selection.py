@@ -65,6 +65,10 @@ def interactions(rows):
         ({"sample": -1}, UsageError, "sample is -1"),
         ({"sample": 1.5}, UsageError, "sample is 1.5"),
         ({"sample": True}, UsageError, "sample is True"),
+        ({"seed": None}, UsageError, "seed is None"),
+        ({"movement": "no"}, UsageError, "movement is 'no'. Give True or False or None"),
+        ({"single": "no"}, UsageError, "single is 'no'. Give True or False"),
+        ({"vendor": 5}, UnknownVendor, "unknown vendor: 5"),
     ],
     ids=str,
 )
@@ -391,6 +395,29 @@ def test_what_a_copy_is_meant_to_hold_and_lacks_is_missing(part):
     wanted = [("annotations", "not_selected"), ("partner_id", "partner_missing"), ("transcript", "not_selected")]
     assert pairs(record) == [*wanted, ("video", "missing")]
     assert len(record["smplh"]["is_valid"]) > 0  # is there nevertheless
+
+
+def test_what_was_not_selected_and_is_here_broken_is_broken(part):
+    folder, one, _ = part
+    (folder / "selection.csv").write_text(f"file_id,modalities\n{one.file_id},vad\n")
+    (folder / tree_path(one.label, one.split, "smplh:is_valid", one.file_id)).write_bytes(b"no array")
+    (record,) = loaded(folder, "smplh:is_valid", subset="full").values()
+    assert pairs(record) == [("partner_id", "not_selected"), ("smplh:is_valid", "unreadable")]
+
+
+def test_an_id_that_a_copy_was_made_without_is_not_said_to_be_unknown(part):
+    folder, one, _ = part
+    with pytest.raises(UnknownId, match="left out by the copy's selection.csv: '" + one.partner):
+        loaded(folder, file_ids=one.partner)
+
+
+def test_a_copy_of_a_part_is_loaded_whole_if_no_size_is_named(corpora, tmp_path):
+    folder = shutil.copytree(corpora["tree"][0], tmp_path / "data")
+    listed = ids(read_filelist(Place(folder)))
+    (folder / "selection.csv").write_text("file_id\n" + "\n".join(listed))
+    streams = load_dataset(data_dir=folder, modalities=[], streaming=True)
+    assert {stream.info.config_name for stream in streams.values()} == {"full"}
+    assert sorted(record["id"] for stream in streams.values() for record in stream) == sorted(listed)
 
 
 @pytest.mark.parametrize("way", ["bucket", "index of the source"])

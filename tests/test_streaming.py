@@ -271,6 +271,13 @@ def test_many_threads_get_their_own_bytes_within_the_bound(tmp_path):
         assert 0 < size_of(tmp_path / "kept") <= 8000
 
 
+def test_threads_that_write_at_once_do_not_exceed_the_bound(tmp_path):
+    with kept_in(tmp_path, 4000) as cache, ThreadPoolExecutor(16) as pool:
+        for turn in range(20):
+            list(pool.map(lambda url: cache.read(url, 0, None, lambda: CONTENT), [f"h/{turn}/{n}" for n in range(16)]))
+            assert 0 < size_of(tmp_path) <= 4000
+
+
 def test_a_forked_process_reads_through_the_cache_whatever_the_parents_threads_do(tmp_path):
     def child():
         assert places.ranges_kept.read("https://h/a", 0, None, lambda: CONTENT) == CONTENT
@@ -416,6 +423,7 @@ def test_what_json_cannot_say_is_null_and_text_stays_readable():
     assert found["movement"]["FAUToken"] == {**shape, "mean": 2.0, "std": 1.0, "min": 1.0, "max": 3.0}
     assert found["movement"]["emotion_arousal"]["mean"] is None
     assert found["movement"]["is_valid"]["valid"] is None
+    assert found["movement"]["FAUToken"]["frames"] == len(values)  # a mask of another length tells nothing
 
 
 def test_figures_of_long_arrays_are_exact_however_far_from_zero():
