@@ -43,7 +43,7 @@ from seamless_interaction.parts import Files, Source
 from seamless_interaction.places import Entry, Place
 from seamless_interaction.recordings import Recording, locate, recordings, rows_of, spots
 from seamless_interaction.tables import FILELIST
-from seamless_interaction.tars import contents
+from seamless_interaction.tars import Contents, contents
 
 logger = logging.getLogger("seamless_interaction")
 
@@ -291,10 +291,17 @@ def _archive_units(place: Place, archives: dict[str, Entry], before: pa.Table | 
 def _archive_rows(place: Place, path: str, entry: Entry, probe: bool) -> Looked:
     """A row for each recording in an archive."""
     label, split, batch, archive = path.removesuffix(".tar").split("/")
-    if probe and not place.is_local:
-        place = _Blockwise(place, entry.size)
+    whole = place
+
+    def look() -> Contents:
+        nonlocal place
+        place = _Blockwise(whole, entry.size) if probe and not whole.is_local else whole
+        return contents(partial(place.read, path, within=True), entry.size, place.path(path))
+
     try:
-        found = contents(lambda start, end: place.read(path, start, end), entry.size, place.path(path))
+        found = look()
+        if found.problems and not place.is_local:  # they may be of the way here
+            found = min(found, look(), key=lambda contents: len(contents.problems))
     except FileNotFoundError:
         return Looked([], f"{place.path(path)}: gone since it was listed")
     rows: dict[str, Row] = {}
@@ -344,9 +351,13 @@ class _Blockwise(Place):
         self._size = size
         self._blocks: BlockCache | None = None
 
-    def read(self, relative: str, start: int = 0, end: int | None = None) -> bytes:
+    def read(self, relative: str, start: int = 0, end: int | None = None, within: bool = False) -> bytes:
         if self._blocks is None:
-            fetch = partial(super().read, relative)
+            read = super().read
+
+            def fetch(start: int, end: int) -> bytes:
+                return read(relative, start, min(end, self._size), within=True)
+
             self._blocks = BlockCache(HEADER_BLOCK, fetch, self._size)
         return bytes(self._blocks._fetch(start, min(self._size if end is None else end, self._size)))
 

@@ -194,8 +194,10 @@ class Place:
             return False
         return True
 
-    def read(self, relative: str, start: int = 0, end: int | None = None) -> bytes:
+    def read(self, relative: str, start: int = 0, end: int | None = None, within: bool = False) -> bytes:
         """The bytes of a file from ``start`` to ``end``, or fewer if it ends before.
+
+        ``within`` says that it does not: then fewer bytes from a host are no answer, and are asked for again.
 
         Raises:
             NoRanges: the host sends whole files only.
@@ -208,8 +210,14 @@ class Place:
         if end is not None and end <= start:
             return b""
 
+        def attempt(path: str) -> bytes:
+            content = self._remote_read(path, start, end)
+            if within and end is not None and len(content) != end - start:
+                raise ConnectionError(f"{len(content)} bytes came where {end - start} were asked for")
+            return content
+
         def fetch() -> bytes:
-            content = self._call(relative, lambda path: self._remote_read(path, start, end))
+            content = self._call(relative, attempt)
             if end is not None and len(content) > end - start:
                 raise NoRanges(f"{self.path(relative)}: {len(content)} bytes came where {end - start} were asked for.")
             return content
@@ -248,7 +256,7 @@ class Place:
             start = 0
         stop = entry.size if end is None else min(end, entry.size)
         steps = range(start, stop, _PIECE)
-        pieces = (self.read(relative, at, min(at + _PIECE, stop)) for at in steps)
+        pieces = (self.read(relative, at, min(at + _PIECE, stop), within=True) for at in steps)
         return Body(start, entry.size, entry.stamp, pieces)
 
     def published_sha256(self, relative: str) -> str | None:

@@ -136,12 +136,13 @@ class Plan:
             known = int(self.sizes[to_come & is_known, bit].sum())
             files = {action: int(files.sum()) for action, files in has.items()}
             rows.append({"part": part, **files, "bytes": known + expected, "expected_bytes": expected})
-        return pa.Table.from_pylist([row for row in rows if any(row[action] for action in ACTIONS)])
+        table = pa.Table.from_pylist(rows)
+        return table.filter(pa.array([any(row[action] for action in ACTIONS) for row in rows]))
 
     @property
     def num_bytes(self) -> int:
         """Bytes that are expected to be fetched."""
-        return int(pc.sum(self.by_part["bytes"]).as_py() or 0) if len(self.recordings) else 0
+        return int(pc.sum(self.by_part["bytes"]).as_py() or 0)
 
     @property
     def free(self) -> int:
@@ -212,7 +213,7 @@ class Plan:
     def by_modality(self) -> list[dict[str, Any]]:
         """``by_part``, the parts of a modality together."""
         found: dict[str, dict[str, Any]] = {}
-        for row in self.by_part.to_pylist() if len(self.recordings) else ():
+        for row in self.by_part.to_pylist():
             part = row.pop("part")
             modality = "annotations" if part in ANNOTATION_KINDS else part.partition(":")[0]
             total = found.setdefault(modality, {"modality": modality, **dict.fromkeys(row, 0)})
@@ -296,7 +297,7 @@ def plan(
     chosen = choose(listed, selection, num_bytes)
     found, whole = listing.found, frozenset[str]()
     if listing.layout == "archives":
-        whole = frozenset() if place.is_local else _whole_archives(listed, chosen, selection)
+        whole = _whole_archives(listed, chosen, selection) if place.is_hub else frozenset()  # it publishes hashes
         in_whole = pc.is_in(archive_paths(chosen), pa.array(whole, pa.string()))
         if opened is None:
             opened = indexing.silent_index(listing, chosen.filter(pc.invert(in_whole)))

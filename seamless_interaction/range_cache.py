@@ -79,10 +79,8 @@ class RangeCache:
 
     def _forget(self) -> None:
         self._process, self._lock = os.getpid(), threading.Lock()
-        self._total, self._unseen = (
-            0,
-            self._max_bytes,
-        )  # bytes of all entries, and of those written since they were counted
+        self._total = 0  # bytes of all entries
+        self._unseen = self._max_bytes  # of those written since they were counted
 
     def tell(self, url: str, entry: Entry) -> None:
         """Note what a place says of a file now."""

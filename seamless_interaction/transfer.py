@@ -378,7 +378,7 @@ class Transfer:
         file = self._partial / path.replace("/", "-")
         try:
             with _writing(self._target):
-                fetched, _ = self._confirmed(container, file, lambda fetched: {})
+                fetched, _ = self._confirmed(container, file, _unproven)
         except (SourceUnreachable, FileNotFoundError, AccessDenied) as error:
             if isinstance(error, TargetError):
                 raise
@@ -565,6 +565,9 @@ class Transfer:
             if not sink.is_whole:
                 self._fetch_into(sink, container)
             sink.finish()
+        except BadFile:
+            self._discard(file)
+            raise
         finally:
             sink.close()
         digest = sink.sha256.hexdigest()
@@ -609,6 +612,8 @@ class Transfer:
                 if not sink.stamp:  # nobody could tell whether the rest belongs to it
                     sink.restart()
                 continue
+            if self.stop.is_set():
+                raise Stopped
             if piece is None:
                 return
             if sink.total is not None and sink.length + len(piece) > sink.total:
@@ -672,7 +677,12 @@ def _tree_path(recording: Recording, part: str) -> str:
 
 
 def _read_within(container: _Container, size: int, start: int, end: int) -> bytes:
-    return container.place.read(container.path, container.start + start, container.start + min(end, size))
+    return container.place.read(container.path, container.start + start, container.start + min(end, size), within=True)
+
+
+def _unproven(fetched: _Fetched) -> dict[str, BadFile]:
+    """An archive without a published hash has to come twice alike: what is taken from it is not fetched again."""
+    return {} if fetched.proof else {"": UnreadableFile("", "no hash is published")}
 
 
 def _is_records(records: Any) -> bool:

@@ -226,6 +226,17 @@ def test_an_index_tells_the_sizes_of_media(corpora, tmp_path):
     assert rows["audio"]["expected_bytes"] == 0 < rows["vad"]["expected_bytes"]
 
 
+def test_a_source_that_has_nothing_of_it_is_a_plan_with_nothing_to_do(corpora, tmp_path):
+    source, corpus = corpora["tree"]
+    shutil.copytree(source, tmp_path / "less")
+    gone = next(recording for recording in corpus.recordings if recording.split == "train")
+    for path in (tmp_path / "less").rglob(f"{gone.file_id}.*"):
+        path.unlink()
+    report = download(Selection(file_ids=gone.file_id, single=True), tmp_path / "less", tmp_path / "copy")
+    assert report.exit_code == 3 and report.not_in_source == [gone.file_id] and gone.file_id in report.as_text()
+    assert "not in the source" in plan(Selection(file_ids=gone.file_id, single=True), tmp_path / "less").as_text()
+
+
 def test_each_file_has_one_action():
     present, here, intact, known, begun = np.array([0b11111, 0]), *(np.array([bits, bits]) for bits in (7, 3, 8, 20))
     actions = planning.decide(present, here, intact, known, begun)
@@ -288,6 +299,22 @@ def test_a_touched_file_is_kept_and_a_changed_one_is_fetched(corpora, tmp_path):
         assert sorted(request.path.lstrip("/") for request in payload(bucket)) == sorted([changed, gone])
     source_files = files(source)
     assert all(source_files[path] == content for path, content in files(tmp_path / "copy").items())
+
+
+def test_a_file_that_was_whole_when_a_run_was_killed_only_gets_its_name(corpora, tmp_path):
+    """The line of the manifest is written before."""
+    source = corpora["tree"][0]
+    with Bucket(source) as bucket:
+        download(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
+        path = next(iter(files(tmp_path / "copy")))
+        (tmp_path / "copy" / ".partial").mkdir()
+        (tmp_path / "copy" / path).rename(tmp_path / "copy" / ".partial" / path.replace("/", "-"))
+        bucket.clear()
+        planned = plan(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
+        assert planned.files["resume"] == 1 and copying.carry_out(planned).files["whole"] == 1
+        assert not payload(bucket)
+    assert files(tmp_path / "copy")[path] == files(source)[path]
+    assert not (tmp_path / "copy" / ".partial").exists()
 
 
 # --- verify ---------------------------------------------------------------------------------------

@@ -1,0 +1,475 @@
+"""Downloads from servers that misbehave: right bytes under the right name, or a named error; the next run goes on."""
+
+import builtins
+import errno
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from contextlib import contextmanager, suppress
+from email.utils import formatdate
+
+import numpy as np
+import pytest
+from servers import Bucket, Hub, use_hub
+
+from seamless_interaction import copying, places
+from seamless_interaction.download import Selection, download, plan, verify
+from seamless_interaction.errors import AccessDenied, FolderBusy, NotEnoughSpace, SourceUnreachable
+from seamless_interaction.manifest import Manifest
+from seamless_interaction.synthetic import synthesize
+
+KINDS = ("bucket", "members", "tars")
+TEXT = ("transcript", "vad")
+FULL = Selection("full")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Layout -> folder; "copy" is what comes out of the tars."""
+    root = tmp_path_factory.mktemp("small")
+    for layout in ("tree", "archives"):
+        synthesize(root / layout, layout, interactions=2, seconds=2.0, seed=3)
+    assert download(FULL, root / "archives", root / "copy").exit_code == 0
+    return root
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(places, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(places, "_SILENCE", 0.2)
+
+
+def files(folder):
+    found = (path for label in ("improvised", "naturalistic") for path in (folder / label).rglob("*"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if path.is_file()}
+
+
+def entries(target):
+    manifest = Manifest(target)
+    return {path: manifest.entry(path) for path in manifest.paths() if path.count("/") > 1}
+
+
+def is_payload(path):
+    return path.endswith((".npy", ".wav", ".mp4", ".jsonl", ".json", ".tar")) and "/api/" not in path
+
+
+@contextmanager
+def serving(small, kind, **options):
+    """Source and selection of a kind, what should come, and where the requests for it are logged."""
+    if kind == "bucket":
+        with Bucket(small / "tree", **options) as bucket:
+            yield bucket.url, FULL, files(small / "tree"), bucket
+        return
+    modalities = None if kind == "tars" else ("audio", "transcript", "smplh")
+    everything = files(small / "copy")
+    parts = ("/audio/", "/transcript/", "/smplh/")
+    wanted = {p: c for p, c in everything.items() if kind == "tars" or any(part in p for part in parts)}
+    with Hub(small / "archives", lfs_above=0, **options) as hub, use_hub(hub):
+        yield "hub", Selection("full", modalities=modalities), wanted, hub.storage
+
+
+# --- what passes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fault", ["reset", "reset-midway", "short", "wrong-length", "stall", 429, 500, 503])
+def test_a_passing_fault_is_waited_out(small, tmp_path, kind, fault):
+    if kind != "bucket" and fault == "stall":
+        pytest.skip("how long the Hub's own client waits is its own matter")
+    faulty = (lambda path: path.endswith((".wav", "body_pose.npy", ".mp4"))) if kind == "bucket" else is_payload
+    etags = {"etags": "md5"} if kind == "bucket" else {}
+    with serving(small, kind, **etags) as (source, selection, wanted, server):
+        planned = plan(selection, source, tmp_path / "copy")  # headers of tars are another matter
+        server.failures = {faulty: [fault]}
+        report = copying.carry_out(planned)
+        assert report.exit_code == 0, report.as_text()
+        assert files(tmp_path / "copy") == wanted
+        server.clear()
+        assert download(selection, source, tmp_path / "copy").fetched_bytes == 0
+        assert not [request for request in server.requests if is_payload(request.path) and request.method == "GET"]
+
+
+@pytest.mark.parametrize("after", [0, formatdate(usegmt=True)])
+def test_the_host_says_how_long_to_wait(small, tmp_path, monkeypatch, after):
+    monkeypatch.setattr(places, "_FIRST_WAIT", 1000.0)
+    with serving(small, "bucket", failures={".wav": [429]}, retry_after=after) as (source, _, wanted, _):
+        assert download(Selection("full", modalities="audio"), source, tmp_path / "copy").exit_code == 0
+    assert files(tmp_path / "copy") == {p: c for p, c in wanted.items() if p.endswith(".wav")}
+
+
+@pytest.mark.parametrize("etags", ["md5", "mtime", None])
+@pytest.mark.parametrize("end", [".npy", ".wav", ".mp4"])
+def test_a_byte_that_is_another_one_on_the_way(small, tmp_path, etags, end):
+    """With a hash it is noticed; without one, as far as the format tells."""
+    with Bucket(small / "tree", failures={end: ["flip"]}, etags=etags) as bucket:
+        download(FULL, bucket.url, tmp_path / "copy")
+    if etags == "md5":
+        assert files(tmp_path / "copy") == files(small / "tree")
+    assert files(tmp_path / "copy").keys() == files(small / "tree").keys()
+    assert {entry["proof"] for entry in entries(tmp_path / "copy").values() if "proof" in entry} == (
+        {"md5"} if etags == "md5" else set()
+    )
+
+
+def test_a_flipped_byte_of_a_tars_header_is_looked_at_again(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")  # nobody has looked before
+    with serving(small, "members", failures={".tar": ["flip"]}) as (source, selection, wanted, _):
+        assert download(selection, source, tmp_path / "copy").exit_code == 0
+    assert files(tmp_path / "copy") == wanted
+
+
+@pytest.mark.parametrize("kind", ["members", "tars"])
+def test_a_flipped_byte_of_a_tar_is_fetched_again(small, tmp_path, kind):
+    with serving(small, kind, failures={".tar": [None, "flip"] if kind == "members" else ["flip"]}) as served:
+        source, selection, wanted, _ = served
+        selection = Selection("full", modalities="smplh") if kind == "members" else selection
+        wanted = {p: c for p, c in wanted.items() if kind == "tars" or "/smplh/" in p}
+        report = download(selection, source, tmp_path / "copy")
+        if report.exit_code:
+            report = download(selection, source, tmp_path / "copy")
+    assert files(tmp_path / "copy") == wanted and report.exit_code == 0
+
+
+# --- going on -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(small, tmp_path):
+    """A tree with one WAV of several megabytes, half of which came before the host went silent."""
+    shutil.copytree(small / "tree", tmp_path / "tree")
+    wav = sorted((tmp_path / "tree").rglob("*.wav"))[0]
+    import soundfile
+
+    soundfile.write(wav, [[random.random() / 2] for _ in range(2_000_000)], 48_000, subtype="PCM_16")
+    return tmp_path / "tree", wav
+
+
+@pytest.mark.parametrize("second", [None, "no-range", "changed"])
+def test_what_came_is_gone_on_with_if_it_is_still_the_same(large, tmp_path, second):
+    tree, wav = large
+    selection = Selection(file_ids=wav.stem, single=True, modalities="audio")
+    with Bucket(
+        tree, failures={".wav": ["reset-midway", *[500] * 4, 500, second if second == "no-range" else None]}
+    ) as b:
+        assert download(selection, b.url, tmp_path / "copy").exit_code == 3
+        assert (entry := next(iter(entries(tmp_path / "copy").values())))["status"] == "failed" and "500" in entry[
+            "detail"
+        ]
+        if second == "changed":
+            content = bytearray(wav.read_bytes())
+            content[-1] ^= 1
+            wav.write_bytes(content)
+        b.clear()
+        assert plan(selection, b.url, tmp_path / "copy").files["resume"] == 1
+        assert download(selection, b.url, tmp_path / "copy").exit_code == 0
+        sent = sum(request.sent_bytes for request in b.requests if request.path.endswith(".wav"))
+    size = wav.stat().st_size
+    assert list(files(tmp_path / "copy").values()) == [wav.read_bytes()]
+    assert sent < 0.8 * size if second is None else sent >= size
+
+
+# --- what does not pass ---------------------------------------------------------------------------
+
+
+def test_absent_is_not_missing(small, tmp_path):
+    shutil.copytree(small / "tree", tmp_path / "tree")
+    optional = sorted((tmp_path / "tree").rglob("transcript/*"))[0]
+    required = sorted((tmp_path / "tree").rglob("vad/*"))[-1]
+    optional.unlink(), required.unlink()
+    with Bucket(tmp_path / "tree") as bucket:
+        selection = Selection("full", modalities=TEXT)
+        report = download(selection, bucket.url, tmp_path / "copy")
+        assert report.exit_code == 3 and report.files["missing"] == 1 and report.files["absent"] >= 1
+        bucket.clear()
+        assert download(selection, bucket.url, tmp_path / "copy").exit_code == 3
+        asked = {request.path for request in bucket.requests if is_payload(request.path)}
+        assert any(path.endswith(required.name) and "/vad/" in path for path in asked)
+        assert not any("/transcript/" in path for path in asked)
+        shutil.copy(small / "tree" / required.relative_to(tmp_path / "tree"), required)
+        assert download(selection, bucket.url, tmp_path / "copy").exit_code == 0
+
+
+@pytest.mark.parametrize("etags", ["md5", "mtime"])
+def test_what_is_broken_at_the_source_is_kept_and_not_asked_for_again(small, tmp_path, etags):
+    shutil.copytree(small / "tree", tmp_path / "tree")
+    npy = sorted((tmp_path / "tree").rglob("body_pose/*.npy"))[0]
+    npy.write_bytes(npy.read_bytes()[:-5])
+    selection = Selection("full", modalities="smplh:body_pose")
+    with Bucket(tmp_path / "tree", etags=etags) as bucket:
+        report = download(selection, bucket.url, tmp_path / "copy")
+        assert report.exit_code == 0 and report.files["damaged"] == 1
+        assert sum(request.path.endswith(npy.name) for request in bucket.requests) == (1 if etags == "md5" else 2)
+        bucket.clear()
+        assert download(selection, bucket.url, tmp_path / "copy").fetched_bytes == 0
+    assert (tmp_path / "copy" / npy.relative_to(tmp_path / "tree")).read_bytes() == npy.read_bytes()
+
+
+def test_a_host_that_refuses_everything_is_said_to(small, tmp_path):
+    with Bucket(small / "tree") as bucket:
+        planned = plan(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
+        bucket.forbid_all = True
+        with pytest.raises(AccessDenied, match="does not let you in"):
+            copying.carry_out(planned)
+        bucket.forbid_all = False
+        assert download(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy").exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["bucket", "members", "tars"])
+def test_a_page_is_no_file(small, tmp_path, kind):
+    with serving(small, kind) as (source, selection, wanted, server):
+        planned = plan(selection, source, tmp_path / "copy")
+        server.error_page = is_payload
+        with suppress(SourceUnreachable):
+            assert copying.carry_out(planned, workers=4).exit_code == 3
+        assert not files(tmp_path / "copy")
+        server.error_page = None
+        assert download(selection, source, tmp_path / "copy").exit_code == 0
+    assert files(tmp_path / "copy") == wanted
+
+
+def test_a_host_that_goes_is_given_up_and_the_next_run_completes(small, tmp_path):
+    came = []
+    with Bucket(small / "tree", failures={lambda path: is_payload(path) and len(came) > 20: [500] * 5}) as bucket:
+        bucket.on_request = came.append
+        with pytest.raises(SourceUnreachable, match=r"What came so far stays"):
+            download(FULL, bucket.url, tmp_path / "copy", workers=2)
+        whole = files(tmp_path / "copy")
+        came.clear()
+        bucket.failures.clear()
+        bucket.clear()
+        assert download(FULL, bucket.url, tmp_path / "copy").exit_code == 0
+        again = {request.path.lstrip("/") for request in bucket.requests}
+    assert whole and not again & whole.keys()
+    assert files(tmp_path / "copy") == files(small / "tree")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_disk_is_said_to_be_and_what_came_stays(small, tmp_path, monkeypatch, kind):
+    left = [300_000]
+    opened = builtins.open
+
+    class Full:
+        """A file on a disk with so many bytes left."""
+
+        def __init__(self, file):
+            self._file = file
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self._file.close()
+
+        def write(self, data):
+            left[0] -= len(data)
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return self._file.write(data)
+
+    from seamless_interaction import transfer
+
+    def limited(file, mode="r", **options):
+        made = opened(file, mode, **options)
+        return Full(made) if "w" in mode else made
+
+    with serving(small, kind) as (source, selection, wanted, _):
+        with monkeypatch.context() as patched:
+            patched.setattr(transfer, "open", limited, raising=False)
+            with pytest.raises(NotEnoughSpace, match="make room, and start again"):
+                download(selection, source, tmp_path / "copy", workers=2)
+        assert all(wanted[path] == content for path, content in files(tmp_path / "copy").items())
+        assert download(selection, source, tmp_path / "copy").exit_code == 0
+    assert files(tmp_path / "copy") == wanted
+
+
+# --- runs that end early --------------------------------------------------------------------------
+
+RUN = """
+import sys
+from seamless_interaction.download import Selection, download
+print("go", flush=True)
+sys.exit(download(Selection("full"), sys.argv[1], sys.argv[2], workers=4).exit_code)
+"""
+
+
+def start(url, target):
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, url, str(target)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.readline()
+    return process
+
+
+KILLED = """
+import os, signal, sys, time
+from seamless_interaction.download import Selection, download, plan
+plan(Selection("full"), sys.argv[1], sys.argv[2])  # whatever is imported late
+print("go", flush=True)
+for line in sys.stdin:  # a child each, as an interpreter of its own takes seconds to start
+    child = os.fork()
+    if not child:
+        os.setsid()
+        os._exit(download(Selection("full"), sys.argv[1], sys.argv[2], workers=4).exit_code)
+    time.sleep(float(line))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print("killed", flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+def test_kills_at_any_moment_do_no_harm(small, tmp_path):
+    wanted = files(small / "tree")
+    target, chance = tmp_path / "copy", random.Random(1)
+    with Bucket(small / "tree", chunk=1 << 12, pause=0.001, latency=0.01) as bucket:
+        killer = subprocess.Popen(
+            [sys.executable, "-c", KILLED, bucket.url, str(target)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        killer.stdout.readline()
+        for _ in range(30):
+            known = files(target)
+            bucket.clear()
+            killer.stdin.write(f"{chance.uniform(0.1, 0.4)}\n")
+            killer.stdin.flush()
+            assert killer.stdout.readline() == "killed\n"
+            now = files(target)
+            assert known.items() <= now.items() <= wanted.items()
+            assert not {request.path.lstrip("/") for request in bucket.requests} & known.keys()
+        killer.stdin.close()
+        assert killer.wait() == 0
+        killer.stdout.close()
+        bucket.pause, bucket.latency = 0, 0
+        known = files(target)
+        bucket.clear()
+        assert download(FULL, bucket.url, target).exit_code == 0
+        assert not {request.path.lstrip("/") for request in bucket.requests} & known.keys()
+    assert 0 < len(known)
+    assert files(target) == wanted and verify(target).exit_code == 0
+
+
+def test_an_interrupt_is_heeded_while_a_host_is_silent_and_another_run_refused_meanwhile(small, tmp_path):
+    target = tmp_path / "copy"
+    with Bucket(small / "tree", failures={is_payload: ["stall"]}) as bucket:
+        process = start(bucket.url, target)
+        while not (target / ".partial").exists():
+            time.sleep(0.02)
+        with pytest.raises(FolderBusy, match="another run writes"):
+            download(FULL, bucket.url, target)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)  # a stalled body alone would take 60 s
+        assert process.returncode
+        bucket.failures.clear()
+        assert download(FULL, bucket.url, target).exit_code == 0
+    assert files(target) == files(small / "tree")
+
+
+def test_of_two_runs_started_together_each_ends_well_or_is_refused(small, tmp_path):
+    ends = []
+
+    def run(url):
+        try:
+            ends.append(download(FULL, url, tmp_path / "copy", workers=2).exit_code)
+        except FolderBusy:
+            ends.append("busy")
+
+    with Bucket(small / "tree", latency=0.01) as bucket:
+        threads = [threading.Thread(target=run, args=(bucket.url,)) for _ in range(2)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        asked = [request.path for request in bucket.requests if is_payload(request.path) and request.sent_bytes > 500]
+    assert 0 in ends and set(ends) <= {0, "busy"}
+    assert len([path for path in asked if path.endswith(".wav")]) == len(list((small / "tree").rglob("*.wav")))
+    assert files(tmp_path / "copy") == files(small / "tree")
+
+
+# --- ill will -------------------------------------------------------------------------------------
+
+
+def test_names_of_a_listing_lead_nowhere_else(small, tmp_path):
+    names = [
+        "../../evil.tar",
+        "/etc/evil.tar",
+        "improvised/dev/../../../evil.tar",
+        "improvised/dev/CON.tar",
+        "C:\\e.tar",
+    ]
+    extra = [{"type": "file", "path": name, "size": 5, "oid": "0" * 40} for name in names]
+    with Hub(small / "archives", lfs_above=0, extra_entries=extra) as hub, use_hub(hub):
+        filelist = small / "archives" / "filelist.csv"
+        assert download(FULL, "hub", tmp_path / "a" / "b" / "copy", filelist=filelist).exit_code == 0
+    assert files(tmp_path / "a" / "b" / "copy") == files(small / "copy")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert not [path for path in tmp_path.rglob("*") if path.stem in ("evil", "CON", "e")]
+    assert json.loads((tmp_path / "a/b/copy/manifest.jsonl").read_text().splitlines()[0])
+
+
+# --- hostile containers ---------------------------------------------------------------------------
+
+
+def replaced(folder, recording, **members):
+    """Rewrite members of a bundle, by extension; a function gets the old bytes."""
+    base = folder / recording.label / recording.split / f"{recording.batch:04d}" / f"{recording.archive:04d}"
+    for extension, change in members.items():
+        path = base / f"{recording.file_id}.{extension}"
+        path.write_bytes(change(path.read_bytes()))
+
+
+def with_member(npz, name, content):
+    """An NPZ with one member's content exchanged."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(npz)) as old, zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as new:
+        for member in old.namelist():
+            new.writestr(member, content if member == name else old.read(member))
+        new.writestr("../../evil.npy", b"evil")
+    return changed.getvalue()
+
+
+def test_a_member_that_inflates_beyond_its_header_is_damaged_and_takes_no_space(tmp_path):
+    corpus = synthesize(tmp_path / "bundles", "bundles", 1, 2.0)
+    recording = corpus.recordings[0]
+    stream = io.BytesIO()
+    np.save(stream, np.zeros((1, 3), np.float32))
+    bomb = stream.getvalue() + bytes(1 << 28)
+    replaced(tmp_path / "bundles", recording, npz=lambda npz: with_member(npz, "smplh:translation.npy", bomb))
+    report = download(FULL, tmp_path / "bundles", tmp_path / "copy")
+    (problem,) = report.problems
+    assert (problem["part"], problem["status"]) == ("smplh:translation", "damaged") and "inflates" in problem["detail"]
+    assert report.exit_code == 0 and not list(tmp_path.rglob("*evil*"))
+    assert sum(path.stat().st_size for path in (tmp_path / "copy").rglob("*") if path.is_file()) < 1 << 25
+    assert plan(FULL, tmp_path / "bundles", tmp_path / "copy").files["fetch"] == 0  # nor is it fetched for ever
+
+
+def test_broken_json_of_a_bundle_is_damaged_and_the_rest_is_whole(tmp_path):
+    corpus = synthesize(tmp_path / "bundles", "bundles", 1, 2.0)
+    recording = corpus.recordings[0]
+    replaced(tmp_path / "bundles", recording, json=lambda text: text[:-5])
+    report = download(FULL, tmp_path / "bundles", tmp_path / "copy")
+    assert {(problem["part"], problem["status"]) for problem in report.problems} >= {("vad", "damaged")}
+    assert report.files["whole"] and report.exit_code == 0
+
+
+def test_a_member_that_declares_more_than_its_archive_has_is_damaged(tmp_path):
+    corpus = synthesize(tmp_path / "archives", "archives", 1, 2.0)
+    recording = corpus.recordings[0]
+    tar = tmp_path / "archives" / recording.label / recording.split
+    tar = tar / f"{recording.batch:04d}" / f"{recording.archive:04d}.tar"
+    content = tar.read_bytes()
+    tar.write_bytes(content[: len(content) * 2 // 3])
+    report = download(FULL, tmp_path / "archives", tmp_path / "copy")
+    assert report.files["damaged"] + report.files["missing"] and report.files["whole"]
+    everything = [json.loads(line) for line in (tmp_path / "copy" / "manifest.jsonl").read_text().splitlines()]
+    assert any("declares" in line.get("detail", "") for line in everything)
