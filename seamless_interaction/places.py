@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from seamless_interaction.errors import AccessDenied, NoRanges, SourceUnreachable
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _ATTEMPTS, _ATTEMPTS_OF_OTHERS = 5, 3
 _FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED = 0.25, 30.0, 300.0  # seconds; the last where the host asks for it
-_PIECE, _STREAMED = 1 << 22, 1 << 20  # bytes of a file that are in memory at a time: read by ranges, and streamed
+_PIECE = 1 << 20  # bytes of a file that is read whole: those that are in memory at a time
 _TO_CONNECT, _SILENCE = 15.0, 60.0  # seconds; a transfer that goes on may take as long as it likes
 
 _Result = TypeVar("_Result")
@@ -248,9 +249,13 @@ class Place:
             start, end: which bytes.
             stamp: of the file as it was begun. If it has another one now, what comes is all of it, from byte 0.
         """
+        path = f"{self.root}/{relative}"
         if self.is_http:
-            path = f"{self.root}/{relative}"
-            return fsspec.asyn.sync(self.fs.loop, _open_body, self.fs, path, start, end, stamp)
+            return fsspec.asyn.sync(self.fs.loop, _open_body, self.fs, path, start, end, stamp, {})
+        if self.is_hub:  # its own file system reads by ranges, each of which is a request that the Hub counts
+            http = fsspec.filesystem("http", client_kwargs={"trust_env": True})
+            headers = build_hf_headers(token=self.fs.token)
+            return fsspec.asyn.sync(http.loop, _open_body, http, self.fs.url(path), start, end, stamp, headers)
         entry = self.stat(relative)
         if end is None and stamp and entry.stamp != stamp:
             start = 0
@@ -410,9 +415,9 @@ async def _get(fs: Any, url: str, start: int, end: int | None) -> bytes:
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+|\*)")
 
 
-async def _open_body(fs: Any, url: str, start: int, end: int | None, stamp: str) -> Body:
+async def _open_body(fs: Any, url: str, start: int, end: int | None, stamp: str, credentials: dict[str, str]) -> Body:
     """Ask for a file over HTTP, and wait for its first bytes."""
-    headers = {}
+    headers = dict(credentials)
     if start or end is not None:
         headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         if stamp and not stamp.startswith("W/"):
@@ -422,7 +427,7 @@ async def _open_body(fs: Any, url: str, start: int, end: int | None, stamp: str)
     try:
         if response.status == 416 and end is None:  # it became shorter
             response.close()
-            return await _open_body(fs, url, 0, None, "")
+            return await _open_body(fs, url, 0, None, "", credentials)
         response.raise_for_status()
         if response.content_type == "text/html":
             raise SourceUnreachable(f"{url}: a page came instead of the file. Does the network want a login?")
@@ -445,7 +450,7 @@ async def _open_body(fs: Any, url: str, start: int, end: int | None, stamp: str)
 
 async def _piece(response: Any) -> bytearray:
     content = bytearray()
-    while len(content) < _STREAMED and (some := await response.content.read(_STREAMED - len(content))):
+    while len(content) < _PIECE and (some := await response.content.read(_PIECE - len(content))):
         content += some
     return content
 

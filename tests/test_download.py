@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from conftest import LAYOUTS, pairs, tar_of, warnings
-from servers import Bucket, Hub, use_hub
+from servers import S3, Bucket, Hub, use_hub
 from typer.testing import CliRunner
 
 from seamless_interaction import copying, load_dataset, planning, subsets
@@ -123,6 +123,19 @@ def test_one_modality_of_a_tar_costs_its_member_and_little_more(corpora, tmp_pat
                     npz = zipfile.ZipFile(tar.extractfile(f"{recording.file_id}.npz"))
                     size = npz.getinfo(f"{modality}.npy").compress_size
             assert size <= sum(request.sent_bytes for request in of_tars) <= size + (1 << 16)
+
+
+def test_from_s3_whatever_its_layout(corpora, copies, tmp_path):
+    pytest.importorskip("s3fs")
+    selection = Selection("full", split="train", modalities=("vad", "audio", "smplh:is_valid"))
+    for layout in LAYOUTS:
+        with S3(corpora[layout][0]) as s3:
+            options = {"anon": True, "endpoint_url": s3.url}
+            report = download(selection, "s3://data", tmp_path / layout, storage_options=options)
+            assert report.exit_code == 0
+        made = files(tmp_path / layout)
+        assert made and made == {path: files(copies[layout])[path] for path in made}
+        assert verify(tmp_path / layout).exit_code == 0
 
 
 # --- what is selected -----------------------------------------------------------------------------

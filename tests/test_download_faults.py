@@ -82,8 +82,8 @@ def serving(small, kind, **options):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", ["reset", "reset-midway", "short", "wrong-length", "stall", 429, 500, 503])
 def test_a_passing_fault_is_waited_out(small, tmp_path, kind, fault):
-    if kind != "bucket" and fault == "stall":
-        pytest.skip("how long the Hub's own client waits is its own matter")
+    if kind == "members" and fault == "stall":
+        pytest.skip("directories of NPZ files are read by the Hub's own client, which waits as it likes")
     faulty = (lambda path: path.endswith((".wav", "body_pose.npy", ".mp4"))) if kind == "bucket" else is_payload
     etags = {"etags": "md5"} if kind == "bucket" else {}
     with serving(small, kind, **etags) as (source, selection, wanted, server):
@@ -97,7 +97,7 @@ def test_a_passing_fault_is_waited_out(small, tmp_path, kind, fault):
         assert not [request for request in server.requests if is_payload(request.path) and request.method == "GET"]
 
 
-@pytest.mark.parametrize("after", [0, formatdate(usegmt=True)])
+@pytest.mark.parametrize("after", [0, formatdate(0, usegmt=True)])
 def test_the_host_says_how_long_to_wait(small, tmp_path, monkeypatch, after):
     monkeypatch.setattr(places, "_FIRST_WAIT", 1000.0)
     with serving(small, "bucket", failures={".wav": [429]}, retry_after=after) as (source, _, wanted, _):
