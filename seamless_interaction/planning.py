@@ -38,7 +38,7 @@ from seamless_interaction.recordings import INTERACTION_LENGTH, Recording, recor
 from seamless_interaction.selection import Selection, choose
 from seamless_interaction.sizes import decimal
 from seamless_interaction.subsets import expected_bytes, expected_bytes_of_parts, expected_seconds
-from seamless_interaction.tables import FILELIST, read_filelist_file
+from seamless_interaction.tables import FILELIST, read_filelist_file, read_selection, selected
 from seamless_interaction.transfer import OPTIONAL, PARTIAL, Job, groups, is_required
 
 FOLDER = "seamless-interaction-data"
@@ -283,41 +283,33 @@ def plan(
         listed = read_filelist_file(filelist)
     else:
         listed = opened.found.select(FILELIST.names) if opened else sources.filelist_of(place)
-    if listing.layout == "archives" and listed is None:
-        opened = opened or indexing.silent_index(listing, None)
-        listed = rows_of(opened.found, place.url)
-    elif listed is None:
-        listed = rows_of(listing.found, place.url)
-    num_bytes = None
-    if selection.max_bytes is not None and listing.layout == "tree" and place.can_be_listed and opened is None:
-        everything, _ = recordings(listing.found, listed, listed, listing.layout)
-        held = np.maximum(known_sizes(listing, everything, selection.parts), 0).sum(1)
-        where = pc.index_in(listed["file_id"], everything["file_id"].combine_chunks())
-        num_bytes = pc.fill_null(pa.array(held).take(where.combine_chunks()), 0)
-    chosen = choose(listed, selection, num_bytes)
+    if listed is None:
+        if listing.layout == "archives":
+            opened = indexing.silent_index(listing, None)
+        listed = rows_of(opened.found if opened else listing.found, place.url)
+    meant = read_selection(place)
+    if meant is not None and selection.subset is None:  # a partial copy is wanted whole
+        selection = replace(selection, subset="full")
+    held = selected(place, listed, meant)
+    chosen = choose(held, selection, _told_bytes(listing, held, selection) if opened is None else None)
     found, whole = listing.found, frozenset[str]()
     if listing.layout == "archives":
         whole = _whole_archives(listed, chosen, selection) if place.is_hub else frozenset()  # it publishes hashes
-        in_whole = pc.is_in(archive_paths(chosen), pa.array(whole, pa.string()))
-        if opened is None:
-            opened = indexing.silent_index(listing, chosen.filter(pc.invert(in_whole)))
-        columns = [*FOUND.names, "row"]
-        assumed_rows = assumed("archives", chosen.filter(in_whole))
-        indexed = opened.found.select(columns)
-        indexed = indexed.filter(pc.invert(pc.is_in(archive_paths(indexed), pa.array(whole, pa.string()))))
-        no_rows = pa.nulls(len(assumed_rows), pa.int64())
-        found = pa.concat_tables([indexed, assumed_rows.append_column("row", no_rows)])
+        opened = opened or indexing.silent_index(listing, chosen.filter(pc.invert(_lies_in(chosen, whole))))
+        found = _found_in_archives(opened, chosen, whole)
     elif not place.can_be_listed and opened is None:
         found = assumed(listing.layout, chosen)
-    rows, gaps = recordings(found, listed, chosen, listing.layout)
-    present, lacking = _present(rows, selection, listing.layout)
+    rows, gaps = recordings(found, listed, chosen, listing.layout, meant)
+    # What the source, if it is a partial copy itself, was made without is not asked of it.
+    wanted = np.asarray(rows["meant"].combine_chunks(), np.int64) & bits_of(selection.parts)
+    present, lacking = _present(rows, wanted, listing.layout)
     planned = Plan(
         selection=selection,
         source=Source(place, listing.layout, listing.aliases, opened),
         target=target,
         filelist=listed,
         recordings=rows,
-        wanted=np.full(len(rows), bits_of(selection.parts)),
+        wanted=wanted,
         actions={"fetch": present},
         lacking=lacking,
         sizes=known_sizes(listing, rows, selection.parts, opened),
@@ -327,6 +319,29 @@ def plan(
         recorded=0,
     )
     return planned.compared(Manifest(target))
+
+
+def _told_bytes(listing: Listing, filelist: pa.Table, selection: Selection) -> pa.Array | None:
+    """Bytes of what is selected of each row of a file list, where ``max_bytes`` needs them and the place tells."""
+    if selection.max_bytes is None or listing.layout != "tree" or not listing.place.can_be_listed:
+        return None
+    here, _ = recordings(listing.found, filelist, filelist, listing.layout)
+    num_bytes = np.maximum(known_sizes(listing, here, selection.parts), 0).sum(1)
+    where = pc.index_in(filelist["file_id"].combine_chunks(), here["file_id"].combine_chunks())
+    return pc.fill_null(pa.array(num_bytes).take(where), 0)
+
+
+def _lies_in(table: pa.Table, archives: frozenset[str]) -> pa.Array:
+    """Whether each recording lies in one of these tars."""
+    return pc.is_in(archive_paths(table), pa.array(archives, pa.string()))
+
+
+def _found_in_archives(index: Index, chosen: pa.Table, whole: frozenset[str]) -> pa.Table:
+    """What the tars hold: by the index, but of those that are fetched whole, which it need not know, everything."""
+    indexed = index.found.select([*FOUND.names, "row"])
+    everything = assumed("archives", chosen.filter(_lies_in(chosen, whole)))
+    everything = everything.append_column("row", pa.nulls(len(everything), pa.int64()))
+    return pa.concat_tables([indexed.filter(pc.invert(_lies_in(indexed, whole))), everything])
 
 
 def _refuse_target(target: Path, place: Place) -> None:
@@ -408,10 +423,9 @@ def _by_vendor(table: pa.Table, has: Callable[[str, str], bool]) -> np.ndarray:
     return np.array(of, np.int64)[_vendors(table)]
 
 
-def _present(rows: pa.Table, selection: Selection, layout: str) -> tuple[np.ndarray, np.ndarray]:
+def _present(rows: pa.Table, wanted: np.ndarray, layout: str) -> tuple[np.ndarray, np.ndarray]:
     """The wanted parts that the source may have of each recording; those that it should have, and lacks."""
     files = np.asarray(rows["files"].combine_chunks(), np.int64)
-    wanted = np.int64(bits_of(selection.parts))
     required = required_bits(rows)
     if layout == "tree":
         present = files & wanted

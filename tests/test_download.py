@@ -181,6 +181,18 @@ def test_what_is_fetched_later_joins_what_is_here(corpora, tmp_path):
     assert verify(tmp_path / "copy").exit_code == 0
 
 
+@pytest.mark.parametrize("over", ["folder", "http"])
+def test_a_copy_of_a_partial_copy_is_as_whole_as_that(corpora, tmp_path, over):
+    source, _ = corpora["tree"]
+    first = Selection("full", split="dev", modalities=("vad", "smplh:is_valid"))
+    download(first, source, tmp_path / "first")
+    with Bucket(tmp_path / "first") as bucket:
+        report = download(None, bucket.url if over == "http" else tmp_path / "first", tmp_path / "second")
+        assert report.exit_code == 0 and report.files["missing"] == 0, report.as_text()
+    assert files(tmp_path / "second") == files(tmp_path / "first")
+    assert verify(tmp_path / "second").exit_code == 0
+
+
 def test_max_bytes_holds_by_the_sizes_that_a_folder_tells(corpora, tmp_path):
     source, _ = corpora["tree"]
     everything = sum(map(len, files(source).values()))
