@@ -241,7 +241,8 @@ class Plan:
 
 def _archives_of(rows: pa.Table) -> pa.Array:
     """The tar that each recording lies in."""
-    return archive_paths(rows.rename_columns({"batch": "batch_idx", "archive": "archive_idx"}))
+    names = {"label": "label", "split": "split", "batch": "batch_idx", "archive": "archive_idx"}
+    return archive_paths(pa.table([rows[name] for name in names], list(names.values())))
 
 
 def _recording(table: pa.Table, row: int) -> Recording:
