@@ -483,7 +483,7 @@ def read_video(file: Bytes) -> StoredVideo:
         contexts = [stream.codec_context for stream in container.streams.video]
         codec = next((context.name for context in contexts if context), "unknown")
         sounds = [stream.codec_context for stream in container.streams.audio]
-        sound = next(((s.name, s.rate, s.layout.nb_channels) for s in sounds if s), None)
+        sound = next(((s.name, s.rate, len(s.layout.channels)) for s in sounds if s), None)
     try:
         header, frames = read_frames(file.name, source)
     except BadFile as error:
