@@ -360,7 +360,8 @@ def stream(
         sys.stdout.reconfigure(encoding="utf-8")  # as JSON is, whatever the terminal
     criteria = asdict(selection)
     label, split, modalities = (criteria.pop(name) for name in ("label", "split", "modalities"))
-    criteria["subset"] = "-".join(filter(None, [selection.size, label]))
+    if selection.subset or label:
+        criteria["subset"] = "-".join(filter(None, [selection.size, label]))
     with named_errors(), _quiet_pipe():
         most = _number(cache_size, _BYTES, "number of bytes", "10GB")
         with kept_in(cache_dir, most) if cache_dir else nullcontext():

@@ -503,6 +503,16 @@ def test_stream_ends_quietly_when_nobody_reads_on(corpora):
     process.stderr.close()
 
 
+def test_a_partial_copy_is_streamed_whole(corpora, tmp_path, monkeypatch):
+    source, corpus = corpora["tree"]
+    download(Selection("full", modalities="vad"), source, tmp_path / "copy")
+    monkeypatch.setattr(subsets, "limits", lambda subset: subsets.Limits(None, None if subset == "full" else 4))
+    lines = run("stream", "--source", tmp_path / "copy", "--modalities", "vad").stdout.splitlines()
+    assert sorted(json.loads(line)["id"] for line in lines) == sorted(r.file_id for r in corpus.recordings)
+    labels = run("stream", "--source", tmp_path / "copy", "--modalities", "vad", "--label", "improvised").stdout
+    assert {json.loads(line)["label"] for line in labels.splitlines()} == {"improvised"}
+
+
 def test_a_second_stream_reads_from_the_cache(corpora, tmp_path):
     with Bucket(corpora["tree"][0]) as bucket:
         env = {"SEAMLESS_INTERACTION_SOURCE": bucket.url, "SEAMLESS_INTERACTION_FILELIST": f"{bucket.url}/filelist.csv"}
