@@ -12,8 +12,9 @@ import errno
 import io
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from fractions import Fraction
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from seamless_interaction import files
@@ -154,6 +155,16 @@ def _probe(path: str, file: BinaryIO) -> tuple[VideoHeader, bytes, Fraction]:
     if b"mdat" not in boxes:
         raise TruncatedFile(path, f"its index has {header.num_frames} frames, the file ends before them")
     return header, moov, time_base
+
+
+def load_pyav() -> None:
+    """Import what PyAV itself imports as late as its first file with such a stream.
+
+    A process that is forked while a thread imports something waits for it for ever, so threads should not have to.
+    """
+    for name in ("av.audio.codeccontext", "av.data.stream", "av.subtitles.stream", "av.video.codeccontext"):
+        with suppress(ImportError):  # not each version has all
+            import_module(name)
 
 
 @contextmanager

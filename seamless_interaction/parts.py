@@ -21,7 +21,7 @@ from seamless_interaction.errors import AccessDenied, BadFile, MissingFile, Sour
 from seamless_interaction.files import member_path
 from seamless_interaction.index import MEMBERS, Index, Known
 from seamless_interaction.layouts import BUNDLE
-from seamless_interaction.mp4 import VideoHeader, probe_video
+from seamless_interaction.mp4 import VideoHeader, load_pyav, probe_video
 from seamless_interaction.places import Place, RangeFile
 from seamless_interaction.readers import (
     MAX_TEXT_BYTES,
@@ -68,6 +68,8 @@ class Source:
 
     def files(self, recordings: Iterable[Recording], parts: tuple[str, ...]) -> Iterator[Files]:
         """The files of each recording; of a remote place, those of the next ones are read meanwhile."""
+        if "video" in parts and not self.place.is_local:
+            load_pyav()
         to_come = iter(recordings)
         started: deque[Files] = deque()
         ahead = min(_AHEAD, _AT_FIRST // max(typical_bytes(parts), 1))

@@ -114,6 +114,21 @@ class Body(NamedTuple):
 
 
 ranges_kept: RangeCache | None = None  # what reads of remote places go through; see range_cache.kept_in
+
+
+def _forget_the_loop() -> None:
+    """A forked process has no thread for fsspec's event loop, for which older fsspec would wait.
+
+    It is forgotten at once: of several threads that came upon it later, each would start one and stop the others'.
+    """
+    fsspec.asyn.loop[0] = fsspec.asyn.iothread[0] = None
+    fsspec.asyn.reset_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_the_loop)
+
+
 _options_of_places: dict[str, dict[str, Any]] = {}  # URL -> storage_options, of the places this process has opened
 
 
@@ -160,10 +175,6 @@ class Place:
 
     def _connect(self) -> str:
         """Make the file system; the root's path in it."""
-        thread = fsspec.asyn.iothread[0]
-        if thread is not None and not thread.is_alive():  # the parent's, for which older fsspec would wait
-            fsspec.asyn.loop[0] = fsspec.asyn.iothread[0] = None
-            fsspec.asyn.reset_lock()
         options = self.storage_options
         if self._given.startswith(("http://", "https://")):  # HTTP_PROXY counts, as for every other client
             options = {"client_kwargs": {"trust_env": True}, **options}
