@@ -27,7 +27,7 @@ from seamless_interaction.planning import Plan
 from seamless_interaction.sizes import decimal
 from seamless_interaction.subsets import expected_bytes_of_parts
 from seamless_interaction.tables import read_filelist, read_selection, write_filelist, write_selection
-from seamless_interaction.transfer import PARTIAL, Job, Made, Stopped, Transfer
+from seamless_interaction.transfer import PARTIAL, Job, Made, Stopped, Transfer, writing
 
 logger = logging.getLogger("seamless_interaction")
 
@@ -129,15 +129,17 @@ def carry_out(planned: Plan, *, workers: int = WORKERS, progress: Progress | Non
             f"{planned.target}: {planned.num_bytes / 1e9:,.1f} GB are expected to come, and its disk has "
             f"{planned.free / 1e9:,.1f} GB left. Select less: fewer modalities, a smaller subset, max_bytes."
         )
-    planned.target.mkdir(parents=True, exist_ok=True)
+    with writing(planned.target):
+        planned.target.mkdir(parents=True, exist_ok=True)
     with locked(planned.target):
         manifest = Manifest(planned.target)
         if manifest.num_bytes != planned.recorded:  # another run was faster
             planned = planned.compared(manifest)
         manifest.compact()
         try:
-            _write_tables(planned)
-            manifest.write(SELECTION, WHOLE, source=planned.source.place.url)
+            with writing(planned.target):
+                _write_tables(planned)
+                manifest.write(SELECTION, WHOLE, source=planned.source.place.url)
             return _carry_out(planned, manifest, workers, progress or _Silent())
         finally:
             manifest.close()
@@ -148,13 +150,19 @@ def locked(target: Path) -> Iterator[None]:
     """Keep others from writing into a copy.
 
     Raises:
-        FolderBusy
+        FolderBusy: somebody does.
+        TargetError: the folder cannot be written to.
     """
+    lock = FileLock(target / LOCK)
     try:
-        with FileLock(target / LOCK, timeout=0):
-            yield
+        with writing(target):
+            lock.acquire(timeout=0)
     except Timeout as error:
         raise FolderBusy(f"{target}: another run writes into it. Wait for its end, or name another folder.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _carry_out(planned: Plan, manifest: Manifest, workers: int, progress: Progress) -> Report:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # A request is tried again after these answers, and after timeouts and broken connections. fsspec does not do so over
 # HTTP; the clients of hf:// and s3:// do, of most requests and for most reasons.
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-_ATTEMPTS, _ATTEMPTS_OF_OTHERS = 5, 3
+ATTEMPTS, _ATTEMPTS_OF_OTHERS = 5, 3
 _FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED = 0.25, 30.0, 300.0  # seconds; the last where the host asks for it
 _PIECE = 1 << 20  # bytes of a file that is read whole: those that are in memory at a time
 _TO_CONNECT, _SILENCE = 15.0, 60.0  # seconds; a transfer that goes on may take as long as it likes
@@ -345,11 +345,12 @@ class Place:
             try:
                 return call(path)
             except Exception as error:  # each file system raises what its own client does
-                time.sleep(self.wait_after(relative, error, attempt))
+                attempts = ATTEMPTS if self.is_http else _ATTEMPTS_OF_OTHERS
+                time.sleep(self.wait_after(relative, error, attempt, attempts))
         raise AssertionError("unreachable")
 
-    def wait_after(self, relative: str, error: Exception, attempt: int) -> float:
-        """Seconds to wait, after the error of an attempt, before the next one.
+    def wait_after(self, relative: str, error: Exception, attempt: int, attempts: int) -> float:
+        """Seconds to wait, after the error of one of so many attempts, before the next one.
 
         Raises:
             FileNotFoundError, AccessDenied, NoRanges, SourceUnreachable: what it means, if another would be of no use.
@@ -364,7 +365,7 @@ class Place:
         if status in (401, 403) or isinstance(error, PermissionError):
             raise AccessDenied(f"{self.path(relative)}: the host refuses it ({error}).") from error
         again = status in _TRANSIENT if status else _is_of_the_network(error)
-        if not again or attempt >= (_ATTEMPTS if self.is_http else _ATTEMPTS_OF_OTHERS):
+        if not again or attempt >= attempts:
             tried = f", tried {attempt} times" if attempt > 1 else ""
             raise SourceUnreachable(
                 f"{self.path(relative)}: {type(error).__name__}: {error}{tried}. Is the address right, and the "

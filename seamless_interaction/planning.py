@@ -514,5 +514,5 @@ def _scandir(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return

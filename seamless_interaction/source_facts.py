@@ -1,8 +1,8 @@
 """What this package takes for true of the data, one entry a fact, each with how to see whether it is.
 
-``FACTS`` is the table. What a fact says, how well it was known before and where it is written down (a section of
-``DATA_FORMAT``) stand beside the function that looks. Such a function gets what was seen and gives its findings:
-agreed, disagreed, or could not tell, and always what was observed.
+``FACTS`` is the table. What a fact says, how well it was known before and where it is written down (a section of our
+notes on the data's format) stand beside the function that looks. Such a function gets what was seen and gives its
+findings: agreed, disagreed, or could not tell, and always what was observed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Fact(NamedTuple):
         claim: in words.
         before: ``seen``, ``claimed`` or ``unknown`` before this look. What nobody knew is claimed the way the package
             takes it.
-        section: of ``DATA_FORMAT``.
+        section: of our notes on the data's format.
         look: gives the findings; none where the fact is not about this source.
     """
 

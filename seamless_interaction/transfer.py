@@ -44,7 +44,7 @@ from seamless_interaction.layouts import BUNDLE, tree_path
 from seamless_interaction.manifest import ABSENT, DAMAGED, FAILED, MISSING, WHOLE, Manifest
 from seamless_interaction.mp4 import probe_video
 from seamless_interaction.parts import Source
-from seamless_interaction.places import Place
+from seamless_interaction.places import ATTEMPTS, Place
 from seamless_interaction.readers import (
     MAX_TEXT_BYTES,
     Npz,
@@ -275,7 +275,7 @@ class Transfer:
         """Make files, or say why there are none."""
         made: list[Made] = []
         try:
-            with _writing(self._target):
+            with writing(self._target):
                 made += [found for part in parts if (found := self._recovered(recording, part))]
                 rest = tuple(part for part in parts if part not in {one.part for one in made})
                 if rest:
@@ -325,7 +325,7 @@ class Transfer:
     def _without(self, recording: Recording, status: str, detail: str | None, part: str) -> Made:
         """There is no file, and the manifest says why."""
         path = _tree_path(recording, part)
-        with _writing(self._target):
+        with writing(self._target):
             self._manifest.write(path, status, source=self._source.place.url, detail=detail)
         return Made(recording.file_id, part, status, 0, detail)
 
@@ -377,7 +377,7 @@ class Transfer:
         container = _Container(place, path, 0, None, place.path(path))
         file = self._partial / path.replace("/", "-")
         try:
-            with _writing(self._target):
+            with writing(self._target):
                 fetched, _ = self._confirmed(container, file, _unproven)
         except (SourceUnreachable, FileNotFoundError, AccessDenied) as error:
             if isinstance(error, TargetError):
@@ -607,7 +607,7 @@ class Transfer:
             except Exception as error:  # whatever a client raises
                 body = None
                 attempt += 1
-                if self.stop.wait(container.place.wait_after(container.path, error, attempt)):
+                if self.stop.wait(container.place.wait_after(container.path, error, attempt, ATTEMPTS)):
                     raise Stopped from error
                 if not sink.stamp:  # nobody could tell whether the rest belongs to it
                     sink.restart()
@@ -709,7 +709,7 @@ def _write(file: Path, pieces: Iterable[bytes]) -> tuple[str, int]:
         return digest.hexdigest(), opened.tell()
 
 
-class _writing:
+class writing:
     """Errors of the disk become ours; those of the source are ours already."""
 
     def __init__(self, target: Path):
@@ -720,7 +720,7 @@ class _writing:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         # What is ours or a missing file of the source is no matter of the disk.
-        if type(error) not in (OSError, PermissionError, IsADirectoryError, NotADirectoryError):
+        if type(error) not in (OSError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError):
             return
         assert isinstance(error, OSError)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

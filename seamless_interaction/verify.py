@@ -17,7 +17,7 @@ from seamless_interaction import SELECTION
 from seamless_interaction.copying import WORKERS, Progress, Report, carry_out, locked
 from seamless_interaction.errors import SourceNotFound, UsageError
 from seamless_interaction.layouts import PARTS, tree_path
-from seamless_interaction.manifest import CODES, DAMAGED, FAILED, MISSING, WHOLE, Manifest, mark
+from seamless_interaction.manifest import CODES, DAMAGED, FAILED, MISSING, NAME, WHOLE, Manifest, mark
 from seamless_interaction.places import Place
 from seamless_interaction.planning import FOLDER, on_disk, plan, required_bits
 from seamless_interaction.selection import Selection
@@ -149,12 +149,8 @@ class _Copy:
 
     def __init__(self, folder: Path):
         filelist, meant = read_filelist(Place(folder)), read_selection(Place(folder))
+        assert filelist is not None and meant is not None
         self.folder, self.manifest = folder, Manifest(folder)
-        if filelist is None or meant is None or not self.manifest.path.exists():
-            raise SourceNotFound(
-                f"{folder} is no copy that `seamless-interaction download` made: it lacks {self.manifest.path.name}, "
-                f"{SELECTION} or filelist.csv."
-            )
         where = pc.index_in(meant["file_id"], filelist["file_id"].combine_chunks())
         meant, listed = meant.filter(where.is_valid()), filelist.take(where.drop_null())
         self.ids = meant["file_id"].to_pylist()
@@ -193,6 +189,11 @@ def _verify(
 ) -> tuple[Verification, dict[str, int]]:
     """What was found; and of each recording the files that are missing or corrupt, a bit a part."""
     began = time.monotonic()
+    lacking = [name for name in (NAME, SELECTION, "filelist.csv") if not (folder / name).exists()]
+    if lacking:
+        raise SourceNotFound(
+            f"{folder} is no copy that `seamless-interaction download` made: it lacks {', '.join(lacking)}."
+        )
     with locked(folder):
         copy = _Copy(folder)
         here = copy.files(copy.disk.here)

@@ -296,6 +296,34 @@ def test_only_a_folder_of_its_own_is_written_to(corpora, tmp_path, what):
     assert (files(target) if target.is_dir() else target.read_text()) == before
 
 
+def test_a_folder_that_cannot_be_made_is_a_named_error(corpora, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(TargetError, match="cannot be written to"):
+        download(Selection("full", modalities="vad"), corpora["tree"][0], tmp_path / "file" / "copy")
+
+
+def test_what_another_run_fetched_since_the_plan_is_not_fetched_again(corpora, tmp_path):
+    with Bucket(corpora["tree"][0]) as bucket:
+        planned = plan(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
+        download(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
+        bucket.clear()
+        assert copying.carry_out(planned).files["whole"] == 0 and not payload(bucket)
+
+
+def test_another_file_list_takes_nothing_from_what_is_here(corpora, tmp_path):
+    source, corpus = corpora["tree"]
+    lines = (source / "filelist.csv").read_text().splitlines(keepends=True)
+    by_split = {split: tmp_path / f"{split}.csv" for split in ("dev", "test")}
+    for split, path in by_split.items():
+        path.write_text("".join([lines[0], *(line for line in lines if f",{split}," in line)]))
+        report = download(Selection("full", modalities="vad"), source, tmp_path / "copy", filelist=path)
+        assert report.exit_code == 0
+    found = load_dataset(data_dir=tmp_path / "copy", modalities="vad", streaming=True)
+    assert {record["id"] for stream in found.values() for record in stream} == {
+        recording.file_id for recording in corpus.recordings if recording.split in by_split
+    }
+
+
 # --- again ----------------------------------------------------------------------------------------
 
 
@@ -423,9 +451,11 @@ def test_a_share_or_limit_that_cannot_be_is_refused(copy, options):
         verify(copy, **options)
 
 
-def test_what_is_no_copy_is_not_verified(corpora):
-    with pytest.raises(SourceNotFound, match="manifest"):
-        verify(corpora["tree"][0])
+def test_what_is_no_copy_is_not_verified(corpora, tmp_path):
+    for folder in (corpora["tree"][0], tmp_path / "nowhere"):
+        with pytest.raises(SourceNotFound, match="manifest"):
+            verify(folder)
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_an_unfinished_copy_is_not_whole(corpora, tmp_path):

@@ -210,7 +210,7 @@ def test_a_name_that_nobody_has(monkeypatch):
 
 def test_a_host_that_falls_silent_is_left(folder, monkeypatch):
     monkeypatch.setattr(places, "_SILENCE", 0.1)
-    monkeypatch.setattr(places, "_ATTEMPTS", 2)
+    monkeypatch.setattr(places, "ATTEMPTS", 2)
     with Bucket(folder, latency=1.0) as bucket:
         start = time.monotonic()
         with pytest.raises(SourceUnreachable, match=r"a\.bin"):
