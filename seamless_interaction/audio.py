@@ -94,19 +94,34 @@ def _audio_header(path: str, layout: tuple[int, int, int] | None, length: int) -
     return AudioHeader(samples / rate, rate, samples, channels)
 
 
+def _is_flac(content: bytes | None) -> bool:
+    return content is not None and content[:4] == b"fLaC"
+
+
+def _probe_flac(path: str, file: BinaryIO) -> AudioHeader:
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(file) as flac:
+            return AudioHeader(flac.frames / flac.samplerate, flac.samplerate, flac.frames, flac.channels)
+    except soundfile.LibsndfileError as error:
+        raise UnreadableFile(path, f"not a FLAC that libsndfile opens: {error}") from error
+
+
 # --- samples ---------------------------------------------------------------------------------
 
 
 class Audio(Mapping[str, Any]):
-    """A WAV as the mapping ``{"array", "sampling_rate", "path"}``; opened on use.
+    """A WAV, or a FLAC that a record holds, as the mapping ``{"array", "sampling_rate", "path"}``; opened on use.
 
     ``audio["array"]`` is float32, (samples,) if mono, else (channels, samples), decoded once and
     kept; PCM is scaled to [-1, 1), float is the file's own. ``audio["sampling_rate"]`` reads the
-    header. Nothing else opens the file. A pickle holds the path, not the samples.
+    header. Nothing else opens the file. A pickle holds what the arguments are, not the samples.
 
     Args:
         path: local path, or fsspec URL.
         storage_options: of the URL's file system.
+        content: the file itself, if a record holds it: then the path is a name only.
 
     Raises on use:
         As ``probe_audio``.
@@ -118,12 +133,18 @@ class Audio(Mapping[str, Any]):
 
     _KEYS = ("array", "sampling_rate", "path")
 
-    def __init__(self, path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        storage_options: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+    ):
         self.path = os.fspath(path)
         self.storage_options = dict(storage_options or {})
+        self.content = content
 
-    def __reduce__(self) -> tuple[type, tuple[str, dict[str, Any]]]:
-        return type(self), (self.path, self.storage_options)
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return type(self), (self.path, self.storage_options, self.content)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
@@ -131,7 +152,7 @@ class Audio(Mapping[str, Any]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Audio):
             return NotImplemented
-        return (self.path, self.storage_options) == (other.path, other.storage_options)
+        return self.__reduce__() == other.__reduce__()
 
     def __hash__(self) -> int:
         return hash(self.path)
@@ -157,8 +178,8 @@ class Audio(Mapping[str, Any]):
     @cached_property
     def header(self) -> AudioHeader:
         """What ``probe_audio`` gives."""
-        with files.open_file(self.path, self.storage_options) as file:
-            return probe_audio(self.path, file)
+        with files.open_file(self.path, self.storage_options, content=self.content) as file:
+            return _probe_flac(self.path, file) if _is_flac(self.content) else probe_audio(self.path, file)
 
     @cached_property
     def _array(self) -> np.ndarray:
@@ -187,7 +208,7 @@ class Audio(Mapping[str, Any]):
         import numpy as np
         import soundfile
 
-        with files.open_file(self.path, self.storage_options, files.DATA_BLOCK) as file:
+        with files.open_file(self.path, self.storage_options, files.DATA_BLOCK, self.content) as file:
             try:
                 with soundfile.SoundFile(file) as wav:
                     wav.seek(first)

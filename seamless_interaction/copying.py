@@ -274,7 +274,7 @@ def _write_tables(planned: Plan) -> None:
     for name in TABLES:
         if name == "filelist.csv":
             continue
-        content = _table(place, name)
+        content = read_table(place, name)
         if content is not None:
             _write_if_other(target / name, content)
     here = Place(target)
@@ -296,7 +296,7 @@ def _write_tables(planned: Plan) -> None:
         write_selection(target / SELECTION, table)
 
 
-def _table(place: Place, name: str) -> bytes | None:
+def read_table(place: Place, name: str) -> bytes | None:
     """A table of the source; of the Hub, which has none, that of the bucket."""
     content = read_cached(place, name)
     if content is not None or not place.is_hub:

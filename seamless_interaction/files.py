@@ -19,18 +19,26 @@ HEADER_BLOCK = 1 << 16
 DATA_BLOCK = 1 << 20
 
 
-def open_file(path: str, storage_options: Mapping[str, Any] | None = None, block: int = HEADER_BLOCK) -> BinaryIO:
+def open_file(
+    path: str,
+    storage_options: Mapping[str, Any] | None = None,
+    block: int = HEADER_BLOCK,
+    content: bytes | None = None,
+) -> BinaryIO:
     """Open a local path or an fsspec URL for reading.
 
     Args:
         path: as in a record.
         storage_options: of the URL's file system; none are those of the place it lies in, if this process knows it.
         block: bytes that a request fetches, at least.
+        content: of the file, if it is known; then nothing else is opened.
 
     Raises:
         MissingFile, UnreadableFile
         SourceError: where it lies cannot be reached, or refuses.
     """
+    if content is not None:
+        return io.BytesIO(content)
     try:
         if path.startswith(_REFERENCE):
             return _open_member(path, storage_options, block)

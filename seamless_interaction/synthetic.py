@@ -550,6 +550,7 @@ def _expected(profile: Profile, role: int, defect: str | None, layout: str) -> f
 
 
 PROMPTS = 16
+PROMPT_VERSION = "v0.0.synthetic"  # in the unique id of each synthetic prompt, and of no real one
 
 
 def prompt_id(number: int) -> str:

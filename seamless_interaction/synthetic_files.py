@@ -19,7 +19,7 @@ import numpy as np
 from seamless_interaction import ARRAYS, FILELIST_FLAGS, TABLES, TRAITS
 from seamless_interaction.errors import UsageError
 from seamless_interaction.layouts import BUNDLE, EXTENSIONS, archive_path, tree_path
-from seamless_interaction.synthetic import PROMPTS, Corpus, SyntheticRecording, prompt_id
+from seamless_interaction.synthetic import PROMPT_VERSION, PROMPTS, Corpus, SyntheticRecording, prompt_id
 from seamless_interaction.synthetic_media import (
     cut_before_index,
     empty_mp4,
@@ -88,7 +88,7 @@ def _prompt(index: int, number: int) -> dict[str, str]:
     return {
         "": str(index),
         "prompt_hash": prompt_id(number),
-        "prompt_id_unique": f"P{number:04d}_v0.0.synthetic_{_IPC[number % 4]}_XXXX",
+        "prompt_id_unique": f"P{number:04d}_{PROMPT_VERSION}_{_IPC[number % 4]}_XXXX",
         **texts,
         "ipc_a": _IPC[number % 4],
         "ipc_b": _IPC[number // 2 % 4] if number % 2 else "",

@@ -125,6 +125,7 @@ class Video:
     Args:
         path: local path, or fsspec URL.
         storage_options: of the URL's file system.
+        content: the file itself, if a record holds it: then the path is a name only.
 
     Raises on use:
         As ``probe_video``; ``UnreadableFile`` also for a frame that does not decode.
@@ -134,14 +135,20 @@ class Video:
     ((1920, 1080, 3), (5, 1920, 1080, 3), (1920, 1080, 3))
     """
 
-    def __init__(self, path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        storage_options: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+    ):
         self.path = os.fspath(path)
         self.storage_options = dict(storage_options or {})
+        self.content = content
         self._decoder: _Decoder | None = None
         self._pid = 0
 
-    def __reduce__(self) -> tuple[type, tuple[str, dict[str, Any]]]:
-        return type(self), (self.path, self.storage_options)
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return type(self), (self.path, self.storage_options, self.content)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
@@ -160,7 +167,7 @@ class Video:
 
     @cached_property
     def _read(self) -> tuple[mp4.VideoHeader, mp4.FrameIndex]:
-        with files.open_file(self.path, self.storage_options) as file:
+        with files.open_file(self.path, self.storage_options, content=self.content) as file:
             return mp4.read_frames(self.path, file)
 
     @property
@@ -246,7 +253,7 @@ class Video:
         return number % frames
 
     def _new_decoder(self) -> _Decoder:
-        file = files.open_file(self.path, self.storage_options, files.DATA_BLOCK)
+        file = files.open_file(self.path, self.storage_options, files.DATA_BLOCK, self.content)
         return _Decoder(self.path, file, self._index)
 
     def _frames(self) -> _Decoder:

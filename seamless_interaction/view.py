@@ -21,6 +21,7 @@ from seamless_interaction import ARRAYS
 from seamless_interaction.errors import UsageError
 
 NAME = "seamless"
+_MEDIA = ("audio", "video", "partner_video")
 
 
 def _media(column: str, value: dict[str, Any] | None, storage_options: dict[str, Any] | None) -> Any:
@@ -29,13 +30,15 @@ def _media(column: str, value: dict[str, Any] | None, storage_options: dict[str,
     from seamless_interaction.audio import Audio
     from seamless_interaction.video import Video
 
-    return {"audio": Audio, "video": Video}[column](value["path"], storage_options)
+    return {"audio": Audio, "video": Video, "partner_video": Video}[column](
+        value["path"], storage_options, value["bytes"]
+    )
 
 
 def _rows(column: pa.ChunkedArray, name: str, storage_options: dict[str, Any] | None) -> list[Any]:
     """The values of a column, one a row. Arrays share Arrow's memory and are read-only."""
     type = column.type
-    if name in ("audio", "video") and pa.types.is_struct(type):
+    if name in _MEDIA and pa.types.is_struct(type):
         return [_media(name, value, storage_options) for value in column.to_pylist()]
     storage = type.storage_type if isinstance(type, pa.ExtensionType) else type
     leaf = storage
@@ -186,7 +189,7 @@ class ViewFormatter(TensorFormatter):
         for column, value in data_struct.items():
             if isinstance(value, list) and column in ARRAYS:
                 value = np.asarray(value, ARRAYS[column].dtype).reshape(-1, *ARRAYS[column].shape)
-            elif isinstance(value, dict) and column in ("audio", "video"):
+            elif isinstance(value, dict) and column in _MEDIA:
                 value = _media(column, value, self.storage_options)
             group, nested, member = column.partition(":")
             if nested:

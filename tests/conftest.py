@@ -81,7 +81,7 @@ def opened(monkeypatch):
     """Every file that a video or an audio opens, counted."""
     found = []
 
-    def open_counting(path, storage_options=None, block=0):
+    def open_counting(path, storage_options=None, block=0, content=None):
         found.append(CountedFile(path))
         return found[-1]
 

@@ -1,0 +1,453 @@
+"""One shard of a plan: made, read back, compared, and only then there.
+
+A shard is done if it has a *sidecar*: a JSON file in the work folder that tells its SHA-256, its rows, what it was made
+of and by which code. It is written last. Whatever kills a run before leaves files that nothing counts as done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from seamless_interaction import MODALITIES, __version__, _code_digest
+from seamless_interaction.arrow import table
+from seamless_interaction.errors import AccessDenied, NotEnoughSpace, SeamlessInteractionError, SourceChanged
+from seamless_interaction.files import open_file
+from seamless_interaction.join import Join
+from seamless_interaction.layouts import parts_of
+from seamless_interaction.local_cache import write_whole
+from seamless_interaction.parts import Source
+from seamless_interaction.publishing import flac, parquet
+from seamless_interaction.publishing.plan import WORK, Shard, ShardPlan
+from seamless_interaction.publishing.rows import (
+    recording_features,
+    recording_row,
+    shard_features,
+    urls,
+    video_file,
+    video_path,
+)
+from seamless_interaction.recordings import Recording, locate
+from seamless_interaction.tables import Context
+from seamless_interaction.transfer import sha256_of, writing
+
+ROW_GROUP_BYTES = 50_000_000
+_TOO_LARGE = 300_000_000  # of a row group: what the Hub's viewer reads at most
+_KEPT_OF_ARRAYS = 0.75  # of their bytes, in a file; measured on synthetic ones
+_BLOCK = 1 << 23  # bytes of media that a request for a remote file fetches
+_REQUESTS = 16
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What is known of a shard that is done.
+
+    Attributes:
+        shard: path of the file in the repository.
+        key: of the plan for it, see ``ShardPlan.key``.
+        identity: of the source as it was planned; if it is still the same, nothing has to be looked at.
+        bytes, sha256: of the file.
+        rows: how many.
+        num_bytes: of the rows in memory, as ``datasets`` counts.
+        row_groups: bytes of each in the file.
+        large: interactions that alone are a row group of more than 300 MB.
+        input_files, input_bytes, inputs: what it was made of: how many files, how many bytes, and a digest of their
+            names, sizes and ETags (or times).
+        content: digest of all values, but addresses of videos. Of any layout, the same recordings give the same.
+        files: videos beside the shard: path, bytes, SHA-256.
+        recordings: SHA-256 of its part of the table of recordings.
+        skipped: recordings left out with ``on_error="skip"``, and why.
+        issues: code -> recordings that have it.
+        seconds: of all recordings.
+        version, code: of this package, and a digest of it.
+        took: seconds.
+    """
+
+    shard: str
+    key: str
+    identity: str
+    bytes: int
+    sha256: str
+    rows: int
+    num_bytes: int
+    row_groups: list[int]
+    large: list[str]
+    input_files: int
+    input_bytes: int
+    inputs: str
+    content: str
+    files: list[dict[str, Any]]
+    recordings: str
+    skipped: list[dict[str, str]]
+    issues: dict[str, int]
+    seconds: float
+    took: float
+    version: str = __version__
+    code: str = field(default_factory=_code_digest)
+
+
+class Failure(NamedTuple):
+    """A shard that was not made."""
+
+    shard: str
+    error: str
+
+
+# --- what is done ---------------------------------------------------------------------------------
+
+
+def _work_file(output: Path, shard: Shard, kind: str) -> Path:
+    return output / WORK / kind / shard.path.removeprefix("data/").removesuffix(".parquet").replace("/", "-")
+
+
+def sidecar_path(output: Path, shard: Shard) -> Path:
+    return _work_file(output, shard, "done").with_suffix(".json")
+
+
+def recordings_path(output: Path, shard: Shard) -> Path:
+    """Where a shard's part of the table of recordings is kept."""
+    return _work_file(output, shard, "recordings").with_suffix(".parquet")
+
+
+def failure_path(output: Path, shard: Shard) -> Path:
+    return _work_file(output, shard, "failed").with_suffix(".json")
+
+
+def read_sidecar(output: Path, shard: Shard) -> Sidecar | None:
+    """The sidecar of a shard; None if there is none that can be read."""
+    try:
+        return Sidecar(**json.loads(sidecar_path(output, shard).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def is_done(plan: ShardPlan, number: int, output: Path, source: Source | None = None) -> bool:
+    """Whether a shard is there as the plan wants it, by its sidecar; contents are not read again.
+
+    Args:
+        source: the plan's, to look at the files it was made of, if the source as a whole is another than it was then.
+    """
+    shard = plan.shards[number]
+    found = read_sidecar(output, shard)
+    if found is None or found.key != plan.key(number):
+        return False
+    files = [(shard.path, found.bytes), *((file["file"], file["bytes"]) for file in found.files)]
+    if any(_size(output / path) != size for path, size in files) or not recordings_path(output, shard).exists():
+        return False
+    if found.identity == plan.settings["identity"]:
+        return True
+    recordings = _recordings(plan, shard)
+    return found.inputs == _digest_of(_inputs(source or plan.open_source(), recordings, parts_of(plan.columns)))
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+# --- making one -----------------------------------------------------------------------------------
+
+
+def convert_shard(plan: ShardPlan, number: int, output: str | os.PathLike) -> Sidecar:
+    """Make a shard, and its part of the table of recordings; copy its videos if the plan says so.
+
+    The same plan and source give the same file. Nothing else is read or changed, so any number of shards can be made at
+    a time, by any number of processes or machines.
+
+    Args:
+        plan: see ``plan_shards``.
+        number: of the shard in it.
+        output: the folder of the repository.
+
+    Raises:
+        SourceChanged: a file was written to since it was first looked at.
+        SourceError: the source cannot be read.
+        BadFile: with ``on_error="raise"``, a file that cannot be used.
+        NotEnoughSpace, TargetError: the output cannot be written to.
+        OSError: what was written came out different.
+    """
+    began = time.monotonic()
+    output, shard = Path(output), plan.shards[number]
+    source, context = _opened(plan, os.getpid())
+    recordings, parts = _recordings(plan, shard), parts_of(plan.columns)
+    before = _inputs(source, recordings, parts)
+    made = _Making(plan, shard, source, output)
+    partial = output / WORK / "partial" / f"{shard.path.replace('/', '-')}-{os.getpid()}"
+    with writing(output):
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        (output / shard.path).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        row_groups = made.write(recordings, context, partial)
+        after = _inputs(source, recordings, parts)
+        if after != before:
+            path = next(one[0] for one, other in zip(before, after, strict=True) if one != other)
+            raise SourceChanged(
+                f"{source.place.path(path)} changed while {shard.path} was made of it. When nobody writes to the "
+                "source any more, start again."
+            )
+        with writing(output):
+            part = made.write_recordings()
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())
+            num_bytes, digest = partial.stat().st_size, sha256_of(partial)
+            os.replace(partial, output / shard.path)
+            sidecar = Sidecar(
+                shard=shard.path,
+                key=plan.key(number),
+                identity=plan.settings["identity"],
+                bytes=num_bytes,
+                sha256=digest,
+                rows=made.rows,
+                num_bytes=made.num_bytes,
+                row_groups=row_groups,
+                large=[id for id, size in zip(made.alone, row_groups, strict=True) if id and size > _TOO_LARGE],
+                input_files=sum(size is not None for _, size, _ in before),
+                input_bytes=sum(size or 0 for _, size, _ in before),
+                inputs=_digest_of(before),
+                content=made.content.hexdigest(),
+                files=made.files,
+                recordings=part,
+                skipped=made.skipped,
+                issues=made.issues,
+                seconds=made.seconds,
+                took=time.monotonic() - began,
+            )
+            text = json.dumps(asdict(sidecar), indent=1).encode()
+            write_whole(sidecar_path(output, shard), lambda file: file.write(text))
+        return sidecar
+    finally:
+        with suppress(FileNotFoundError):
+            partial.unlink()
+
+
+@lru_cache(maxsize=1)
+def _opened(plan: ShardPlan, process: int) -> tuple[Source, Context | None]:
+    """The plan's source and its tables, opened once in each process: what is open does not survive a fork."""
+    source = plan.open_source()
+    has_context = any(column in plan.columns for column in MODALITIES["context"])
+    return source, Context(source.place) if has_context else None
+
+
+def _recordings(plan: ShardPlan, shard: Shard) -> list[Recording]:
+    rows = plan.recordings.slice(shard.start, shard.stop - shard.start).select(Recording._fields)
+    return [Recording(**row) for row in rows.to_pylist()]
+
+
+# Path, size and stamp of a file; None for one that is not there, as optional ones may be.
+_Input = tuple[str, int | None, str]
+
+
+def _inputs(source: Source, recordings: list[Recording], parts: tuple[str, ...]) -> list[_Input]:
+    """The files that recordings are made of, as they are now."""
+    located = (locate(source.layout, source.aliases, recording, part) for recording in recordings for part in parts)
+    paths = sorted({location.path for location in located if location})
+
+    def look(path: str) -> _Input:
+        try:
+            entry = source.place.stat(path)
+        except (FileNotFoundError, AccessDenied):
+            return path, None, ""
+        return path, entry.size, entry.stamp
+
+    if source.place.is_local:
+        return [look(path) for path in paths]
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        return list(pool.map(look, paths))
+
+
+def _digest_of(inputs: list[_Input]) -> str:
+    return hashlib.sha256(repr(inputs).encode()).hexdigest()
+
+
+class _Making:
+    """A shard while it is made."""
+
+    def __init__(self, plan: ShardPlan, shard: Shard, source: Source, output: Path):
+        self._plan, self._source, self._output, self._shard = plan, source, output, shard
+        self._features = recording_features(plan.columns)
+        self._how = plan.settings["video"][plan.size_of(shard)]
+        self._found: list[dict[str, Any]] = []  # rows of the table of recordings
+        self.rows = self.num_bytes = 0
+        self.content = hashlib.sha256()
+        self.alone: list[str | None] = []  # of each row group: its interaction, if it has one only
+        self.files: list[dict[str, Any]] = []
+        self.skipped: list[dict[str, str]] = []
+        self.issues: dict[str, int] = {}
+        self.seconds = 0.0
+
+    def write(self, recordings: list[Recording], context: Context | None, path: Path) -> list[int]:
+        """Write the Parquet file and read it back; bytes of its row groups."""
+        types = parquet.types_of(shard_features(self._plan.columns))
+        with writing(self._output):
+            writer = parquet.Writer(path, types)
+        try:
+            for interactions in _groups(self._interactions(recordings, context)):
+                rows = [row for interaction in interactions for row in interaction]
+                self.alone.append(rows[0]["interaction_id"] if len(interactions) == 1 else None)
+                self.rows += len(rows)
+                with writing(self._output):
+                    writer.write(rows)
+        finally:
+            with writing(self._output):
+                writer.close()
+        for group in writer.digests:
+            for name, digests in sorted(group.items()):
+                if name != "video":
+                    self.content.update(repr((name, digests)).encode())
+        self.num_bytes = writer.num_bytes
+        return parquet.check(path, types, writer.digests)
+
+    def _interactions(self, recordings: list[Recording], context: Context | None) -> Iterator[list[dict[str, Any]]]:
+        """The rows of each interaction."""
+        rows: list[dict[str, Any]] = []
+        for files in self._source.files(recordings, parts_of(self._plan.columns)):
+            join = Join(files, self._plan.columns, context)
+            if join.errors and self._plan.settings["on_error"] == "raise":
+                raise join.errors[0]
+            if join.errors and self._plan.settings["on_error"] == "skip":
+                self.skipped.append({"file_id": files.recording.file_id, "reason": str(join.errors[0])})
+                continue
+            row = self._row(files.recording, join.values)
+            if rows and rows[0]["interaction_id"] != row["interaction_id"]:
+                yield self._noted(rows)
+                rows = []
+            rows.append(row)
+        if rows:
+            yield self._noted(rows)
+
+    def _noted(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows of an interaction, after they went into the table of recordings."""
+        size = self._plan.size_of(self._shard)
+        found = [recording_row(row, size, self._features) for row in rows]
+        for row in found:
+            if row.get("video") is not None and row["video"]["bytes"] is not None:
+                row["video"] = None  # it is in the shard
+        if "video" in self._features and len(found) == 2:
+            found[0]["partner_video"], found[1]["partner_video"] = found[1]["video"], found[0]["video"]
+        self._found += found
+        for row in rows:
+            self.seconds += row["duration"] or 0.0
+            for code in {issue["code"] for issue in row["issues"]}:
+                self.issues[code] = self.issues.get(code, 0) + 1
+        return rows
+
+    def _row(self, recording: Recording, values: dict[str, Any]) -> dict[str, Any]:
+        """A published row: the builder's, with its media."""
+        columns, id = self._plan.columns, recording.file_id
+        addresses = urls(self._plan.settings["media_url"], recording.label, recording.split, id)
+        values |= {name: url for name, url in addresses.items() if name.removesuffix("_url") in columns}
+        if values.get("audio") is not None:
+            values["audio"] = self._audio(id, values["audio"]["path"])
+        if values.get("video") is not None:
+            values["video"] = self._video(id, values["video"]["path"])
+        return values
+
+    def _audio(self, id: str, path: str) -> dict[str, Any] | None:
+        how = self._plan.settings["audio"]
+        if how == "url":
+            return None
+        with open_file(path, self._source.place.storage_options, _BLOCK) as file:
+            content = flac.encode(file) if how == "flac" else None
+            if content is not None:
+                return {"bytes": content, "path": f"{id}.flac"}
+            file.seek(0)
+            return {"bytes": file.read(), "path": f"{id}.wav"}
+
+    def _video(self, id: str, path: str) -> dict[str, Any] | None:
+        if self._how == "url":
+            return None
+        with open_file(path, self._source.place.storage_options, _BLOCK) as file:
+            if self._how == "embed":
+                return {"bytes": file.read(), "path": f"{id}.mp4"}
+            name = video_file(id)
+            with writing(self._output):
+                (self._output / name).parent.mkdir(parents=True, exist_ok=True)
+            digest = hashlib.sha256()
+
+            def copy(target: Any) -> None:
+                while content := file.read(_BLOCK):
+                    digest.update(content)
+                    with writing(self._output):
+                        target.write(content)
+
+            write_whole(self._output / name, copy)
+        size = (self._output / name).stat().st_size
+        self.files.append({"file": name, "bytes": size, "sha256": digest.hexdigest()})
+        return {"bytes": None, "path": video_path(self._plan.repo_id, id)}
+
+    def write_recordings(self) -> str:
+        """Write the shard's part of the table of recordings; its SHA-256."""
+        path = recordings_path(self._output, self._shard)
+        made = table(self._found, parquet.types_of(self._features))
+        write_whole(path, lambda file: pq.write_table(made, file, compression="zstd"))
+        return sha256_of(path)
+
+
+def _groups(interactions: Iterator[list[dict[str, Any]]]) -> Iterator[list[list[dict[str, Any]]]]:
+    """Interactions that share a row group: as many as have ``ROW_GROUP_BYTES``, or one that has more."""
+    group: list[list[dict[str, Any]]] = []
+    size = 0.0
+    for rows in interactions:
+        more = sum(_expected_bytes(row) for row in rows)
+        if group and size + more > ROW_GROUP_BYTES:
+            yield group
+            group, size = [], 0.0
+        group.append(rows)
+        size += more
+        del rows
+    if group:
+        yield group
+
+
+def _expected_bytes(row: Mapping[str, Any]) -> float:
+    arrays = sum(value.nbytes for value in row.values() if isinstance(value, np.ndarray))
+    media = sum(len(row[name]["bytes"] or b"") for name in ("audio", "video") if row.get(name) is not None)
+    return media + _KEPT_OF_ARRAYS * arrays
+
+
+# --- for executors --------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _loaded(output: Path, stamp: int, process: int, options: str) -> ShardPlan:
+    return ShardPlan.load(output, json.loads(options))
+
+
+def attempt(output: Path, number: int, storage_options: Mapping[str, Any] | None = None) -> Failure | None:
+    """Make a shard of the plan that lies in the output. What goes wrong is written down there, and returned.
+
+    Raises:
+        NotEnoughSpace: there is no use in trying another one.
+    """
+    stamp = (output / WORK / "plan.parquet").stat().st_mtime_ns
+    plan = _loaded(output, stamp, os.getpid(), json.dumps(dict(storage_options or {})))
+    shard = plan.shards[number]
+    record = failure_path(output, shard)
+    try:
+        convert_shard(plan, number, output)
+    except NotEnoughSpace:
+        raise
+    except Exception as error:  # of one shard, whatever it is: the others go on, and the report names it
+        kind = "" if isinstance(error, SeamlessInteractionError) else f"{type(error).__name__}: "
+        failure = Failure(shard.path, f"{kind}{error}")
+        text = json.dumps(failure._asdict()).encode()
+        with writing(output):
+            write_whole(record, lambda file: file.write(text))
+        return failure
+    with suppress(FileNotFoundError):
+        record.unlink()
+    return None
