@@ -44,7 +44,7 @@ format: $(INSTALLED) ## repair what lint can repair
 # first the script itself, named as a file, with the stub left out; then the stub and what uses it, as users see it;
 # then whether stub and script agree.
 types: $(INSTALLED) ## check types: the implementation, the stub, and that they agree
-	$(BIN)/mypy --cache-dir .mypy_cache/implementation seamless_interaction.py $(wildcard seamless_interaction/*.py)
+	$(BIN)/mypy --cache-dir .mypy_cache/implementation seamless_interaction.py $(wildcard seamless_interaction/*.py seamless_interaction/*/*.py)
 	$(BIN)/mypy --cache-dir .mypy_cache/stub seamless_interaction $(wildcard examples/*.py)
 	$(BIN)/stubtest --mypy-config-file pyproject.toml --allowlist .ci/stubtest-allowlist.txt --ignore-unused-allowlist seamless_interaction
 

@@ -728,8 +728,9 @@ def load_dataset(
         modalities: what to read, see ``MODALITIES`` and ``ARRAYS``; None is everything.
         vendor, session, interaction, file_ids, annotated, movement, max_bytes, sample, seed, single: which recordings;
             see ``seamless_interaction.selection.Selection``, which says what they mean and what None is.
-        data_dir: the folder that holds ``improvised`` and ``naturalistic``, or its URL; None is the dataset's public
-            bucket, or what the environment variable ``SEAMLESS_INTERACTION_SOURCE`` says.
+        data_dir: the folder that holds ``improvised`` and ``naturalistic``, or its URL; or a repository that
+            ``seamless-interaction publish`` made, such as ``hf://datasets/seamless/interaction``. None is the dataset's
+            public bucket, or what the environment variable ``SEAMLESS_INTERACTION_SOURCE`` says.
         streaming: read while iterating, instead of first preparing Arrow files in the cache.
         layout: ``"tree"``, ``"bundles"`` or ``"archives"``; None finds out.
         index: path or URL of what ``seamless-interaction index`` made of this place or a copy of it; None looks for
@@ -749,8 +750,9 @@ def load_dataset(
         SourceError: ``data_dir`` does not hold the dataset, cannot be reached, or is not what was indexed.
         BadFile: with ``on_error="raise"``, a file that cannot be used.
     """
-    from seamless_interaction import view
+    from seamless_interaction import published, view
     from seamless_interaction.errors import SeamlessInteractionError, UnknownSplit, UnknownSubset
+    from seamless_interaction.places import Place
 
     configs = {config.name: config for config in SeamlessInteraction.BUILDER_CONFIGS}
     if subset is not None and subset not in configs:
@@ -771,6 +773,10 @@ def load_dataset(
         criteria["split"] = split
     named = {"subset": configs[subset].subset, "label": configs[subset].label} if subset else {}
     selection = _selection_of({**criteria, **named, "modalities": modalities})
+    if data_dir is not None and layout is None and index is None:
+        place = Place(data_dir, storage_options)
+        if published.is_published(place):
+            return published.load(place, subset, split, selection, streaming, cache_dir, num_proc)
     builder = SeamlessInteraction(
         config_name=None if subset is None else _config_name(selection),
         cache_dir=cache_dir,

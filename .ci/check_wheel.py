@@ -16,6 +16,8 @@ NEEDED = {
         f"seamless_interaction/configs/{name}.yaml": "no size can be selected"
         for name in ("10GB", "100GB", "1TB", "full", "recordings")
     },
+    "seamless_interaction/LICENSE": "nothing can be published",
+    "seamless_interaction/publishing/card.md": "nothing can be published",
 }
 IMPORT = """
 import seamless_interaction.errors

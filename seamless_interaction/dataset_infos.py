@@ -16,15 +16,23 @@ from seamless_interaction import CITATION, DESCRIPTION, HOMEPAGE, LICENSE, Seaml
 _KEPT = {"dtype", "shape", "sampling_rate", "decode"}  # what differs from the default, or all versions write
 
 
-def _feature(feature: Any) -> Any:
-    """One feature as JSON."""
+def dialect(feature: Any) -> Any:
+    """One feature, or a dict of them, as JSON that every supported version of `datasets` reads alike.
+
+    Args:
+        feature: a feature, as any version has it; of ``Features``, ``dict(features)``.
+
+    Returns:
+        Dicts with ``_type`` for values, arrays, media and lists of values (``Sequence``), ``[{…}]`` for lists of
+        structs, dicts by name for structs.
+    """
     if isinstance(feature, dict):
-        return {name: _feature(member) for name, member in feature.items()}
+        return {name: dialect(member) for name, member in feature.items()}
     if isinstance(feature, list):
-        return [_feature(feature[0])]
+        return [dialect(feature[0])]
     kind = type(feature).__name__
     if kind in ("List", "Sequence"):
-        member = _feature(feature.feature)
+        member = dialect(feature.feature)
         return [member] if isinstance(feature.feature, dict) else {"feature": member, "_type": "Sequence"}
     values = {field.name: getattr(feature, field.name) for field in fields(feature) if field.name in _KEPT}
     return {**values, "_type": kind}
@@ -38,7 +46,7 @@ def dataset_infos() -> dict[str, Any]:
             "citation": CITATION,
             "homepage": HOMEPAGE,
             "license": LICENSE,
-            "features": _feature(dict(features())),
+            "features": dialect(dict(features())),
             "builder_name": "seamless_interaction",
             "dataset_name": "seamless_interaction",
             "config_name": config.name,

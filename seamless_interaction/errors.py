@@ -162,6 +162,10 @@ class StaleIndex(SourceError):
     """An archive changed after the index was made."""
 
 
+class SourceChanged(SourceError):
+    """A file changed while it was read."""
+
+
 # --- a local copy ---------------------------------------------------------------------------------
 
 
@@ -244,3 +248,42 @@ class NoVideoStream(BadFile):
     """An MP4 without a picture."""
 
     code = "no_video_stream"
+
+
+# --- the Hub --------------------------------------------------------------------------------------
+
+
+class InvalidRepository(UsageError):
+    """A name that a repository cannot have, or that nobody could load."""
+
+
+class IncompletePublication(SeamlessInteractionError):
+    """A folder whose files are not what its manifest says."""
+
+
+class HubError(SeamlessInteractionError):
+    """What the Hugging Face Hub, or the repository there, does not allow."""
+
+
+class NotLoggedIn(HubError, PermissionError):
+    """No token, or one that the Hub does not know."""
+
+
+class NoWriteAccess(HubError, PermissionError):
+    """There is no such repository, or the token has no right to write there."""
+
+
+class WrongVisibility(HubError):
+    """The repository is public, and was asked to be private."""
+
+
+class ForeignFiles(HubError):
+    """The repository has files where only those of the publication belong."""
+
+
+class HeadMoved(HubError):
+    """Somebody else has committed meanwhile."""
+
+
+class HubRefused(HubError):
+    """The Hub answers a request with an error that is none of the others."""

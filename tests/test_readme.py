@@ -58,9 +58,10 @@ def world(folder):
             for command in COMMANDS
             if command.split()[0] not in ("make", "pip")  # these run from a fresh clone, by .ci/run
         }
-        with Hub(folder / "demo-tars") as hub:
-            hub_env = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
-            yield {**env, **hub_env}, results
+        with Hub(folder / "demo-tars") as tars, Hub(folder / "hub", "seamless/interaction") as published:
+            online = {**env, "HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+            hubs = {hub.repo: {**online, "HF_ENDPOINT": hub.url} for hub in (tars, published)}
+            yield hubs, results
 
 
 def environment(folder):
@@ -72,8 +73,10 @@ def environment(folder):
 def test_python_runs(folder, world, code):
     if "datasets 3.6 only" in code and not datasets.__version__.startswith("3."):
         pytest.skip("datasets 4 and later run no scripts")
+    hubs, _ = world
+    env = next((env for repo, env in hubs.items() if repo in code), next(iter(hubs.values())))
     code += "\nassert next(iter(globals().get('stream') or ds))\n"
-    run = subprocess.run([sys.executable, "-c", code], cwd=folder, env=world[0], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 
 

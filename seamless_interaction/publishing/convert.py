@@ -10,18 +10,18 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from seamless_interaction import MODALITIES, __version__, _code_digest
+from seamless_interaction import MODALITIES, TABLES, __version__, _code_digest
 from seamless_interaction.arrow import table
 from seamless_interaction.errors import AccessDenied, NotEnoughSpace, SeamlessInteractionError, SourceChanged
 from seamless_interaction.files import open_file
@@ -149,7 +149,7 @@ def is_done(plan: ShardPlan, number: int, output: Path, source: Source | None = 
     if found.identity == plan.settings["identity"]:
         return True
     recordings = _recordings(plan, shard)
-    return found.inputs == _digest_of(_inputs(source or plan.open_source(), recordings, parts_of(plan.columns)))
+    return found.inputs == _digest_of(_inputs(source or plan.open_source(), recordings, plan.columns))
 
 
 def _size(path: Path) -> int | None:
@@ -157,6 +157,27 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def write_file(output: Path, name: str, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file of the repository, in the work folder, then rename it: a kill leaves nothing beside the shards."""
+    partial = output / WORK / "partial" / f"{name.replace('/', '-')}-{os.getpid()}"
+    with writing(output):
+        for path in (partial, output / name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with writing(output):
+            file = open(partial, "wb")
+        with file:
+            write(file)
+            with writing(output):
+                file.flush()
+                os.fsync(file.fileno())
+        with writing(output):
+            os.replace(partial, output / name)
+    finally:
+        with suppress(FileNotFoundError):
+            partial.unlink()
 
 
 # --- making one -----------------------------------------------------------------------------------
@@ -183,16 +204,18 @@ def convert_shard(plan: ShardPlan, number: int, output: str | os.PathLike) -> Si
     began = time.monotonic()
     output, shard = Path(output), plan.shards[number]
     source, context = _opened(plan, os.getpid())
-    recordings, parts = _recordings(plan, shard), parts_of(plan.columns)
-    before = _inputs(source, recordings, parts)
+    recordings = _recordings(plan, shard)
+    before = _inputs(source, recordings, plan.columns)
     made = _Making(plan, shard, source, output)
     partial = output / WORK / "partial" / f"{shard.path.replace('/', '-')}-{os.getpid()}"
     with writing(output):
         partial.parent.mkdir(parents=True, exist_ok=True)
         (output / shard.path).parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # or with one of a former plan, and a new file as long as its own, it is done
+            sidecar_path(output, shard).unlink()
     try:
         row_groups = made.write(recordings, context, partial)
-        after = _inputs(source, recordings, parts)
+        after = _inputs(source, recordings, plan.columns)
         if after != before:
             path = next(one[0] for one, other in zip(before, after, strict=True) if one != other)
             raise SourceChanged(
@@ -251,10 +274,13 @@ def _recordings(plan: ShardPlan, shard: Shard) -> list[Recording]:
 _Input = tuple[str, int | None, str]
 
 
-def _inputs(source: Source, recordings: list[Recording], parts: tuple[str, ...]) -> list[_Input]:
-    """The files that recordings are made of, as they are now."""
+def _inputs(source: Source, recordings: list[Recording], columns: tuple[str, ...]) -> list[_Input]:
+    """The files that rows are made of, as they are now."""
+    parts = parts_of(columns)
     located = (locate(source.layout, source.aliases, recording, part) for recording in recordings for part in parts)
     paths = sorted({location.path for location in located if location})
+    if any(column in columns for column in MODALITIES["context"]):
+        paths += [name for name in TABLES if name != "filelist.csv"]
 
     def look(path: str) -> _Input:
         try:
@@ -304,10 +330,8 @@ class _Making:
         finally:
             with writing(self._output):
                 writer.close()
-        for group in writer.digests:
-            for name, digests in sorted(group.items()):
-                if name != "video":
-                    self.content.update(repr((name, digests)).encode())
+        for name in sorted(set(types.schema.names) - {"video"}):
+            self.content.update(repr((name, [one for group in writer.digests for one in group[name]])).encode())
         self.num_bytes = writer.num_bytes
         return parquet.check(path, types, writer.digests)
 
@@ -374,8 +398,6 @@ class _Making:
             if self._how == "embed":
                 return {"bytes": file.read(), "path": f"{id}.mp4"}
             name = video_file(id)
-            with writing(self._output):
-                (self._output / name).parent.mkdir(parents=True, exist_ok=True)
             digest = hashlib.sha256()
 
             def copy(target: Any) -> None:
@@ -384,7 +406,7 @@ class _Making:
                     with writing(self._output):
                         target.write(content)
 
-            write_whole(self._output / name, copy)
+            write_file(self._output, name, copy)
         size = (self._output / name).stat().st_size
         self.files.append({"file": name, "bytes": size, "sha256": digest.hexdigest()})
         return {"bytes": None, "path": video_path(self._plan.repo_id, id)}

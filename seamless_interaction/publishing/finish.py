@@ -17,11 +17,10 @@ import pyarrow.parquet as pq
 from seamless_interaction import LABELS, SPLITS, TABLES, __version__
 from seamless_interaction.copying import read_table
 from seamless_interaction.errors import IncompletePublication
-from seamless_interaction.local_cache import write_whole
 from seamless_interaction.places import Place
 from seamless_interaction.publishing import parquet
 from seamless_interaction.publishing.card import RECORDINGS, Config, Facts, Size, Split, card, dataset_infos
-from seamless_interaction.publishing.convert import Sidecar, is_done, read_sidecar, recordings_path
+from seamless_interaction.publishing.convert import Sidecar, is_done, read_sidecar, recordings_path, write_file
 from seamless_interaction.publishing.croissant import croissant
 from seamless_interaction.publishing.plan import SELECTION, Shard, ShardPlan
 from seamless_interaction.publishing.rows import recording_features, shard_features
@@ -194,7 +193,7 @@ def finish(plan: ShardPlan, output: Path) -> Finished:
     rows = [*_shard_rows(finished), *({"file": part.path, "rows": part.rows} for part in parts)]
     rows += [{"file": name} for name in tables]
     for name, content in files.items():
-        _write(output / name, content)
+        _write(output, name, content)
         rows.append({"file": name})
     for row in rows:
         if "sha256" not in row:
@@ -205,10 +204,10 @@ def finish(plan: ShardPlan, output: Path) -> Finished:
         ("croissant.json", _json(croissant(facts, configs, described))),
         (CARD, card(facts, configs).encode()),
     ):
-        _write(output / name, content)
+        _write(output, name, content)
         rows.append({"file": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()})
     manifest = pa.Table.from_pylist(sorted(rows, key=lambda row: row["file"]), MANIFEST_SCHEMA)
-    write_whole(output / MANIFEST, lambda file: pq.write_table(manifest, file, compression="zstd"))
+    write_file(output, MANIFEST, lambda file: pq.write_table(manifest, file, compression="zstd"))
     return finished
 
 
@@ -216,8 +215,8 @@ def _json(content: Any) -> bytes:
     return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def _write(path: Path, content: bytes) -> None:
-    write_whole(path, lambda file: file.write(content))
+def _write(output: Path, name: str, content: bytes) -> None:
+    write_file(output, name, lambda file: file.write(content))
 
 
 def _license() -> Path:
@@ -243,7 +242,7 @@ def _copy_tables(plan: ShardPlan, output: Path) -> list[str]:
         else:
             content = read_table(place, name)
         if content is not None:
-            _write(output / name, content)
+            _write(output, name, content)
             copied.append(name)
     return copied
 

@@ -45,10 +45,11 @@ def encode(wav: BinaryIO) -> bytes | None:
 def _copy(source: Any, target: Any) -> str | None:
     """Digest of the samples written; None if one of them is not on the grid."""
     digest = hashlib.sha256()
-    floats = np.empty((_BLOCK, source.channels), np.float32)
+    dtype = np.float64 if source.subtype in ("DOUBLE", "PCM_32") else np.float32  # which hold its samples as they are
+    floats = np.empty((_BLOCK, source.channels), dtype)
     while len(read := source.read(out=floats)):
-        read *= _SCALE
-        with np.errstate(invalid="ignore"):  # NaN, and what is out of range, come out different
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN, and what is out of range, come out different
+            read *= _SCALE
             samples = read.astype(np.int16)
         if not np.array_equal(samples, read):
             return None

@@ -109,7 +109,7 @@ def _digests(column: pa.Table) -> list[str]:
     name = column.column_names[0]
     if name in ARRAYS:
         arrays = ViewFormatter().format_column(column)
-        return [hashlib.sha256(array).hexdigest() for array in arrays]
+        return ["" if array is None else hashlib.sha256(array).hexdigest() for array in arrays]
     if name in MEDIA:
         return [_of_media(value) for value in column.column(0)]
     return [hashlib.sha256(repr(value).encode()).hexdigest() for value in column.column(0).to_pylist()]
@@ -135,19 +135,27 @@ def check(path: Path, types: Types, digests: list[dict[str, list[str]]]) -> list
     """
     try:
         file = pq.ParquetFile(path)
-        schema = file.schema_arrow
-        # Not with the fields' own metadata: Parquet names the members of lists anew.
-        if not schema.equals(types.schema) or schema.metadata != types.schema.metadata:
-            raise OSError(f"{path}: its schema came out different")
-        if file.num_row_groups != len(digests):
-            raise OSError(f"{path}: {file.num_row_groups} row groups came out of {len(digests)}")
-        for number, expected in enumerate(digests):
-            for name, digest in expected.items():
-                if _digests(file.read_row_group(number, columns=[name], use_threads=False)) != digest:
-                    raise OSError(f"{path}: {name} of row group {number} came out different")
-        return [row_group_bytes(file.metadata.row_group(number)) for number in range(file.num_row_groups)]
-    except pa.ArrowException as error:
+        different = _difference(file, types, digests)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise OSError(f"{path}: cannot be read back: {error}") from error
+    if different:
+        raise OSError(f"{path}: {different}")
+    return [row_group_bytes(file.metadata.row_group(number)) for number in range(file.num_row_groups)]
+
+
+def _difference(file: pq.ParquetFile, types: Types, digests: list[dict[str, list[str]]]) -> str | None:
+    """What came out different first."""
+    schema = file.schema_arrow
+    # Not with the fields' own metadata: Parquet names the members of lists anew.
+    if not schema.equals(types.schema) or schema.metadata != types.schema.metadata:
+        return "its schema came out different"
+    if file.num_row_groups != len(digests):
+        return f"{file.num_row_groups} row groups came out of {len(digests)}"
+    for number, expected in enumerate(digests):
+        for name, digest in expected.items():
+            if _digests(file.read_row_group(number, columns=[name], use_threads=False)) != digest:
+                return f"{name} of row group {number} came out different"
+    return None
 
 
 def row_group_bytes(group: Any) -> int:

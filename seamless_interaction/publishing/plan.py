@@ -116,7 +116,8 @@ class ShardPlan:
     def key(self, number: int) -> str:
         """Changes when a shard would come out different for any reason that is known beforehand."""
         shard = self.shards[number]
-        names = ("url", "layout", "aliases", "columns", "audio", "on_error", "repo_id", "media_url")
+        # Not where the index lies: one that nobody gave is kept in the output, and tells nothing that the source does not.
+        names = ("url", "layout", "aliases", "given_index", "columns", "audio", "on_error", "repo_id", "media_url")
         rows = self.recordings.slice(shard.start, shard.stop - shard.start).drop_columns(["row"]).to_pylist()
         how = [self.settings[name] for name in names]
         parts = (FORMAT, __version__, how, self.settings["video"][self.size_of(shard)], shard.path, rows)
@@ -124,13 +125,13 @@ class ShardPlan:
 
     def save(self, folder: Path) -> None:
         """Write it into the work folder of an output, with the index if only this machine has it."""
-        index = self.settings["index"]
+        settings, index = dict(self.settings), self.settings["index"]
         if index and Path(index).is_relative_to(local_cache.folder()):
             kept = folder / WORK / "index.parquet"
             content = Path(index).read_bytes()
             write_whole(kept, lambda file: file.write(content))
-            self.settings["index"] = str(kept.absolute())
-        metadata = {"plan": json.dumps({"settings": self.settings, "shards": self.shards})}
+            settings["index"] = str(kept.absolute())
+        metadata = {"plan": json.dumps({"settings": settings, "shards": self.shards})}
         table = self.recordings.replace_schema_metadata(metadata)
         write_whole(folder / WORK / "plan.parquet", lambda file: pq.write_table(table, file))
 
@@ -276,9 +277,8 @@ def plan_shards(
     selection = selection or Selection()
     place = Place(sources.address_of(os.fspath(source)), storage_options)
     criteria = {name: value for name, value in asdict(selection).items() if value is not None}
-    is_default = selection == Selection(modalities=selection.modalities, label=selection.label)
     meant = tables.read_selection(place)
-    subset = selection.subset or ("full" if meant is not None and is_default else selection.size)
+    subset = selection.subset or ("full" if meant is not None else selection.size)
     criteria |= {"subset": subset, "modalities": selection.modalities and list(selection.modalities)}
     builder = SeamlessInteraction(
         config_name="-".join(filter(None, [subset, selection.label])),
@@ -303,6 +303,7 @@ def plan_shards(
     settings = {
         "url": place.url,
         **{name: described[name] for name in ("layout", "aliases", "index")},
+        "given_index": None if index is None else os.fspath(index),
         "columns": list(builder._columns()),
         "audio": audio,
         "video": _by_size(video, names),

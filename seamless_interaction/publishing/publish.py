@@ -154,7 +154,8 @@ def publish(
         report.not_here = list(plan.settings["not_here"])
         _refuse_full_disk(plan, todo, output)
         with writing(output):
-            shutil.rmtree(output / WORK / "partial", ignore_errors=True)
+            if executor is None:  # jobs of a cluster may be writing there
+                shutil.rmtree(output / WORK / "partial", ignore_errors=True)
             if todo:  # what is not whole does not look like it
                 for name in (CARD, MANIFEST):
                     with suppress(FileNotFoundError):

@@ -1,0 +1,129 @@
+"""A published repository as a source: Parquet that ``datasets`` reads itself, told what spares it bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
+
+import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from seamless_interaction import HONESTY, IDENTITY, LABELS, SPLITS, SUBSETS, TIME, resolve_modalities, view
+from seamless_interaction.errors import BrokenTable, UnknownSplit, UnknownSubset, UsageError
+from seamless_interaction.places import Place, RangeFile
+from seamless_interaction.publishing.plan import SELECTION
+from seamless_interaction.selection import Selection, choose
+from seamless_interaction.tables import read_filelist
+
+_AHEAD = 1  # bytes that the client fetches beyond those that Arrow asks for, in pieces of up to 32 MB; else 5 MiB
+_BLOCK = 1 << 16  # bytes of a request for the table of recordings, at least
+_URLS = ("audio_url", "video_url")
+
+
+def is_published(place: Place) -> bool:
+    """Whether a place is a repository that ``seamless-interaction publish`` made, and no raw data."""
+    if not place.can_be_listed:
+        return False
+    names = {entry.name for entry in place.entries()}
+    return {"README.md", "manifest.parquet", "data"} <= names and not names & set(LABELS)
+
+
+def load(
+    place: Place,
+    subset: str | None,
+    split: str | None,
+    selection: Selection,
+    streaming: bool,
+    cache_dir: str | None,
+    num_proc: int | None,
+) -> Any:
+    """As ``seamless_interaction.load_dataset``, of a published repository.
+
+    Raises:
+        UnknownSubset, UnknownSplit: the repository has none of that name.
+        UsageError: a place that `datasets` does not load from, or a selection of which nothing is there.
+    """
+    configs = _configs(place)
+    name = subset or _default(configs, selection)
+    if name not in configs:
+        raise UnknownSubset(name, configs)
+    split = None if split is None else split.replace("validation", "dev")
+    if split in SPLITS and split not in configs[name]:
+        raise UnknownSplit(split, configs[name])
+    ids = _ids(place, name, selection)
+    asked = resolve_modalities(None if selection.modalities is None else list(selection.modalities))
+    urls = [url for url in _URLS if url.removesuffix("_url") in asked]
+    options: dict[str, Any] = {"columns": [*IDENTITY, *TIME, *urls, *asked, *HONESTY], "cache_dir": cache_dir}
+    if ids is not None:
+        options["filters"] = [("id", ">=", ids[0]), ("id", "<=", ids[-1]), ("id", "in", ids)]
+        options["verification_mode"] = "no_checks"  # as many rows come as match, not as many as the card declares
+    if not streaming:
+        options["num_proc"] = num_proc
+    found = datasets.load_dataset(*_address(place, options), name, split=split, streaming=streaming, **options)
+    wrap = view.as_stream if streaming else partial(_with_view, place)
+    if isinstance(found, dict):
+        return type(found)({name: wrap(dataset) for name, dataset in found.items()})
+    return wrap(found)
+
+
+def _with_view(place: Place, dataset: datasets.Dataset) -> datasets.Dataset:
+    return dataset.with_format(view.NAME, settings=view.Settings(storage_options=place.storage_options or None))
+
+
+def _address(place: Place, options: dict[str, Any]) -> list[str]:
+    """What ``datasets.load_dataset`` calls the place; what else it has to know goes into the options."""
+    if place.is_local:
+        return [place.root]
+    if not place.is_hub:
+        raise UsageError(f"{place.url}: a published repository is loaded from the Hub or from a folder. Copy it first.")
+    at = place.fs.resolve_path(place.root)
+    # A dict of its own each time, as `datasets` writes the token into it. What it holds counts for all Parquet that
+    # this process streams with `datasets`, from the last call on.
+    options |= {"revision": at.revision, "token": place.fs.token, "storage_options": {"hf": {"block_size": _AHEAD}}}
+    return [at.repo_id]
+
+
+def _configs(place: Place) -> dict[str, list[str]]:
+    """Config -> its splits, from the card."""
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        front = yaml.safe_load(place.read("README.md").decode().split("---\n")[1])
+        return {
+            config["config_name"]: [files["split"] for files in config["data_files"]] for config in front["configs"]
+        }
+    except (ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+        raise BrokenTable(f"{place.path('README.md')}: declares no configs. Fetch it again.") from error
+
+
+def _default(configs: dict[str, list[str]], selection: Selection) -> str:
+    """The config of a selection that names none: the smallest, or where something else bounds it the largest."""
+    sizes = [name for name in configs if name != "recordings" and not name.endswith(LABELS)]
+    return selection.size if selection.size in sizes else (sizes or list(configs))[-1]
+
+
+def _ids(place: Place, name: str, selection: Selection) -> list[str] | None:
+    """File ids that are selected, sorted; None for all that the config has."""
+    narrowed = replace(selection, subset="full", label=None, modalities=None, seed=0)
+    if narrowed == Selection("full", single=selection.single):
+        return None
+    size, _, label = name.partition("-")
+    order = [*SUBSETS, SELECTION]
+    held = pa.concat_tables([_held(place, entry.name) for entry in place.entries("data/recordings")])
+    held = held.filter(pc.is_in(held["size"], pa.array(order[: order.index(size) + 1])))
+    filelist = read_filelist(place)
+    if filelist is None:
+        raise UsageError(f"{place.url} has no filelist.csv, without which only whole configs can be loaded.")
+    here = filelist.filter(pc.is_in(filelist["file_id"], held["id"].combine_chunks()))
+    chosen = choose(here, replace(selection, subset="full", label=label or None))
+    return cast("list[str]", chosen["file_id"].to_pylist())
+
+
+def _held(place: Place, name: str) -> pa.Table:
+    """Id and size of each recording in a file of the table of recordings."""
+    path = f"data/recordings/{name}"
+    file = RangeFile(partial(place.read, path), place.stat(path).size, _BLOCK)
+    return pq.read_table(pa.PythonFile(file, "r"), columns=["id", "size"], use_threads=False)
