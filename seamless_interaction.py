@@ -691,6 +691,19 @@ def _shards(file_ids: list[str], columns: tuple[str, ...]) -> list[tuple[int, in
 # --------------------------------------------------------------------------------------------------
 
 
+def resolve_split(split: str | None, known: list[str]) -> str | None:
+    """``split`` in the dataset's own words, such as ``dev[:10%]``. Raises ``UnknownSplit`` if it is not known."""
+    if split is None:
+        return None
+    split = re.sub(r"\bvalidation\b", "dev", str(split))
+    unknown = [name for name in re.findall(r"[^+\[\]]+(?=\[|\+|$)", split) if name not in known]
+    if unknown:
+        from seamless_interaction.errors import UnknownSplit
+
+        raise UnknownSplit(unknown, known)
+    return split
+
+
 def load_dataset(
     subset: str | None = None,
     split: str | None = None,
@@ -751,7 +764,7 @@ def load_dataset(
         BadFile: with ``on_error="raise"``, a file that cannot be used.
     """
     from seamless_interaction import published, view
-    from seamless_interaction.errors import SeamlessInteractionError, UnknownSplit, UnknownSubset
+    from seamless_interaction.errors import SeamlessInteractionError, UnknownSubset
     from seamless_interaction.places import Place
 
     configs = {config.name: config for config in SeamlessInteraction.BUILDER_CONFIGS}
@@ -800,11 +813,7 @@ def load_dataset(
                 raise error.__cause__ from None
             raise
         known = list(builder.info.splits)
-    if split is not None:
-        split = re.sub(r"\bvalidation\b", "dev", str(split))
-        unknown = [name for name in re.findall(r"[^+\[\]]+(?=\[|\+|$)", split) if name not in known]
-        if unknown:
-            raise UnknownSplit(unknown, known)
+    split = resolve_split(split, known)
     if streaming:
         streams = datasets.IterableDatasetDict({name: view.as_stream(stream) for name, stream in dataset.items()})
         return streams if split is None else streams[split]

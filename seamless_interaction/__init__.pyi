@@ -134,6 +134,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         **kwargs: Any,
     ) -> None: ...
 
+def resolve_split(split: str | None, known: list[str]) -> str | None: ...
 @overload
 def load_dataset(
     subset: str | None = None,

@@ -508,8 +508,9 @@ def publish(
             media_url=media_url or sources.BUCKET,
         )
         if dry_run:
-            pushed = publishing.push(output, repo_id, private=private, replace=replace, dry_run=True) if push else None
-            tell(planned, *([pushed] if pushed else []))
+            made = push and (output / "manifest.parquet").exists()
+            sent = [publishing.push(output, repo_id, private=private, replace=replace, dry_run=True)] if made else []
+            tell(planned, *sent)
             return
         if not quiet and not as_json:
             typer.echo(planned.as_text(), err=True)

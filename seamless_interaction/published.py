@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from seamless_interaction import HONESTY, IDENTITY, LABELS, SPLITS, SUBSETS, TIME, resolve_modalities, view
-from seamless_interaction.errors import BrokenTable, UnknownSplit, UnknownSubset, UsageError
+from seamless_interaction import HONESTY, IDENTITY, LABELS, SUBSETS, TIME, resolve_modalities, resolve_split, view
+from seamless_interaction.errors import BrokenTable, UnknownSubset, UsageError
 from seamless_interaction.places import Place, RangeFile
 from seamless_interaction.publishing.plan import SELECTION
 from seamless_interaction.selection import Selection, choose
@@ -50,9 +50,7 @@ def load(
     name = subset or _default(configs, selection)
     if name not in configs:
         raise UnknownSubset(name, configs)
-    split = None if split is None else split.replace("validation", "dev")
-    if split in SPLITS and split not in configs[name]:
-        raise UnknownSplit(split, configs[name])
+    split = resolve_split(split, configs[name])
     ids = _ids(place, name, selection)
     asked = resolve_modalities(None if selection.modalities is None else list(selection.modalities))
     urls = [url for url in _URLS if url.removesuffix("_url") in asked]

@@ -9,17 +9,21 @@ They serve a folder, break on request, and log what clients ask for::
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import os
 import re
+import shutil
 import socket
 import struct
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -31,9 +35,11 @@ from unittest import mock
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 from xml.sax.saxutils import escape
 
+import yaml
+
 CHUNK = 1 << 16
 CUT = ("short", "reset-midway", "stall", "wrong-length")  # only the first half of the body goes out
-FAULTS = (*CUT, "reset", "flip", "no-range")
+FAULTS = (*CUT, "reset", "lost", "flip", "no-range")
 HTML = b"<!DOCTYPE html><html><body>Please log in to this network.</body></html>"
 
 
@@ -120,6 +126,7 @@ class Server:
     A failure is a status, None for none, or one of:
 
     - "reset": the connection is reset before any answer; "reset-midway": after half the body, or a little less
+    - "lost": the request is carried out, and then the connection is reset before any answer
     - "short": the connection ends in order after half the body
     - "stall": after half the body nothing more comes, until the client hangs up or the server ends
     - "wrong-length": half the body, under headers that promise no more. Of a range, the total is still told
@@ -231,7 +238,9 @@ class Server:
             failure = self.failure(query.path)
             if isinstance(failure, int):
                 return xml_error(failure, HTTPStatus(failure).name, HTTPStatus(failure).phrase), None
-            if failure == "reset":
+            if failure == "lost":
+                self.answer(query)
+            if failure in ("reset", "lost"):
                 return Answer(0, {}), None
             if failure == "no-range" and "Range" in query.headers:
                 answer = self.answer(query.without_range())
@@ -524,16 +533,99 @@ class Bucket(Server):
 
 # --- the Hugging Face Hub
 
+LFS_SUFFIXES = (".parquet", ".mp4")  # what .gitattributes of the Hub's datasets say, of the files that we publish
+WRITE, READ = "write", "read"  # roles of a token
+ADDING, DELETING = ("file", "lfsFile"), ("deletedFile", "deletedFolder")  # what the lines of a commit are for
+NO_ONE, UNKNOWN = "Invalid username or password.", "Invalid credentials in Authorization header"
+
 
 def _git_oid(file: Path) -> str:
     return digest("sha1", file, b"blob %d\0" % file.stat().st_size)
 
 
+class Commit(NamedTuple):
+    """A commit as it was carried out, and what the repository held after it: SHA-256 by path."""
+
+    id: str
+    parent: str
+    summary: str
+    added: tuple[str, ...]
+    deleted: tuple[str, ...]
+    tree: dict[str, str]
+
+
+class Refused(Exception):
+    """What a Hub answers instead of doing what it was asked."""
+
+    def __init__(self, status: int, message: str, code: str = ""):
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+class _Storage(Bucket):
+    """Where a Hub keeps large files: they are read below `lfs/`, by path, and put below `objects/`, by SHA-256."""
+
+    def __init__(self, root, latency: float, **options):
+        super().__init__(root, latency, prefix="lfs", **options)
+        self.host = "localhost"
+
+    def __enter__(self):
+        self.objects = Path(tempfile.mkdtemp(prefix="hub-objects-"))
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        try:
+            super().__exit__(*error)
+        finally:
+            shutil.rmtree(self.objects)
+
+    def address(self, oid: str, part: int | None = None) -> str:
+        return f"{self.origin}/objects/{oid}" + (f"/{part}" if part else "")
+
+    def answer(self, query: Query) -> Answer:
+        match = re.fullmatch(r"/objects/([0-9a-f]{64})(?:/(\d+))?", query.path)
+        if not match or query.method != "PUT":
+            return super().answer(query)
+        oid, part = match.groups()
+        if "Transfer-Encoding" in query.headers:
+            return xml_error(501, "NotImplemented", "A header you provided implies functionality not implemented")
+        if not part and hashlib.sha256(query.body).hexdigest() != oid:
+            return xml_error(400, "BadDigest", "The SHA256 you specified did not match what we received.")
+        put(self.objects / (f"{oid}.{part}" if part else oid), query.body)
+        return Answer(200, {"ETag": f'"{hashlib.md5(query.body).hexdigest()}"'})
+
+    def complete(self, oid: str, parts: list[dict]) -> bool:
+        """Make an object of its parts, if they are what they were and it is what it should be."""
+        files = [self.objects / f"{oid}.{part['partNumber']}" for part in parts]
+        contents = [file.read_bytes() if file.exists() else b"" for file in files]
+        etags = [f'"{hashlib.md5(content).hexdigest()}"' for content in contents]
+        whole = b"".join(contents)
+        if etags != [part["etag"] for part in parts] or hashlib.sha256(whole).hexdigest() != oid:
+            return False
+        put(self.objects / oid, whole)
+        return True
+
+
+def put(file: Path, content: bytes | Path) -> None:
+    """Write a file, or copy one, under another name first: whoever reads the old one goes on doing so."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}-{time.time_ns()}")
+    if isinstance(content, Path):
+        shutil.copyfile(content, partial)
+    else:
+        partial.write_bytes(content)
+    os.replace(partial, file)
+
+
 class Hub(Server):
     """A folder as the one dataset repository of a Hub, with the revisions `main` and its commit.
 
-    Files above `lfs_above` bytes lie in `hub.storage`, a bucket at another host, as those of the Hub do:
-    `huggingface_hub` takes a redirect within one host (before 2.0, whatever the port) for the Hub's own.
+    Files above `lfs_above` bytes, and those with a suffix of LFS_SUFFIXES, lie in `hub.storage`, a bucket at another
+    host, as those of the Hub do: `huggingface_hub` takes a redirect within one host (before 2.0, whatever the port) for
+    the Hub's own.
+
+    It takes commits too, into the folder: large files by LFS, the others within the commit. `hub.commits` tells of
+    them. There is no Xet.
 
     Clients find it by `endpoint=hub.url`, or, within `use_hub(hub)`, by themselves.
 
@@ -546,6 +638,11 @@ class Hub(Server):
         lfs_above: bytes
         page_size: entries on a page of a listing
         extra_entries: what listings have at their end, as given: a Hub that means ill, or is broken
+        exists: whether there is the repository; if not, it can be created, and the folder need not exist
+        private: whether it is one that only those who have a token see
+        token: what writing takes, and reading if private; None if anybody may do everything
+        read_token: what reading takes, and does not do for writing
+        parts_above: bytes above which a large file is put in parts of this size, rather than at once
     """
 
     def __init__(
@@ -557,16 +654,24 @@ class Hub(Server):
         lfs_above: int = 1 << 16,
         page_size: int = 1000,
         extra_entries: Sequence[dict] = (),
+        exists: bool = True,
+        private: bool = False,
+        token: str | None = None,
+        read_token: str | None = None,
+        parts_above: int | None = None,
         **options,
     ):
         super().__init__(latency, **options)
         self.root, self.repo, self.lfs_above, self.page_size = Path(root).resolve(), repo, lfs_above, page_size
         self.extra_entries = list(extra_entries)
-        self.storage = Bucket(root, latency, prefix="lfs", **options)
-        self.storage.host = "localhost"
+        self.exists, self.private, self.token, self.read_token = exists, private, token, read_token
+        self.parts_above = parts_above
+        self.storage = _Storage(root, latency, **options)
         # Downloads are cached by commit: two folders must not share one.
         stats = [(path, etag_of(self.root / path)) for path in list_files(self.root)]
         self.commit = hashlib.sha1(repr((str(root), stats)).encode()).hexdigest()
+        self.commits: list[Commit] = []
+        self._committing = threading.Lock()
 
     def __enter__(self):
         self.storage.__enter__()
@@ -579,27 +684,80 @@ class Hub(Server):
             self.storage.__exit__(*error)
 
     def answer(self, query: Query) -> Answer:
+        try:
+            return self._route(query)
+        except Refused as refusal:
+            return self._refusal(refusal)
+
+    def _route(self, query: Query) -> Answer:
         # Revisions are quoted whole (`refs%2Fpr%2F1`), so a path is taken apart before it is unquoted.
         path = urlsplit(query.target).path
+        role = self._role(query)
         for pattern, answer in (
-            (r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self._resolve),
-            (r"/api/datasets/([^/]+/[^/]+)/tree/([^/]+)(?:/(.*))?", self._tree),
-            (r"/api/datasets/([^/]+/[^/]+)/paths-info/([^/]+)()", self._paths_info),
-            (r"/api/datasets/([^/]+/[^/]+)(?:/revision/([^/]+))?()", self._info),
+            (r"/api/whoami-v2", self._whoami),
+            (r"/api/repos/create", self._create),
+            (r"/api/validate-yaml", self._validate_card),
+        ):
+            if re.fullmatch(pattern, path):
+                return answer(query, role)
+        for pattern, answer, needed in (
+            (r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self._resolve, READ),
+            (r"/datasets/([^/]+/[^/]+)\.git/info/lfs/objects/()(batch|verify)", self._lfs, WRITE),
+            (r"/datasets/([^/]+/[^/]+)\.git/info/lfs/()complete/([0-9a-f]{64})", self._complete, None),
+            (r"/api/datasets/([^/]+/[^/]+)/tree/([^/]+)(?:/(.*))?", self._tree, READ),
+            (r"/api/datasets/([^/]+/[^/]+)/paths-info/([^/]+)()", self._paths_info, READ),
+            (r"/api/datasets/([^/]+/[^/]+)/preupload/([^/]+)()", self._preupload, WRITE),
+            (r"/api/datasets/([^/]+/[^/]+)/commit/([^/]+)()", self._commit, WRITE),
+            (r"/api/datasets/([^/]+/[^/]+)(?:/revision/([^/]+))?()", self._info, READ),
         ):
             match = re.fullmatch(pattern, path)
             if match:
                 repo, revision, rest = (unquote(group or "") for group in match.groups())
-                if repo != self.repo:
-                    return self._not_found("RepoNotFound", "Repository not found")
+                if needed:
+                    self._allow(repo, role, needed)
                 if revision not in ("", "main", self.commit):
-                    return self._not_found("RevisionNotFound", f"Invalid rev id: {revision}")
+                    raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
                 return answer(query, rest.rstrip("/"))
         return _json({"error": "Sorry, we can't find the page you are looking for."}, 404)
 
+    def _refusal(self, refusal: Refused) -> Answer:
+        headers = {"X-Error-Message": str(refusal), "X-Repo-Commit": self.commit}
+        if refusal.code:
+            headers["X-Error-Code"] = refusal.code
+        return _json({"error": str(refusal)}, refusal.status, headers)
+
     def _not_found(self, code: str, message: str) -> Answer:
-        headers = {"X-Error-Code": code, "X-Error-Message": message, "X-Repo-Commit": self.commit}
-        return _json({"error": message}, 404, headers)
+        return self._refusal(Refused(404, message, code))
+
+    # --- who may do what
+
+    def _role(self, query: Query) -> str | None:
+        """What the sender may do. A token that the Hub does not know is refused even where none is needed."""
+        if not self.token:
+            return WRITE
+        given = query.headers.get("Authorization", "").removeprefix("Bearer ")
+        roles = {"": None, self.read_token: READ, self.token: WRITE}
+        if given not in roles:
+            raise Refused(401, UNKNOWN)
+        return roles[given]
+
+    def _allow(self, repo: str, role: str | None, needed: str) -> None:
+        hidden = self.private and role is None
+        if not self.exists or repo != self.repo or hidden:
+            # Over HTTPS, clients take any 401 for this; here they need the code.
+            raise Refused(404 if role else 401, "Repository not found", "RepoNotFound")
+        if needed == WRITE and role != WRITE:
+            raise Refused(403 if role else 401, "You don't have the required permissions" if role else NO_ONE)
+
+    def _whoami(self, query: Query, role: str | None) -> Answer:
+        if role is None:
+            raise Refused(401, NO_ONE)
+        name = self.repo.split("/")[0]
+        token = {"displayName": "token", "role": role}
+        auth = {"type": "access_token", "accessToken": token}
+        return _json({"type": "user", "id": "1", "name": name, "orgs": [], "auth": auth})
+
+    # --- reading
 
     def _info(self, query: Query, rest: str) -> Answer:
         return _json(
@@ -610,19 +768,20 @@ class Hub(Server):
                 "sha": self.commit,
                 "lastModified": "2025-06-27T00:00:00.000Z",
                 "createdAt": "2025-06-27T00:00:00.000Z",
-                "private": False,
+                "private": self.private,
                 "gated": False,
                 "disabled": False,
                 "downloads": 0,
                 "likes": 0,
                 "tags": [],
+                "xetEnabled": False,
                 "siblings": [{"rfilename": path} for path in list_files(self.root)],
             }
         )
 
     def _tree(self, query: Query, path: str) -> Answer:
-        folder = find(self.root, path)
-        if not folder or not folder.is_dir():
+        folder = find(self.root, path) if path else self.root
+        if path and not (folder and folder.is_dir()):
             return self._not_found("EntryNotFound", f"{path} does not exist on main")
         recursive = query.field("recursive").lower() in ("true", "1")
         found = sorted(folder.rglob("*") if recursive else folder.iterdir())
@@ -642,6 +801,10 @@ class Hub(Server):
         found = [find(self.root, path) for path in form.get("paths", [])]
         return _json([self._entry(entry, form.get("expand", [""])[0]) for entry in found if entry])
 
+    def is_lfs(self, path: str, size: int) -> bool:
+        """Whether the Hub keeps such a file apart. One of no bytes it never does."""
+        return size > self.lfs_above or (size > 0 and path.endswith(LFS_SUFFIXES))
+
     def _entry(self, entry: Path, expand: str) -> dict:
         name = entry.relative_to(self.root).as_posix()
         found: dict = {"path": name, "size": 0}
@@ -650,7 +813,7 @@ class Hub(Server):
         else:
             size = entry.stat().st_size
             found |= {"type": "file", "size": size, "oid": _git_oid(entry)}
-            if size > self.lfs_above:
+            if self.is_lfs(name, size):
                 found["lfs"] = {"oid": digest("sha256", entry), "size": size, "pointerSize": 134}
         if expand.lower() in ("true", "1"):
             found["lastCommit"] = {"id": self.commit, "title": "Upload", "date": "2025-06-27T00:00:00.000Z"}
@@ -662,11 +825,131 @@ class Hub(Server):
             return self._not_found("EntryNotFound", "Entry not found")
         size = file.stat().st_size
         headers = {"X-Repo-Commit": self.commit}
-        if size <= self.lfs_above:
+        if not self.is_lfs(path, size):
             return file_answer(file, query, {**self.validators(file), **headers, "ETag": f'"{_git_oid(file)}"'})
         etag = f'"{digest("sha256", file)}"'
         headers |= {"ETag": etag, "X-Linked-ETag": etag, "X-Linked-Size": str(size)}
         return Answer(302, {**headers, "Location": f"{self.storage.url}/{quote(path)}"})
+
+    # --- writing
+
+    def _create(self, query: Query, role: str | None) -> Answer:
+        asked = json.loads(query.body)
+        owner, name = self.repo.split("/")
+        if role is None:
+            raise Refused(401, NO_ONE)
+        if role != WRITE or (asked.get("organization") or owner) != owner or asked.get("type") != "dataset":
+            raise Refused(403, "You don't have the rights to create a dataset under this namespace")
+        made = {"url": f"{self.origin}/datasets/{owner}/{asked['name']}", "name": f"{owner}/{asked['name']}"}
+        if self.exists and asked["name"] == name:
+            return _json({"error": "You already created this dataset repo", **made}, 409)
+        if asked["name"] != name:
+            raise Refused(403, f"This Hub has but one repository, {self.repo}")
+        self.private = asked.get("private") is True or asked.get("visibility") == "private"  # before 1.0, the former
+        put(self.root / ".gitattributes", "".join(f"*{suffix} filter=lfs\n" for suffix in LFS_SUFFIXES).encode())
+        self.exists, self.commit = True, hashlib.sha1(self.commit.encode()).hexdigest()
+        return _json(made)
+
+    def _validate_card(self, query: Query, role: str | None) -> Answer:
+        match = re.match(r"---\n(.*?)\n---\n", json.loads(query.body)["content"], re.DOTALL)
+        if not match:
+            return _json({"errors": [], "warnings": [{"message": "empty or missing yaml metadata in repo card"}]})
+        try:
+            yaml.safe_load(match[1])
+        except yaml.YAMLError as error:
+            return _json({"errors": [{"message": str(error)}], "warnings": []}, 400)
+        return _json({"errors": [], "warnings": []})
+
+    def _preupload(self, query: Query, rest: str) -> Answer:
+        """Which files come by LFS, and what the repository has in their places."""
+        found = []
+        for asked in json.loads(query.body)["files"]:
+            path, file = asked["path"], find_file(self.root, asked["path"])
+            mode = "lfs" if self.is_lfs(path, asked["size"]) else "regular"
+            entry = self._entry(file, "") if file else {}
+            oid = entry.get("lfs", entry).get("oid")
+            found.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+        return _json({"files": found, "commitOid": self.commit})
+
+    def object(self, oid: str) -> Path | None:
+        """What was put under this SHA-256, or a large file of the repository that has it."""
+        if (self.storage.objects / oid).exists():
+            return self.storage.objects / oid
+        files = [self.root / path for path in list_files(self.root)]
+        kept = [file for file in files if self.is_lfs(file.name, file.stat().st_size)]
+        return next((file for file in kept if digest("sha256", file) == oid), None)
+
+    def _lfs(self, query: Query, call: str) -> Answer:
+        """https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md"""
+        asked, here = json.loads(query.body), f"{self.origin}/datasets/{self.repo}.git/info/lfs"
+        if call == "verify":
+            file = self.object(asked["oid"])
+            return _json({}, 200 if file and file.stat().st_size == asked["size"] else 404)
+        found = []
+        for wanted in asked["objects"]:
+            oid, size = wanted["oid"], wanted["size"]
+            answer = {"oid": oid, "size": size, "authenticated": True}
+            if not self.object(oid):
+                upload: dict = {"href": self.storage.address(oid)}
+                if self.parts_above and size > self.parts_above:
+                    count = -(-size // self.parts_above)
+                    parts = {str(part): self.storage.address(oid, part) for part in range(1, count + 1)}
+                    upload = {
+                        "href": f"{here}/complete/{oid}",
+                        "header": {"chunk_size": str(self.parts_above), **parts},
+                    }
+                answer["actions"] = {"upload": upload, "verify": {"href": f"{here}/objects/verify"}}
+            found.append(answer)
+        return _json({"transfer": "basic", "objects": found})
+
+    def _complete(self, query: Query, oid: str) -> Answer:
+        asked = json.loads(query.body)
+        whole = asked["oid"] == oid and self.storage.complete(oid, asked["parts"])
+        return _json({"success": whole}, 200 if whole else 400)
+
+    def _commit(self, query: Query, rest: str) -> Answer:
+        lines = [json.loads(line) for line in query.body.splitlines()]
+        header, operations = lines[0]["value"], [(line["key"], line["value"]) for line in lines[1:]]
+        with self._committing:
+            if header.get("parentCommit") not in (None, self.commit):
+                raise Refused(412, "A commit has happened since. Please refresh and try again.")
+            added = {value["path"]: self._content(key, value) for key, value in operations if key in ADDING}
+            deleted = [path for key, value in operations if key in DELETING for path in self._below(key, value)]
+            for path, content in added.items():
+                put(self.root / path, content)
+            for path in set(deleted) - set(added):
+                (self.root / path).unlink()
+            self._drop_empty_folders()
+            parent, self.commit = self.commit, hashlib.sha1(self.commit.encode() + query.body).hexdigest()
+            tree = {path: digest("sha256", self.root / path) for path in list_files(self.root)}
+            self.commits.append(Commit(self.commit, parent, header["summary"], tuple(added), tuple(deleted), tree))
+        url = f"{self.origin}/datasets/{self.repo}/commit/{self.commit}"
+        return _json({"success": True, "commitUrl": url, "commitOid": self.commit, "hookOutput": ""})
+
+    def _content(self, key: str, value: dict) -> bytes | Path:
+        """What a commit puts into a file."""
+        path = value["path"]
+        if any(part in ("", ".", "..", ".git") for part in path.split("/")):
+            raise Refused(400, f"Invalid path: {path}")
+        if key == "file":
+            return base64.b64decode(value["content"], validate=True)
+        file = self.object(value["oid"])
+        if not file or file.stat().st_size != value.get("size", file.stat().st_size):
+            raise Refused(400, f"{path}: an LFS pointer pointed to a file that does not exist: {value['oid']}")
+        return file
+
+    def _below(self, key: str, value: dict) -> list[str]:
+        """The files that a deletion means."""
+        path = value["path"].rstrip("/")
+        found = find(self.root, path)
+        if not found or found.is_dir() != (key == "deletedFolder"):
+            raise Refused(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
+        return list_files(self.root, path) if found.is_dir() else [path]
+
+    def _drop_empty_folders(self) -> None:
+        for folder in sorted((path for path in self.root.rglob("*") if path.is_dir()), reverse=True):
+            with suppress(OSError):  # it has files
+                folder.rmdir()
 
 
 def _json(content, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
@@ -692,6 +975,7 @@ def use_hub(hub: Hub) -> Iterator[None]:
     with ExitStack() as stack:
         for module, name, value in (
             (constants, "HF_HUB_OFFLINE", False),
+            (constants, "HF_HUB_DISABLE_XET", True),  # before 1.0, it goes by what the Hub says of the repository
             (constants, "ENDPOINT", hub.url),
             (constants, "HUGGINGFACE_CO_URL_TEMPLATE", template),
             (file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template),  # before 1.0, a copy

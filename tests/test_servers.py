@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import fsspec
 import huggingface_hub
 import pytest
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub import errors
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
 from servers import CHUNK, HTML, S3, Bucket, Hub, Request, use_hub
 
 REPO = "datasets/facebook/seamless-interaction"
@@ -567,3 +568,178 @@ def test_s3_says_what_is_missing_only_where_listing_is_allowed(folder, s3):
             s3(server).cat_file("data/none")
         with pytest.raises(PermissionError):
             s3(server).ls("data")
+
+
+# --- what is pushed to the Hub
+
+
+@pytest.fixture
+def pushed_to(tmp_path):
+    """A Hub that has no repository yet, and takes one token."""
+    with Hub(tmp_path / "hub", "me/data", exists=False, token="hf_a", read_token="hf_r") as hub, use_hub(hub):
+        yield hub
+
+
+@pytest.fixture
+def api():
+    return huggingface_hub.HfApi(token="hf_a")
+
+
+def add(path, content, folder=None):
+    """What a commit adds: from a file on disk, if there is a folder for it."""
+    if folder is None:
+        return huggingface_hub.CommitOperationAdd(path, content)
+    (folder / "local").write_bytes(content)
+    return huggingface_hub.CommitOperationAdd(path, str(folder / "local"))
+
+
+def commit(api, *operations, repo="me/data", **options):
+    return api.create_commit(repo, operations, commit_message="Upload", repo_type="dataset", **options).oid
+
+
+def test_a_repository_is_created_once(pushed_to, api):
+    with pytest.raises(RepositoryNotFoundError):
+        api.dataset_info("me/data")
+    url = api.create_repo("me/data", repo_type="dataset", private=True)
+    assert url == api.create_repo("me/data", repo_type="dataset", exist_ok=True) == f"{pushed_to.url}/datasets/me/data"
+    with pytest.raises(HfHubHTTPError, match="409"):
+        api.create_repo("me/data", repo_type="dataset")
+    assert api.dataset_info("me/data").private
+    assert [file.path for file in api.list_repo_tree("me/data", repo_type="dataset")] == [".gitattributes"]
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "large"),
+    [
+        ("a.txt", 3_000, False),
+        ("a.txt", 300_000, True),
+        ("a/b.parquet", 30, True),
+        ("b.mp4", 30, True),
+        ("c.mp4", 0, False),
+    ],
+)
+@pytest.mark.parametrize("parts_above", [None, 70_000])
+def test_a_commit_brings_files_by_lfs_or_within(pushed_to, api, tmp_path, path, size, large, parts_above):
+    pushed_to.parts_above = parts_above
+    api.create_repo("me/data", repo_type="dataset")
+    before, content = pushed_to.commit, random.Random(1).randbytes(size)
+    oid = commit(api, add(path, content, tmp_path))
+    assert oid == pushed_to.commit == api.dataset_info("me/data").sha != before
+    (found,) = api.get_paths_info("me/data", [path], repo_type="dataset", revision=oid)
+    assert (found.size, bool(found.lfs)) == (size, large)
+    if large:
+        assert found.lfs.sha256 == hashlib.sha256(content).hexdigest()
+    assert huggingface_hub.HfFileSystem(token="hf_a").cat_file(f"datasets/me/data/{path}") == content
+    sent = [request for request in pushed_to.storage.requests if request.method == "PUT"]
+    assert len(sent) == (0 if not large else 5 if parts_above and size > parts_above else 1)
+    assert any(request.path.endswith("/verify") for request in pushed_to.requests) == large
+
+
+def test_what_the_hub_has_is_not_sent_again(pushed_to, api, tmp_path):
+    api.create_repo("me/data", repo_type="dataset")
+    addition = add("a.parquet", b"content", tmp_path)
+    api.preupload_lfs_files("me/data", [addition], repo_type="dataset", free_memory=False)
+    assert not pushed_to.commits
+    pushed_to.storage.clear()
+    commit(api, add("a.parquet", b"content", tmp_path))
+    commit(api, add("b.parquet", b"content", tmp_path))
+    assert not [request for request in pushed_to.storage.requests if request.method == "PUT"]
+    assert (pushed_to.root / "b.parquet").read_bytes() == b"content"
+
+
+def test_a_commit_tells_what_it_did(pushed_to, api):
+    api.create_repo("me/data", repo_type="dataset")
+    head = pushed_to.commit
+    commit(api, add("a/b/1.txt", b"1"), add("a/b/2.txt", b"2"), add("c.txt", b"3"))
+    delete = huggingface_hub.CommitOperationDelete
+    commit(api, delete("a/b/1.txt"), add("c.txt", b"4"))
+    commit(api, delete("a/"))
+    first, second, third = pushed_to.commits
+    assert (first.parent, first.added, first.deleted) == (head, ("a/b/1.txt", "a/b/2.txt", "c.txt"), ())
+    assert (second.parent, second.added, second.deleted) == (first.id, ("c.txt",), ("a/b/1.txt",))
+    assert second.tree.keys() == {".gitattributes", "a/b/2.txt", "c.txt"}
+    assert second.tree["c.txt"] == hashlib.sha256(b"4").hexdigest()
+    assert third.deleted == ("a/b/2.txt",)
+    assert not (pushed_to.root / "a").exists()  # Git has no empty folders
+    with pytest.raises(EntryNotFoundError, match="A file with this name doesn't exist"):
+        commit(api, delete("none.txt"))
+
+
+def test_a_commit_for_another_head_is_refused(pushed_to, api):
+    api.create_repo("me/data", repo_type="dataset")
+    head = pushed_to.commit
+    commit(api, add("a.txt", b"1"), parent_commit=head)
+    with pytest.raises(HfHubHTTPError, match="A commit has happened since") as caught:
+        commit(api, add("b.txt", b"2"), parent_commit=head)
+    assert caught.value.response.status_code == 412
+    assert not (pushed_to.root / "b.txt").exists()
+
+
+def test_a_commit_that_names_what_was_never_sent_is_refused_whole(pushed_to, api, tmp_path):
+    api.create_repo("me/data", repo_type="dataset")
+    addition = add("a.parquet", b"content", tmp_path)
+    addition._is_uploaded, addition._upload_mode = True, "lfs"
+    with pytest.raises(HfHubHTTPError, match="pointer") as caught:
+        commit(api, add("b.txt", b"2"), addition)
+    assert caught.value.response.status_code == 400
+    assert not (pushed_to.root / "b.txt").exists()
+
+
+def test_an_object_that_is_not_what_it_was_said_to_be_is_refused(pushed_to):
+    oid = hashlib.sha256(b"content").hexdigest()
+    parts = urlsplit(pushed_to.storage.address(oid))
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    connection.request("PUT", parts.path, body=b"c0ntent")
+    assert connection.getresponse().status == 400
+    connection.close()
+    assert pushed_to.object(oid) is None
+
+
+@pytest.mark.parametrize(("token", "status"), [(False, 401), ("hf_b", 401), ("hf_r", 403)])
+def test_writing_takes_the_token_for_it(pushed_to, api, token, status):
+    other = huggingface_hub.HfApi(token=token)
+    with pytest.raises(HfHubHTTPError) as caught:
+        other.create_repo("me/data", repo_type="dataset")
+    assert caught.value.response.status_code == status
+    api.create_repo("me/data", repo_type="dataset")
+    with pytest.raises(HfHubHTTPError) as caught:
+        commit(other, add("a.txt", b"1"))
+    assert caught.value.response.status_code == status
+    assert not pushed_to.commits
+
+
+@pytest.mark.parametrize(("token", "seen"), [(False, False), ("hf_b", False), ("hf_r", True), ("hf_a", True)])
+def test_a_private_repository_is_seen_with_a_token_only(pushed_to, api, token, seen):
+    api.create_repo("me/data", repo_type="dataset", private=True)
+    other = huggingface_hub.HfApi(token=token)
+    if seen:
+        assert other.dataset_info("me/data").private
+        return
+    with pytest.raises(HfHubHTTPError) as caught:
+        other.dataset_info("me/data")
+    assert caught.value.response.status_code == 401
+    assert isinstance(caught.value, RepositoryNotFoundError) == (token is False)  # an unknown token is told to be one
+
+
+def test_the_hub_knows_whose_token_it_is(pushed_to, api):
+    assert api.whoami()["name"] == "me"
+    assert api.whoami(token="hf_r")["auth"]["accessToken"]["role"] == "read"
+    with pytest.raises(errors.HTTPError, match="Invalid user token"):  # before 1.0 a bare one
+        api.whoami(token="hf_b")
+
+
+def test_a_lost_answer_leaves_what_was_done(pushed_to, api):
+    api.create_repo("me/data", repo_type="dataset")
+    pushed_to.failures = {"/commit/main": ["lost"]}
+    with pytest.raises((OSError, errors.HTTPError)) as caught:
+        commit(api, add("a.txt", b"1"))
+    assert getattr(caught.value, "response", None) is None
+    assert (pushed_to.root / "a.txt").read_bytes() == b"1"
+    assert [request.status for request in pushed_to.requests if request.path.endswith("/commit/main")] == [0]
+
+
+def test_a_card_that_is_no_yaml_is_refused(pushed_to, api):
+    api.create_repo("me/data", repo_type="dataset")
+    with pytest.raises(ValueError, match=r"Invalid metadata in README\.md"):
+        commit(api, add("README.md", b"---\na: [\n---\n"))
+    assert not pushed_to.commits

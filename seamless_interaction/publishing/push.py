@@ -220,7 +220,7 @@ class Plan:
         groups: files to send, a commit each.
         closing: files that the last commit brings, with the deletions: card and manifest, and what they replace beside
             the data.
-        deletions: paths.
+        deletions: paths; of an older table of recordings, or foreign.
         stub: whether the first commit puts the stub in the card's place.
         there: files that need not be sent.
     """
@@ -240,6 +240,11 @@ class Plan:
     def sent(self) -> list[File]:
         """All files to send."""
         return self.data + self.closing
+
+    @property
+    def foreign(self) -> list[str]:
+        """Files that are no publication's of this kind: nobody deletes them unasked."""
+        return [path for path in self.deletions if not path.startswith(RECORDINGS)]
 
     @property
     def commits(self) -> int:
@@ -263,9 +268,9 @@ def make_plan(publication: Publication, remote: dict[str, Remote]) -> Plan:
     closing = [file for file in missing if _is_late(file.path, remote)]
     data = [file for file in missing if file not in closing]
     deletions = sorted(path for path in remote if path.startswith(OWNED) and path not in publication.files)
-    replacing = any(file.path in remote for file in data) or bool(deletions)
+    replacing = any(file.path in remote for file in data) or any(not path.startswith(RECORDINGS) for path in deletions)
     loadable = CARD in remote and MANIFEST in remote
-    stub = bool(data) and (replacing or not loadable)
+    stub = bool(data) and (replacing or not loadable) and not _is_stub(remote.get(CARD))
     if stub and publication.files[CARD] not in closing:
         closing.append(publication.files[CARD])
     there = len(publication.files) - len(data) - len(closing)
@@ -328,10 +333,10 @@ def push(
             " settings, or push without `private`."
         )
     plan = make_plan(publication, state.files if state else {})
-    if plan.deletions and not replace:
+    if plan.foreign and not replace:
         raise ForeignFiles(
-            f"{repository.url}: has {len(plan.deletions):,} files below {' and '.join(OWNED)} that are not of this"
-            f" publication: {_some(plan.deletions)}. Nothing was uploaded. Push with `replace` to have them deleted, or"
+            f"{repository.url}: has {len(plan.foreign):,} files below {' and '.join(OWNED)} that are not of this"
+            f" publication: {_some(plan.foreign)}. Nothing was uploaded. Push with `replace` to have them deleted, or"
             " into another repository."
         )
     if not dry_run and state:

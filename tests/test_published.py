@@ -1,0 +1,234 @@
+"""A published repository through a Hub: what `datasets` alone loads, and what this package adds. Real clients."""
+
+import json
+import os
+import subprocess
+import sys
+
+import datasets
+import huggingface_hub
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import LAYOUTS, assert_same_arrays
+from servers import Bucket, Hub, use_hub
+
+from seamless_interaction import load_dataset
+from seamless_interaction.errors import UnknownSplit, UnknownSubset, UsageError
+from seamless_interaction.publishing import Selection, plan_shards, publish
+
+REPO = "seamless/interaction"
+URL = f"hf://datasets/{REPO}"
+
+
+@pytest.fixture(scope="module")
+def bucket(corpora):
+    """Where video_url leads."""
+    with Bucket(corpora["tree"][0]) as bucket:
+        yield bucket
+
+
+@pytest.fixture(scope="module")
+def folder(corpora, bucket, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published") / "hub"
+    report = publish(plan_shards(Selection("10GB"), corpora["bundles"][0], media_url=bucket.url), folder)
+    assert report.exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def hub(folder):
+    with Hub(folder, REPO) as hub, use_hub(hub):
+        yield hub
+
+
+def recordings(corpora, **where):
+    """By id, those that are so."""
+    chosen = corpora["bundles"][1].recordings
+    for name, value in where.items():
+        chosen = [recording for recording in chosen if getattr(recording, name) == value]
+    return {recording.file_id: recording for recording in chosen}
+
+
+# --- `datasets` alone -----------------------------------------------------------------------------
+
+ALONE = """
+import json, sys
+from datasets import load_dataset
+
+sizes = {name: load_dataset("seamless/interaction", *name) for name in [(), ("recordings",), ("10GB",)]}
+stream = load_dataset(
+    "seamless/interaction", "10GB-naturalistic", split="dev", streaming=True, columns=["id", "transcript"]
+)
+first = sizes["10GB",]["train"].with_format("numpy")[0]
+assert "seamless_interaction" not in sys.modules
+print(json.dumps({
+    "rows": {"-".join(name): {split: len(ds) for split, ds in sizes[name].items()} for name in sizes},
+    "stream": list(stream),
+    "first": [first["id"], first["smplh:body_pose"].shape, str(first["smplh:body_pose"].dtype)],
+    "audio": [first["audio"]["path"], first["audio"]["bytes"][:4].decode()],
+    "features": str(sizes["10GB",]["train"].features["movement:alignment_translation"]),
+}))
+"""
+
+
+def test_datasets_alone_loads_every_kind_of_config(folder, corpora, tmp_path):
+    """In a process of its own that has no part of this package, from a Hub that it is told of as users would."""
+    with Hub(folder, REPO) as hub:
+        env = {
+            **os.environ,
+            "HF_ENDPOINT": hub.url,
+            "HF_HUB_OFFLINE": "0",
+            "HF_DATASETS_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_DATASETS_CACHE": str(tmp_path / "home" / "datasets"),
+        }
+        run = subprocess.run([sys.executable, "-c", ALONE], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    by_split = {split: len(recordings(corpora, split=split)) for split in ("train", "dev", "test")}
+    assert found["rows"] == dict.fromkeys(["", "recordings", "10GB"], by_split)
+    dev = recordings(corpora, split="dev", label="naturalistic")
+    assert [row["id"] for row in found["stream"]] == sorted(dev)
+    assert all(set(row) == {"id", "transcript"} for row in found["stream"])
+    id, shape, dtype = found["first"]
+    assert (shape, dtype) == ([recordings(corpora)[id].array_frames, 21, 3], "float32")
+    assert found["audio"] == [f"{id}.flac", "fLaC"]
+    assert found["features"].startswith("Array3D")
+
+
+@pytest.mark.parametrize("column", ["audio", "video", "video_url"])
+def test_media_play_where_datasets_decodes(folder, corpora, bucket, column):
+    """FLAC from the row, a video of the repository, and one of the bucket by its address."""
+    try:
+        if not datasets.__version__.startswith("3."):
+            import torchcodec.decoders  # noqa: F401  decodes, where FFmpeg is installed
+        elif column != "audio":
+            pytest.skip("datasets 3.6 decodes videos with an old torchvision")
+        else:
+            import librosa  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:
+        pytest.skip(f"datasets cannot decode here: {error}"[:200])
+    kind = datasets.Audio() if column == "audio" else datasets.Video()
+    with Hub(folder, REPO) as hub, use_hub(hub):
+        dataset = datasets.load_dataset(REPO, "10GB", split="train", streaming=True, columns=["id", column])
+        bucket.clear()
+        row = next(iter(dataset.cast_column(column, kind)))
+        recording = recordings(corpora)[row["id"]]
+        if column == "audio":
+            samples = row["audio"]["array"]
+            np.testing.assert_array_equal(np.float32(samples), recording.samples() / np.float32(32768))
+        else:
+            frame = row[column][0]
+            assert frame.shape == (3, *recording.raster[::-1])
+            assert (column == "video_url") == (bucket.bytes_sent > 0)
+
+
+# --- this package ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_records_are_the_builders(hub, corpora, streaming):
+    found = load_dataset(split="train", data_dir=URL, streaming=streaming)
+    known = recordings(corpora, split="train")
+    seen = set()
+    for record in found:
+        recording = known[record["id"]]
+        assert_same_arrays(record, recording)
+        np.testing.assert_array_equal(record["audio"]["array"], recording.samples() / np.float32(32768))
+        assert len(record["video"]) == recording.num_frames
+        seen.add(record["id"])
+    assert seen == set(known)
+    assert record["video"][0].shape == (*recording.raster[::-1], 3)  # by ranges, from the Hub
+
+
+def test_a_media_column_without_media_is_null(folder, corpora, tmp_path):
+    planned = plan_shards(Selection("10GB", vendor="V02"), corpora["tree"][0], audio="url", video="url")
+    publish(planned, tmp_path / "hub")
+    for record in load_dataset(split="train", data_dir=tmp_path / "hub"):
+        assert record["audio"] is None and record["video"] is None
+        assert record["video_url"].endswith(f"/naturalistic/train/video/{record['id']}.mp4")
+
+
+def test_an_embedded_video_plays(corpora, tmp_path):
+    planned = plan_shards(Selection("10GB", vendor="V02"), corpora["tree"][0], audio="wav", video="embed")
+    publish(planned, tmp_path / "hub")
+    for record in load_dataset(split="train", data_dir=tmp_path / "hub"):
+        recording = recordings(corpora)[record["id"]]
+        assert len(record["video"]) == recording.num_frames and record["video"].path == f"{record['id']}.mp4"
+        assert record["audio"]["path"].endswith(".wav")
+        np.testing.assert_array_equal(record["audio"]["array"], recording.samples() / np.float32(32768))
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        {"vendor": "V01"},
+        {"annotated": "3P"},
+        {"movement": True},
+        {"session": "V00_S0101"},
+        {"sample": 2, "seed": 3},
+        {"max_bytes": 700_000_000},
+        {"file_ids": ["V00_S0101_I00000081_P0202"], "single": True},
+    ],
+    ids=lambda criteria: next(iter(criteria)),
+)
+def test_every_criterion_selects_what_it_selects_of_raw_data(folder, corpora, criteria):
+    """The file list is the source's, so the choice is the same."""
+    raw = load_dataset("full", "train", data_dir=corpora["tree"][0], streaming=True, modalities=[], **criteria)
+    ours = load_dataset(split="train", data_dir=folder, streaming=True, modalities=[], **criteria)
+    ids = [record["id"] for record in ours]
+    assert sorted(ids) == sorted(record["id"] for record in raw) and ids
+    assert sorted(load_dataset(split="train", data_dir=folder, modalities=[], **criteria)["id"]) == sorted(ids)
+
+
+def test_only_what_is_asked_for_is_a_column(hub):
+    stream = load_dataset("10GB", "dev", data_dir=URL, streaming=True, modalities=["vad", "smplh:translation"])
+    assert {"vad", "smplh", "id", "issues"} <= set(next(iter(stream))) and "audio" not in next(iter(stream))
+
+
+@pytest.mark.skipif(
+    tuple(map(int, huggingface_hub.__version__.split(".")[:2])) < (0, 36), reason="its client reads 5 MiB ahead"
+)
+def test_a_stream_reads_little_more_than_the_columns_it_wants(hub, folder):
+    for modalities in ("boxes_and_keypoints", "audio"):
+        hub.clear()
+        hub.storage.clear()
+        stream = load_dataset("10GB", "train", data_dir=URL, streaming=True, modalities=modalities)
+        columns = {name for record in stream for name in record.keys_to_format | set(record.data)}
+        sent = sum(one.sent_bytes for one in (*hub.requests, *hub.storage.requests) if ".parquet" in one.path)
+        own = footers = 0
+        for path in (folder / "data" / "10GB").glob("*/train-*"):
+            metadata = pq.read_metadata(path)
+            footers += metadata.serialized_size
+            for number in range(metadata.num_row_groups):
+                group = metadata.row_group(number)
+                chunks = map(group.column, range(group.num_columns))
+                own += sum(one.total_compressed_size for one in chunks if one.path_in_schema.split(".")[0] in columns)
+        # Of each file, Arrow reads the last 64 KiB first: more than all else, of such small files.
+        assert own < sent < 1.05 * own + footers + 2 * (1 << 16)
+
+
+def test_what_it_does_not_have_is_named(hub):
+    with pytest.raises(UnknownSubset, match=r"100GB.*recordings, 10GB"):
+        load_dataset("100GB", data_dir=URL)
+    with pytest.raises(UnknownSplit, match="trian"):
+        load_dataset(split="trian", data_dir=URL, streaming=True)
+
+
+def test_places_that_datasets_does_not_load_from_are_refused(folder):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for path in ("README.md", "manifest.parquet", "data/10GB/x.parquet"):
+        memory.pipe(f"/published/{path}", (folder / path).read_bytes() if path != "data/10GB/x.parquet" else b"")
+    with pytest.raises(UsageError, match="Copy it first"):
+        load_dataset(data_dir="memory://published")
+
+
+def test_raw_data_are_no_published_repository(corpora):
+    from seamless_interaction.places import Place
+    from seamless_interaction.published import is_published
+
+    assert not any(is_published(Place(corpora[layout][0])) for layout in LAYOUTS)
