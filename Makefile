@@ -75,5 +75,5 @@ $(INSTALLED_BENCHMARK): $(INSTALLED)
 	@touch $@
 
 $(INSTALLED_TORCH): $(INSTALLED)
-	$(PIP) install --quiet --group test $(PINS)
+	$(PIP) install --quiet --group test $(if $(strip $(PINS)),,--group test-newest) $(PINS)
 	@touch $@

@@ -416,7 +416,7 @@ def _reach_submodules(base_path: str | None) -> None:
 
 
 @cache
-def _code_digest() -> str:
+def code_digest() -> str:
     """Changes when this file or a submodule does."""
     import seamless_interaction
 
@@ -468,7 +468,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         # `datasets` answers from its cache what has the same name, config and hash; one version cannot read the
         # cache of every other.
         generation = datasets.__version__.partition(".")[0]
-        parts = (hash, generation, _code_digest(), identity, sources.filelist_address() if place.is_shared else None)
+        parts = (hash, generation, code_digest(), identity, sources.filelist_address() if place.is_shared else None)
         hash = hashlib.sha256(repr(parts).encode()).hexdigest()
         data_dir = place.url
         super().__init__(

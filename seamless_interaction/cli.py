@@ -508,12 +508,22 @@ def publish(
             media_url=media_url or sources.BUCKET,
         )
         if dry_run:
-            made = push and (output / "manifest.parquet").exists()
-            sent = [publishing.push(output, repo_id, private=private, replace=replace, dry_run=True)] if made else []
+            is_whole = (output / "manifest.parquet").exists()
+            sent = []
+            if push and is_whole:
+                sent.append(publishing.push(output, repo_id, private=private, replace=replace, dry_run=True))
             tell(planned, *sent)
+            done, failed = publishing.how_far(planned, output)
+            if not as_json:
+                typer.echo(
+                    f"{output}: {done:,} of {len(planned.shards):,} shards are done, {len(failed):,} have failed"
+                )
+                for failure in failed:
+                    typer.echo(f"  {failure.shard}: {failure.error}")
             return
         if not quiet and not as_json:
             typer.echo(planned.as_text(), err=True)
+        given = _pairs(executor_option, "executor's option")
         with _progress(quiet or executor is not None) as progress:
             report = publishing.publish(
                 planned,
@@ -521,7 +531,7 @@ def publish(
                 executor=executor,
                 workers=workers,
                 tasks=tasks,
-                options=_pairs(executor_option, "executor's option"),
+                options={key: int(value) if value.isdecimal() else value for key, value in given.items()},
                 progress=progress,
             )
         if not (push and report.is_whole and not report.failures):

@@ -194,7 +194,7 @@ def test_changed_data_or_code_is_prepared_anew(tmp_path, monkeypatch):
     second = load_dataset(split="train", data_dir=folder, modalities=["transcript"], cache_dir=str(tmp_path / "cache"))
     assert second[0]["transcript"] == "changed"
     after = cache_of(folder)
-    monkeypatch.setattr(seamless_interaction, "_code_digest", lambda: "other code")
+    monkeypatch.setattr(seamless_interaction, "code_digest", lambda: "other code")
     assert len({before, after, cache_of(folder)}) == 3
 
 

@@ -14,7 +14,7 @@ by ``parquet``), by whoever does the work (``executors``); then what makes it a 
 
 from seamless_interaction.publishing.convert import Failure, Sidecar, convert_shard
 from seamless_interaction.publishing.plan import Shard, ShardPlan, plan_shards
-from seamless_interaction.publishing.publish import PublishReport, publish
+from seamless_interaction.publishing.publish import PublishReport, how_far, publish
 from seamless_interaction.publishing.push import PushReport, push
 from seamless_interaction.selection import Selection
 
@@ -27,6 +27,7 @@ __all__ = [
     "ShardPlan",
     "Sidecar",
     "convert_shard",
+    "how_far",
     "plan_shards",
     "publish",
     "push",

@@ -12,16 +12,16 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from seamless_interaction import MODALITIES, TABLES, __version__, _code_digest
+from seamless_interaction import MODALITIES, TABLES, __version__, code_digest
 from seamless_interaction.arrow import table
 from seamless_interaction.errors import AccessDenied, NotEnoughSpace, SeamlessInteractionError, SourceChanged
 from seamless_interaction.files import open_file
@@ -48,6 +48,15 @@ _TOO_LARGE = 300_000_000  # of a row group: what the Hub's viewer reads at most
 _KEPT_OF_ARRAYS = 0.75  # of their bytes, in a file; measured on synthetic ones
 _BLOCK = 1 << 23  # bytes of media that a request for a remote file fetches
 _REQUESTS = 16
+
+
+@cache
+def code() -> str:
+    """Changes when a module that has a part in a shard does."""
+    digest = hashlib.sha256(code_digest().encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,7 @@ class Sidecar:
     seconds: float
     took: float
     version: str = __version__
-    code: str = field(default_factory=_code_digest)
+    code: str = field(default_factory=code)
 
 
 class Failure(NamedTuple):
@@ -166,9 +175,9 @@ def write_file(output: Path, name: str, write: Callable[[BinaryIO], object]) -> 
         for path in (partial, output / name):
             path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with writing(output):
-            file = open(partial, "wb")
-        with file:
+        with ExitStack() as opened:
+            with writing(output):
+                file = opened.enter_context(open(partial, "wb"))
             write(file)
             with writing(output):
                 file.flush()

@@ -116,7 +116,7 @@ class ShardPlan:
     def key(self, number: int) -> str:
         """Changes when a shard would come out different for any reason that is known beforehand."""
         shard = self.shards[number]
-        # Not where the index lies: one that nobody gave is kept in the output, and tells nothing that the source does not.
+        # Not where the index lies: one that nobody gave is kept in the output, and says only what the source does.
         names = ("url", "layout", "aliases", "given_index", "columns", "audio", "on_error", "repo_id", "media_url")
         rows = self.recordings.slice(shard.start, shard.stop - shard.start).drop_columns(["row"]).to_pylist()
         how = [self.settings[name] for name in names]
@@ -390,7 +390,11 @@ def _shards_of(name: str, start: int, weights: np.ndarray, interactions: np.ndar
     before = np.append(0, np.cumsum(weights))
     number = min(max(1, round(before[-1] / SHARD_BYTES)), len(interactions))
     ideal = before[-1] * np.arange(1, number) / number
-    bounds = [0, *np.unique(interactions[np.searchsorted(before[interactions], ideal)]).tolist(), len(weights)]
+    starts = before[interactions[1:]]
+    after = np.searchsorted(starts, ideal).clip(max=len(starts) - 1)
+    earlier = np.maximum(after - 1, 0)
+    nearest = np.where(ideal - starts[earlier] < starts[after] - ideal, earlier, after)
+    bounds = [0, *np.unique(interactions[1:][nearest]).tolist(), len(weights)]
     return [
         Shard(
             f"{name}-{at:05d}-of-{len(bounds) - 1:05d}.parquet",

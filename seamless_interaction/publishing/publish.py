@@ -83,7 +83,8 @@ class PublishReport:
         if self.jobs:
             return (
                 f"{self.target}: {self.shards - self.kept:,} of {self.shards:,} shards are made by "
-                f"{' and '.join(self.jobs)}. The same command says how far they are."
+                f"{' and '.join(self.jobs)}. --dry-run tells how far they are; when they have ended, the same command "
+                "makes what failed."
             )
         lines = [
             f"{self.target}: {self.made + self.kept:,} of {self.shards:,} shards, {self.kept:,} of them from before; "
@@ -110,6 +111,14 @@ class PublishReport:
                 lines += [f"  … and {number - _SHOWN:,} more; --json names them"] * (number > _SHOWN)
         lines.append("whole" if self.is_whole else "not whole: the same command makes what is missing")
         return "\n".join(lines)
+
+
+def how_far(plan: ShardPlan, output: str | os.PathLike) -> tuple[int, list[Failure]]:
+    """How many shards of a plan are done, and which have failed; nothing is made."""
+    output = Path(output)
+    left = [shard for number, shard in enumerate(plan.shards) if not is_done(plan, number, output)]
+    failed = [_failure(output, shard) for shard in left if failure_path(output, shard).exists()]
+    return len(plan.shards) - len(left), failed
 
 
 def publish(

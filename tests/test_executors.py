@@ -1,0 +1,367 @@
+"""Every number is done once, whoever does it; what dies or fails ends as it should, and leaves no process behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from seamless_interaction.errors import SeamlessInteractionError, UnknownName, UsageError
+from seamless_interaction.publishing.executors import in_pool, in_process, on_datatrove
+
+HERE = Path(__file__).parent
+
+
+# --- what the executors call, in other processes --------------------------------------------------
+
+
+def attempt(folder, number, **troubles):
+    """Leaves its process's id under its number, has the trouble meant for it, and returns its square."""
+    (folder / f"{number}.part").write_text(str(os.getpid()))
+    (folder / f"{number}.part").rename(folder / f"{number}.pid")
+    for trouble, numbers in troubles.items():
+        if number in numbers:
+            return {"kill": kill, "leave": os._exit, "fail": fail, "sleep": time.sleep}[trouble](numbers[number])
+    return number * number
+
+
+def kill(signum):
+    os.kill(os.getpid(), signum)
+
+
+def fail(error):
+    raise error()
+
+
+def died(folder, number, how):
+    (folder / f"{number}.died").write_text(how)
+    return number, how
+
+
+def finish(folder):
+    """Writes down what was there at the end, once."""
+    there = sorted(path.stem for path in folder.glob("*.pid"))
+    with open(folder / "finished", "a") as file:
+        print(*there, file=file)
+
+
+class Unloadable:
+    """Cannot be made again in another process."""
+
+    def __reduce__(self):
+        return os._exit, (5,)
+
+
+def pids(folder):
+    return [int(path.read_text()) for path in sorted(folder.glob("*.pid"))]
+
+
+def alive(folder):
+    return [pid for pid in pids(folder) if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+
+
+def unpicklable(number):
+    return lambda: number
+
+
+def wait_for(condition):
+    while not condition():
+        time.sleep(0.01)
+
+
+def pool(folder, numbers, workers=2, **troubles):
+    return in_pool(partial(attempt, folder, **troubles), numbers, workers, partial(died, folder))
+
+
+# --- here -----------------------------------------------------------------------------------------
+
+
+def test_in_process_does_one_after_the_other_and_only_what_is_asked_for(tmp_path):
+    results = in_process(partial(attempt, tmp_path), [3, 1, 2])
+    assert next(results) == 9 and len(pids(tmp_path)) == 1
+    assert list(results) == [1, 4] and set(pids(tmp_path)) == {os.getpid()}
+
+
+# --- a pool ---------------------------------------------------------------------------------------
+
+
+def test_a_pool_does_each_number_once_in_processes_of_its_own(tmp_path):
+    assert sorted(pool(tmp_path, range(20))) == [number * number for number in range(20)]
+    assert os.getpid() not in pids(tmp_path) and len(set(pids(tmp_path))) <= 2
+    assert not alive(tmp_path)
+
+
+def test_a_pool_returns_what_ends_first(tmp_path):
+    results = pool(tmp_path, [7, 1, 2], sleep={7: 600})
+    assert [next(results), next(results)] == [1, 4]
+    results.close()
+
+
+def test_a_pool_begins_no_more_than_it_has_processes_for(tmp_path):
+    results = pool(tmp_path, range(20))
+    next(results)
+    spawned = [process for process in psutil.Process().children() if "spawn_main" in " ".join(process.cmdline())]
+    assert len(spawned) == 2
+    time.sleep(0.3)  # for them to begin what they must not
+    assert len(pids(tmp_path)) <= 1 + 2
+    results.close()
+
+
+def test_a_pool_without_numbers_starts_nothing(tmp_path):
+    assert list(pool(tmp_path, [])) == []
+
+
+def test_a_pool_needs_a_worker(tmp_path):
+    with pytest.raises(UsageError, match="not 0"):
+        pool(tmp_path, [1], workers=0)
+
+
+def test_a_process_that_dies_takes_one_number_with_it_and_says_how(tmp_path):
+    results = list(pool(tmp_path, range(8), kill={2: signal.SIGKILL, 3: signal.SIGSEGV}, leave={5: 7}))
+    squares = [result for result in results if isinstance(result, int)]
+    assert sorted(squares) == [0, 1, 16, 36, 49]
+    how = dict(result for result in results if not isinstance(result, int))
+    assert how[2] == "its process was killed by SIGKILL (out of memory?)"
+    assert how[3].startswith("its process was killed by signal 11 (")
+    assert how[5] == "its process ended with exit status 7" and len(how) == 3
+
+
+def test_an_error_stops_a_pool_and_is_raised_here_with_its_traceback(tmp_path):
+    results = pool(tmp_path, range(20), fail={1: partial(OSError, 28, "disk full")}, sleep={0: 600})
+    with pytest.raises(OSError, match="disk full") as raised:
+        list(results)
+    assert "in fail\n" in str(raised.value.__cause__)
+    assert sorted(path.stem for path in tmp_path.glob("*.pid")) == ["0", "1"] and not alive(tmp_path)
+
+
+def test_an_error_that_does_not_unpickle_is_named(tmp_path):
+    error = partial(UnknownName, "x", ["y"])  # its arguments are not those that `Exception` keeps
+    with pytest.raises(SeamlessInteractionError, match=r"UnknownName: unknown name: 'x'\. Known: y\.") as raised:
+        list(pool(tmp_path, [0], fail={0: error}))
+    assert "in fail\n" in str(raised.value.__cause__)
+
+
+def test_a_result_that_does_not_pickle_is_an_error(tmp_path):
+    with pytest.raises((TypeError, AttributeError), match="pickle"):
+        list(in_pool(unpicklable, [0], 1, partial(died, tmp_path)))
+
+
+def test_a_process_that_cannot_start_is_an_error(tmp_path):
+    with pytest.raises(SeamlessInteractionError, match="a worker process ended with exit status 5 before"):
+        list(in_pool(partial(attempt, Unloadable()), range(20), 2, partial(died, tmp_path)))
+
+
+def test_closing_a_pool_leaves_no_process(tmp_path):
+    results = pool(tmp_path, range(4), sleep={1: 600, 2: 600, 3: 600})
+    assert next(results) == 0
+    wait_for(lambda: len(pids(tmp_path)) >= 2)
+    assert alive(tmp_path)
+    results.close()
+    assert not alive(tmp_path)
+
+
+CALLER = """
+import sys
+from functools import partial
+from pathlib import Path
+from test_executors import pool
+
+if __name__ == "__main__":
+    list(pool(Path(sys.argv[1]), range(4), sleep=dict.fromkeys(range(4), 600)))
+"""
+
+
+@pytest.fixture
+def caller(tmp_path):
+    """A program, in a process group as from a terminal, that waits for a pool of two."""
+    (tmp_path / "caller.py").write_text(CALLER)
+    program = subprocess.Popen(
+        [sys.executable, tmp_path / "caller.py", tmp_path],
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+    )
+    yield program
+    program.kill()
+    program.wait()
+    program.stderr.close()
+
+
+@pytest.mark.parametrize("when", ["starting", "working"])
+def test_ctrl_c_ends_a_pool_at_once_and_only_the_caller_speaks_of_it(tmp_path, caller, when):
+    started = psutil.Process(caller.pid).children
+    wait_for(lambda: len(started()) == 2 + 1)  # one of Python's own sees to what they share
+    if when == "starting":
+        wait_for(lambda: sum(worker.cpu_times().user > 0.2 for worker in started()) == 2)
+    else:
+        wait_for(lambda: len(pids(tmp_path)) == 2)
+    workers = started()
+    for worker in workers:  # a terminal tells all at once: only if it tells the caller last, each must be deaf to it
+        worker.send_signal(signal.SIGINT)
+    assert psutil.wait_procs(workers, timeout=1)[0] == []
+    os.killpg(caller.pid, signal.SIGINT)
+    _, said = caller.communicate(timeout=60)
+    assert caller.returncode == -signal.SIGINT
+    assert said.count("Traceback") == said.count("KeyboardInterrupt") == 1, said
+    psutil.wait_procs(workers, timeout=60)
+    assert not any(worker.is_running() for worker in workers)
+
+
+def test_no_process_outlives_a_caller_that_is_killed(tmp_path, caller):
+    wait_for(lambda: len(pids(tmp_path)) == 2)
+    assert len(alive(tmp_path)) == 2
+    caller.kill()
+    caller.wait()
+    wait_for(lambda: not alive(tmp_path))
+
+
+# --- datatrove ------------------------------------------------------------------------------------
+
+NUMBERS = [10, 11, 12, 13, 14]
+
+
+def datatrove(kind, folder, numbers=NUMBERS, options=None, tasks=None, workers=2, **troubles):
+    pytest.importorskip("datatrove")
+    return on_datatrove(
+        kind,
+        partial(attempt, folder, **troubles),
+        numbers,
+        partial(died, folder),
+        partial(finish, folder),
+        tasks=tasks,
+        workers=workers,
+        folder=folder / "logs",
+        options=options,
+    )
+
+
+def test_datatrove_does_each_number_and_then_finishes_every_time_it_is_asked(tmp_path):
+    for workers in (2, 1):  # the markers of the first time do not count
+        assert datatrove("local", tmp_path, tasks=2, workers=workers) == []
+        assert len(set(pids(tmp_path))) == 2  # a process for each task
+        (tmp_path / "10.pid").unlink()
+    assert (tmp_path / "finished").read_text() == "10 11 12 13 14\n" * 2
+    assert len(list((tmp_path / "logs").iterdir())) == 2
+
+
+def test_datatrove_goes_on_where_a_process_dies(tmp_path):
+    datatrove("local", tmp_path, tasks=2, kill={10: signal.SIGKILL})
+    assert (tmp_path / "10.died").read_text() == "its process was killed by SIGKILL (out of memory?)"
+    assert (tmp_path / "finished").read_text() == "10 11 12 13 14\n"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_stops_datatrove_before_it_finishes(tmp_path, workers):
+    with pytest.raises(OSError, match="disk full"):
+        datatrove("local", tmp_path, NUMBERS[:2], workers=workers, fail={10: partial(OSError, 28, "disk full")})
+    assert not (tmp_path / "finished").exists()
+    wait_for(lambda: not alive(tmp_path))
+
+
+def test_datatrove_without_numbers_only_finishes(tmp_path):
+    datatrove("local", tmp_path, [])
+    assert (tmp_path / "finished").read_text() == "\n"
+
+
+# Slurm, for those who have none: jobs run while they are submitted, with what of Slurm's environment they look at.
+SBATCH = """#!{python}
+import json, os, re, subprocess, sys
+
+*options, script = sys.argv[1:]
+text = open(script).read()
+last = int(re.search(r"^#SBATCH --array=0-(\\d+)", text, re.M)[1])
+ends = []
+for index in range(last + 1):
+    environment = {{**os.environ, "SLURM_ARRAY_TASK_ID": str(index), "SLURM_NODELIST": "here", "RUN_OFFSET": "0"}}
+    ends.append(subprocess.run(["bash", script], env=environment, stdout=2).returncode)
+with open({jobs!r}, "a+") as jobs:
+    jobs.write(json.dumps([options, re.findall("^#SBATCH (.*)", text, re.M), ends]) + "\\n")
+    jobs.seek(0)
+    print("Submitted batch job", 100 + len(jobs.readlines()), "on cluster toy")
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """Slurm's commands, and what was submitted: (options, what the script asks for, exit statuses of its tasks)."""
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    (commands / "sbatch").write_text(SBATCH.format(python=sys.executable, jobs=str(tmp_path / "jobs")))
+    (commands / "scontrol").write_text("#!/bin/sh\necho here\n")
+    for command in commands.iterdir():
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")  # as if the environment were not activated
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    return lambda: [json.loads(line) for line in (tmp_path / "jobs").read_text().splitlines()]
+
+
+def test_slurm_gets_an_array_and_a_job_that_finishes(tmp_path, slurm):
+    options = {
+        "partition": "main",
+        "account": "we",
+        "sbatch_args": {"nice": 5},
+        "mem_per_cpu_gb": 3,
+        "max_array_size": 3,
+    }
+    ids = datatrove("slurm", tmp_path, NUMBERS[:4], options, fail={11: ValueError}, kill={10: signal.SIGKILL})
+    assert ids == ["101", "102"]
+    (how, asks, ends), (how_last, asks_last, ends_last) = slurm()
+    asked = {"partition=main", "account=we", "nice=5", "mem-per-cpu=3G", "cpus-per-task=1", "time=24:00:00"}
+    assert {f"--{ask}" for ask in asked} < set(asks) & set(asks_last)
+    assert not any("qos" in ask for ask in asks)
+    # Four numbers in the three tasks that one array may have: 10 with 13. The task of 11 failed, and no other.
+    assert "--array=0-2%2" in asks and ends == [0, 1, 0]
+    assert (tmp_path / "10.died").exists() and how == ["--export=ALL,RUN_OFFSET=0"]
+    assert how_last == ["--export=ALL,RUN_OFFSET=0", "--dependency=afterany:101"]
+    assert "--array=0-0" in asks_last and ends_last == [0]
+    assert (tmp_path / "finished").read_text() == "10 11 12 13\n"
+
+
+def test_slurm_without_numbers_only_finishes(tmp_path, slurm):
+    assert datatrove("slurm", tmp_path, [], options={"partition": "main"}) == ["101"]
+    assert len(slurm()) == 1
+    assert (tmp_path / "finished").read_text() == "\n"
+
+
+def test_a_job_that_slurm_refuses_is_an_error(tmp_path, slurm):
+    (tmp_path / "commands" / "sbatch").write_text("#!/bin/sh\nexit 3\n")
+    with pytest.raises(UsageError, match=r"sbatch refused .*tasks/launch_script\.slurm \(exit status 3\)"):
+        datatrove("slurm", tmp_path, options={"partition": "main"})
+
+
+def test_slurm_needs_to_know_the_partition(tmp_path, slurm):
+    with pytest.raises(UsageError, match="which partition"):
+        datatrove("slurm", tmp_path)
+
+
+def test_slurm_needs_slurm(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="no sbatch"):
+        datatrove("slurm", tmp_path, options={"partition": "main"})
+
+
+@pytest.mark.parametrize(("kind", "option"), [("local", "start_methode"), ("local", "depends"), ("slurm", "tasks")])
+def test_options_that_are_not_the_users_are_refused(tmp_path, slurm, kind, option):
+    with pytest.raises(UnknownName, match=option):
+        datatrove(kind, tmp_path, options={"partition": "main", option: 1} if kind == "slurm" else {option: 1})
+
+
+@pytest.mark.parametrize(("kind", "module"), [("local", "datatrove"), ("ray", "ray")])
+def test_what_is_not_installed_is_named_with_what_installs_it(tmp_path, monkeypatch, kind, module):
+    if module == "ray":
+        pytest.importorskip("datatrove")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UsageError, match=f"pip install '{module}"):
+        on_datatrove(kind, abs, [1], print, print, folder=tmp_path)
+
+
+def test_an_unknown_kind_is_refused(tmp_path):
+    with pytest.raises(UnknownName, match="Did you mean 'slurm'"):
+        on_datatrove("slrum", abs, [1], print, print, folder=tmp_path)
