@@ -85,8 +85,12 @@ class Bench:
     @functools.cached_property
     def same(self) -> dict[str, data.Data]:
         """The same recordings in each layout."""
+        return {layout: self.same_as(layout) for layout in LAYOUTS}
+
+    def same_as(self, layout: str) -> data.Data:
+        """Those of one layout."""
         size = (self.sizes.tar_interactions, self.sizes.tar_seconds)
-        return {layout: data.make(self.root, f"same-{layout}", *size, layout) for layout in LAYOUTS}
+        return data.make(self.root, f"same-{layout}", *size, layout)
 
     @functools.cached_property
     def remote(self) -> data.Data:

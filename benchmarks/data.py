@@ -41,13 +41,15 @@ class Data(NamedTuple):
     @property
     def largest_record(self) -> int:
         """Bytes of the arrays of the largest record, in the format's dtypes."""
-        return max(
-            sum(
-                recording.array_frames // array.frames_per_row * math.prod(array.shape) * _itemsize(array.dtype)
-                for array in (ARRAYS[key] for key in recording.array_keys)
-            )
-            for recording in self.corpus.recordings
-        )
+        return max(map(array_bytes, self.corpus.recordings))
+
+
+def array_bytes(recording: SyntheticRecording) -> int:
+    """Bytes of a recording's arrays, in the format's dtypes."""
+    return sum(
+        recording.array_frames // array.frames_per_row * math.prod(array.shape) * _itemsize(array.dtype)
+        for array in (ARRAYS[key] for key in recording.array_keys)
+    )
 
 
 def _itemsize(dtype: str) -> int:

@@ -59,21 +59,31 @@ def interleaved(runs: dict[str, Callable[[], Any]], rounds: int, after: Callable
         after: called after each, and not timed.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
+    cpu: dict[str, list[float]] = {name: [] for name in runs}
     after()
     names = list(runs)
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.process_time()
             result = runs[name]()
             seconds[name].append(time.perf_counter() - start)
+            cpu[name].append(time.process_time() - start_cpu)
             del result
             after()
-    return Seconds(seconds)
+    return Seconds(seconds, cpu)
 
 
 class Seconds(dict[str, list[float]]):
-    """Name -> the seconds of each round."""
+    """Name -> the seconds of each round.
+
+    Attributes:
+        cpu: the same of this process's processor time, all its threads together.
+    """
+
+    def __init__(self, seconds: dict[str, list[float]], cpu: dict[str, list[float]] | None = None):
+        super().__init__(seconds)
+        self.cpu = Seconds(cpu) if cpu else self
 
     def median(self, name: str) -> float:
         return statistics.median(self[name])

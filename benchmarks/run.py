@@ -27,6 +27,7 @@ import archives
 import downloading
 import measure
 import opening
+import publishing
 import remote
 import streaming
 from bench import FULL, QUICK, Bench, Row, Table, describe, render
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row | Table]]] = {
     "remote": remote.remote,
     "opening": opening.opening,
     "downloading": downloading.downloading,
+    "publishing": publishing.publishing,
 }
 
 

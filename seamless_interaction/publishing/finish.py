@@ -212,7 +212,8 @@ def finish(plan: ShardPlan, output: Path) -> Finished:
 
 
 def _json(content: Any) -> bytes:
-    return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
+    """Without spaces: `datasets` fetches one of these files whenever it opens a repository."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def _write(output: Path, name: str, content: bytes) -> None:
