@@ -434,7 +434,7 @@ def _pairs(texts: list[str] | None, what: str) -> dict[str, str]:
     found = {}
     for pair in filter(None, ",".join(texts or ()).split(",")):
         key, equals, value = pair.partition("=")
-        if not (key and equals):
+        if not (key and equals and value):
             raise UsageError(f"not a {what}: {pair!r}. One looks like KEY=VALUE.")
         found[key.strip()] = value.strip()
     return found
@@ -454,7 +454,7 @@ def publish(
         str, typer.Option(help="Of the repository on the Hub; it stands in the addresses of videos.")
     ] = "seamless/interaction",
     audio: Annotated[
-        str, typer.Option(help="flac (where that is the same to the bit, else the WAV), wav, or url: the address only.")
+        str, typer.Option(help="flac (where all samples stay the same, else the WAV), wav, or url: the address only.")
     ] = "flac",
     video: Annotated[
         list[str] | None,

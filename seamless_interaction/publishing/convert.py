@@ -68,7 +68,7 @@ class Sidecar:
         key: of the plan for it, see ``ShardPlan.key``.
         identity: of the source as it was planned; if it is still the same, nothing has to be looked at.
         bytes, sha256: of the file.
-        rows: how many.
+        rows: how many; where there are none, as all recordings were left out, there is no file.
         num_bytes: of the rows in memory, as ``datasets`` counts.
         row_groups: bytes of each in the file.
         large: interactions that alone are a row group of more than 300 MB.
@@ -152,13 +152,28 @@ def is_done(plan: ShardPlan, number: int, output: Path, source: Source | None = 
     found = read_sidecar(output, shard)
     if found is None or found.key != plan.key(number):
         return False
-    files = [(shard.path, found.bytes), *((file["file"], file["bytes"]) for file in found.files)]
-    if any(_size(output / path) != size for path, size in files) or not recordings_path(output, shard).exists():
+    # A shard of which nothing is left is no file: datasets 4.8 does not load a config with an empty one.
+    files = [
+        *([(shard.path, found.bytes)] if found.rows else []),
+        *((file["file"], file["bytes"]) for file in found.files),
+    ]
+    if any(_size(output / path) != size for path, size in files) or not _is_same(recordings_path(output, shard), found):
         return False
     if found.identity == plan.settings["identity"]:
         return True
     recordings = _recordings(plan, shard)
     return found.inputs == _digest_of(_inputs(source or plan.open_source(), recordings, plan.columns))
+
+
+def _is_same(path: Path, found: Sidecar) -> bool:
+    """Whether a shard's part of the table of recordings, a small file, is as the sidecar says."""
+    return path.exists() and sha256_of(path) == found.recordings
+
+
+def input_bytes(plan: ShardPlan, numbers: list[int], source: Source) -> int:
+    """Bytes of the files that shards are made of."""
+    parts = [_inputs(source, _recordings(plan, plan.shards[number]), plan.columns) for number in numbers]
+    return sum(size or 0 for part in parts for _, size, _ in part)
 
 
 def _size(path: Path) -> int | None:
@@ -236,7 +251,11 @@ def convert_shard(plan: ShardPlan, number: int, output: str | os.PathLike) -> Si
             with open(partial, "rb") as file:
                 os.fsync(file.fileno())
             num_bytes, digest = partial.stat().st_size, sha256_of(partial)
-            os.replace(partial, output / shard.path)
+            if made.rows:
+                os.replace(partial, output / shard.path)
+            else:
+                num_bytes = 0
+                (output / shard.path).unlink(missing_ok=True)
             sidecar = Sidecar(
                 shard=shard.path,
                 key=plan.key(number),

@@ -137,7 +137,7 @@ class Finished:
             own = [
                 (shard, sidecar)
                 for shard, sidecar in self.done
-                if self.plan.size_of(shard) in sizes and self.plan.split_of(shard) in wanted
+                if self.plan.size_of(shard) in sizes and self.plan.split_of(shard) in wanted and sidecar.rows
             ]
             patterns = tuple(dict.fromkeys(_glob(shard.path) for shard, _ in own))
             rows, num_bytes, on_disk = (
@@ -199,6 +199,10 @@ def finish(plan: ShardPlan, output: Path) -> Finished:
         if "sha256" not in row:
             content = (output / row["file"]).read_bytes()
             row |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    listed = {row["file"] for row in rows}
+    for old in (output / "video").rglob("*.mp4"):  # of a recording that had one in an earlier run
+        if old.relative_to(output).as_posix() not in listed:
+            old.unlink()
     described = [(row["file"], row["bytes"], row["sha256"]) for row in rows]
     for name, content in (
         ("croissant.json", _json(croissant(facts, configs, described))),
@@ -229,7 +233,8 @@ def _shard_rows(finished: Finished) -> Iterator[dict[str, Any]]:
     """Of the manifest: shards, and videos beside them."""
     names = [name for name in MANIFEST_SCHEMA.names if name != "file"]
     for shard, sidecar in finished.done:
-        yield {"file": shard.path, **{name: getattr(sidecar, name) for name in names}}
+        if sidecar.rows:
+            yield {"file": shard.path, **{name: getattr(sidecar, name) for name in names}}
         yield from sidecar.files
 
 

@@ -20,7 +20,8 @@ _MAX_CHANNELS = 8  # of FLAC
 def encode(wav: BinaryIO) -> bytes | None:
     """The samples of a WAV as FLAC, 16 bits each; None if that would change one of them, or it cannot be decoded.
 
-    What was encoded is decoded again and compared, sample by sample. A WAV's other chunks are not kept.
+    What was encoded is decoded again and compared, sample by sample. Of floats, -0.0 becomes 0.0. A WAV's other chunks
+    are not kept.
 
     Args:
         wav: the open file, seekable.

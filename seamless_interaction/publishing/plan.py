@@ -260,7 +260,7 @@ def plan_shards(
         source: ``"bucket"``, ``"hub"``, or the folder or URL of any copy, in any layout.
         layout, index, storage_options: of the source, as ``load_dataset`` takes them.
         repo_id: of the repository that it will be; it stands in the addresses of videos.
-        audio: ``"flac"`` (where that is the same to the bit, else the WAV), ``"wav"`` or ``"url"`` (the address only).
+        audio: ``"flac"`` (where all samples stay the same, else the WAV), ``"wav"`` or ``"url"`` (the address only).
         video: ``"copy"`` (as files beside the shards), ``"embed"`` (in the rows) or ``"url"`` (the address only), for
             all sizes, or by size. None copies those of 10GB, and of what is no size.
         on_error: ``"null"``, ``"skip"`` or ``"raise"``, as ``SeamlessInteractionConfig`` has it.

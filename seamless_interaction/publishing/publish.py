@@ -16,9 +16,10 @@ from typing import Any
 from seamless_interaction import TABLES
 from seamless_interaction.copying import Progress, locked
 from seamless_interaction.errors import IncompletePublication, NotEnoughSpace, TargetError, UsageError
+from seamless_interaction.parts import Source
 from seamless_interaction.publishing import executors
 from seamless_interaction.publishing.card import RECORDINGS
-from seamless_interaction.publishing.convert import Failure, attempt, failure_path, is_done, read_sidecar
+from seamless_interaction.publishing.convert import Failure, attempt, failure_path, input_bytes, is_done, read_sidecar
 from seamless_interaction.publishing.finish import CARD, MANIFEST, finish
 from seamless_interaction.publishing.plan import WORK, Shard, ShardPlan
 from seamless_interaction.publishing.rows import video_file
@@ -26,6 +27,7 @@ from seamless_interaction.sizes import decimal
 from seamless_interaction.transfer import writing
 
 _COMPANIONS = (*TABLES, "LICENSE", "dataset_infos.json", "croissant.json", CARD, MANIFEST)
+_LOOKED_AT = 100  # shards, for which the sizes of files are looked up, and not taken from means
 _SHOWN = 10  # shards, recordings and files that a text names
 
 
@@ -161,7 +163,7 @@ def publish(
         todo = [number for number in range(len(plan.shards)) if not is_done(plan, number, output, source)]
         report = PublishReport(str(output), len(plan.shards), kept=len(plan.shards) - len(todo))
         report.not_here = list(plan.settings["not_here"])
-        _refuse_full_disk(plan, todo, output)
+        _refuse_full_disk(plan, todo, output, source)
         with writing(output):
             if executor is None:  # jobs of a cluster may be writing there
                 shutil.rmtree(output / WORK / "partial", ignore_errors=True)
@@ -286,10 +288,12 @@ def refuse_output(plan: ShardPlan, output: Path) -> None:
         )
 
 
-def _refuse_full_disk(plan: ShardPlan, todo: list[int], output: Path) -> None:
-    expected = sum(plan.shards[number].expected_bytes for number in todo)
-    if len(todo) == len(plan.shards):
-        expected += plan.expected_video_bytes
+def _refuse_full_disk(plan: ShardPlan, todo: list[int], output: Path, source: Source) -> None:
+    if source.place.is_local and len(todo) <= _LOOKED_AT:
+        expected = input_bytes(plan, todo, source)  # a shard has fewer bytes than what it is made of
+    else:
+        expected = sum(plan.shards[number].expected_bytes for number in todo)
+        expected += plan.expected_video_bytes if len(todo) == len(plan.shards) else 0
     free = shutil.disk_usage(output).free
     if expected > free:
         raise NotEnoughSpace(
