@@ -789,10 +789,13 @@ def test_a_full_disk_ends_the_run_and_nothing_looks_done(corpora, tmp_path, monk
     assert files(tmp_path / "hub") == files(tmp_path / "undisturbed")
 
 
-def test_too_small_a_disk_is_told_before_anything_is_read(corpora, tmp_path, monkeypatch, calls):
+@pytest.mark.parametrize("are_few", [True, False])
+def test_too_small_a_disk_is_told_before_anything_is_read(corpora, tmp_path, monkeypatch, calls, are_few):
+    """By the sizes of what a few shards are made of, of many by means."""
     planned = replan(corpora["tree"][0])
-    usage = shutil._ntuple_diskusage(1, 1, planned.expected_bytes - 1)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    free = 1_000_000 if are_few else planned.expected_bytes - 1
+    monkeypatch.setattr(sys.modules[publish.__module__], "_LOOKED_AT", 100 if are_few else 5)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, free))
     with pytest.raises(NotEnoughSpace, match="expected"):
         publish(planned, tmp_path)
     assert not calls and not files(tmp_path)
