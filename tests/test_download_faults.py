@@ -370,7 +370,7 @@ def test_an_interrupt_is_heeded_while_a_host_is_silent_and_another_run_refused_m
         with pytest.raises(FolderBusy, match="another run writes"):
             download(FULL, bucket.url, target)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)  # a stalled body alone would take 60 s
+        process.communicate(timeout=50)  # a stalled body alone would take 60 s
         assert process.returncode
         bucket.failures.clear()
         assert download(FULL, bucket.url, target).exit_code == 0

@@ -416,8 +416,8 @@ _REAL = f"""\
 The dataset is [Meta FAIR's]({HOMEPAGE}). This repository holds it as Parquet, with typed columns, one way of saying
 what is missing, and sizes made of whole interactions."""
 _AUDIO = {
-    "flac": "Each WAV is a FLAC in the row, compared with it sample by sample: decoded, it has the same ones. Where FLAC "
-    "cannot hold them, the row has the WAV as it was.",
+    "flac": "Each WAV is a FLAC in the row, compared with it sample by sample: decoded, it has the same ones. "
+    "Where FLAC cannot hold them, the row has the WAV as it was.",
     "wav": "Each WAV is in the row as it was.",
     "url": "Audio is not in this repository: `audio` is null, `audio_url` is the WAV's address in the public bucket.",
 }
