@@ -9,6 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import datasets
 import psutil
 import pytest
 
@@ -16,6 +17,9 @@ from seamless_interaction.errors import SeamlessInteractionError, UnknownName, U
 from seamless_interaction.publishing.executors import in_pool, in_process, on_datatrove
 
 HERE = Path(__file__).parent
+
+# Nothing here depends on the version of `datasets`, and every process takes seconds to start: once is enough.
+pytestmark = pytest.mark.skipif(int(datasets.__version__.split(".")[0]) < 5, reason="the same on every version")
 
 
 # --- what the executors call, in other processes --------------------------------------------------
