@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from seamless_interaction import HONESTY, IDENTITY, LABELS, SUBSETS, TIME, resolve_modalities, resolve_split, view
 from seamless_interaction.errors import BrokenTable, UnknownSubset, UsageError
 from seamless_interaction.places import Place, RangeFile
-from seamless_interaction.publishing.plan import SELECTION
 from seamless_interaction.selection import Selection, choose
 from seamless_interaction.tables import read_filelist
 
+SELECTION = "selection"  # the config that has what no size has
 _AHEAD = 1  # bytes that the client fetches beyond those that Arrow asks for, in pieces of up to 32 MB; else 5 MiB
 _BLOCK = 1 << 16  # bytes of a request for the table of recordings, at least
 _URLS = ("audio_url", "video_url")

@@ -18,11 +18,12 @@ from seamless_interaction import LABELS, SPLITS, TABLES, __version__
 from seamless_interaction.copying import read_table
 from seamless_interaction.errors import IncompletePublication
 from seamless_interaction.places import Place
+from seamless_interaction.published import SELECTION
 from seamless_interaction.publishing import parquet
 from seamless_interaction.publishing.card import RECORDINGS, Config, Facts, Size, Split, card, dataset_infos
 from seamless_interaction.publishing.convert import Sidecar, is_done, read_sidecar, recordings_path, write_file
 from seamless_interaction.publishing.croissant import croissant
-from seamless_interaction.publishing.plan import SELECTION, Shard, ShardPlan
+from seamless_interaction.publishing.plan import Shard, ShardPlan
 from seamless_interaction.publishing.rows import recording_features, shard_features
 from seamless_interaction.sources import filelist_of
 from seamless_interaction.subsets import configs_folder

@@ -36,6 +36,7 @@ from seamless_interaction.layouts import parts_of
 from seamless_interaction.local_cache import read_cached, write_whole
 from seamless_interaction.parts import Source
 from seamless_interaction.places import Place
+from seamless_interaction.published import SELECTION
 from seamless_interaction.recordings import INTERACTION_LENGTH
 from seamless_interaction.selection import Selection, choose
 from seamless_interaction.sizes import decimal
@@ -47,7 +48,6 @@ WORK = ".publish"  # folder in the output: the plan, what is half made, and what
 REPO_ID = "seamless/interaction"
 AUDIO = ("flac", "wav", "url")
 VIDEO = ("copy", "embed", "url")
-SELECTION = "selection"  # the size of what is no size of the dataset
 
 SHARD_BYTES = 500_000_000
 # About how many of a part's bytes are left in a shard. Arrays and FLAC are measured, on synthetic data.
