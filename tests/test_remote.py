@@ -756,7 +756,7 @@ def begun(bucket):
     number = -1
     while number < len(bucket.requests):
         number = len(bucket.requests)
-        time.sleep(0.15)
+        time.sleep(0.4)
     return {request.path.rpartition("/")[2].partition(".")[0] for request in gets(bucket)}
 
 
