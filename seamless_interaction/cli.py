@@ -508,18 +508,14 @@ def publish(
             media_url=media_url or sources.BUCKET,
         )
         if dry_run:
-            is_whole = (output / "manifest.parquet").exists()
             sent = []
-            if push and is_whole:
+            if push and (output / "manifest.parquet").exists():
                 sent.append(publishing.push(output, repo_id, private=private, replace=replace, dry_run=True))
             tell(planned, *sent)
             done, failed = publishing.how_far(planned, output)
-            if not as_json:
-                typer.echo(
-                    f"{output}: {done:,} of {len(planned.shards):,} shards are done, {len(failed):,} have failed"
-                )
-                for failure in failed:
-                    typer.echo(f"  {failure.shard}: {failure.error}")
+            shards = f"{output}: {done:,} of {len(planned.shards):,} shards are done, {len(failed):,} have failed"
+            for line in (shards, *(f"  {failure.shard}: {failure.error}" for failure in failed)):
+                typer.echo(line, err=as_json)
             return
         if not quiet and not as_json:
             typer.echo(planned.as_text(), err=True)

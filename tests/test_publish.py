@@ -851,7 +851,7 @@ def test_a_kill_at_any_moment_leaves_nothing_that_counts_as_done(tmp_path):
         assert not [path for path in here if path not in expected and "/recordings/." not in path], "left beside it"
         for path, content in here.items():
             assert path not in expected or content == expected[path], "a part of it has its name"
-        number = sum(convert.is_done(planned(), at, folder) for at in range(len(shards)))
+        number = sum(bool(convert.done(planned(), at, folder)) for at in range(len(shards)))
         report = publish(planned(), folder)
         assert report.exit_code == 0 and report.kept == number
         assert but_code(files(folder)) == but_code(expected), point
@@ -887,7 +887,7 @@ def test_a_shard_of_a_former_plan_does_not_count_once_it_is_being_replaced(corpo
     """Its file may be as long as the new one, here with an address of the same length."""
     one, other = (replan(corpora["tree"][0], media_url=f"https://example.org/{name}") for name in ("one", "two"))
     convert.convert_shard(one, 0, tmp_path)
-    assert convert.is_done(one, 0, tmp_path)
+    assert convert.done(one, 0, tmp_path)
 
     def killed(path, write):
         if path.suffix == ".json":
@@ -898,7 +898,7 @@ def test_a_shard_of_a_former_plan_does_not_count_once_it_is_being_replaced(corpo
     monkeypatch.setattr(convert, "write_whole", killed)
     with pytest.raises(KeyboardInterrupt):
         convert.convert_shard(other, 0, tmp_path)
-    assert (tmp_path / one.shards[0].path).exists() and not convert.is_done(one, 0, tmp_path)
+    assert (tmp_path / one.shards[0].path).exists() and not convert.done(one, 0, tmp_path)
 
 
 def test_two_runs_at_once_are_refused(corpora, tmp_path):

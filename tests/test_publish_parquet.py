@@ -308,7 +308,7 @@ def test_a_shard_that_comes_out_different_does_not_get_its_name(planned, tmp_pat
         OSError, match=r"train-.*: (smplh:body_pose of row group 0 came out different|cannot be read back)"
     ):
         convert_shard(planned, number, tmp_path)
-    assert not list(tmp_path.rglob("*.parquet")) and not convert.is_done(planned, number, tmp_path)
+    assert not list(tmp_path.rglob("*.parquet")) and not convert.done(planned, number, tmp_path)
 
 
 def test_a_full_disk_is_told_and_nothing_looks_done(planned, tmp_path, monkeypatch):
@@ -320,7 +320,7 @@ def test_a_full_disk_is_told_and_nothing_looks_done(planned, tmp_path, monkeypat
     with pytest.raises(NotEnoughSpace, match="the disk is full"):
         convert_shard(planned, number, tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert not convert.is_done(planned, number, tmp_path)
+    assert not convert.done(planned, number, tmp_path)
 
 
 # --- audio ----------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from seamless_interaction.layouts import parts_of
 from seamless_interaction.local_cache import write_whole
 from seamless_interaction.parts import Source
 from seamless_interaction.publishing import flac, parquet
-from seamless_interaction.publishing.plan import WORK, Shard, ShardPlan
+from seamless_interaction.publishing.plan import KEPT, WORK, Shard, ShardPlan
 from seamless_interaction.publishing.rows import (
     recording_features,
     recording_row,
@@ -45,7 +45,6 @@ from seamless_interaction.transfer import sha256_of, writing
 
 ROW_GROUP_BYTES = 50_000_000
 _TOO_LARGE = 300_000_000  # of a row group: what the Hub's viewer reads at most
-_KEPT_OF_ARRAYS = 0.75  # of their bytes, in a file; measured on synthetic ones
 _BLOCK = 1 << 23  # bytes of media that a request for a remote file fetches
 _REQUESTS = 16
 
@@ -74,7 +73,8 @@ class Sidecar:
         large: interactions that alone are a row group of more than 300 MB.
         input_files, input_bytes, inputs: what it was made of: how many files, how many bytes, and a digest of their
             names, sizes and ETags (or times).
-        content: digest of all values, but addresses of videos. Of any layout, the same recordings give the same.
+        content: digest of all values, but addresses of videos. The same recordings give the same in any layout, unless
+            one has an issue whose detail names a file.
         files: videos beside the shard: path, bytes, SHA-256.
         recordings: SHA-256 of its part of the table of recordings.
         skipped: recordings left out with ``on_error="skip"``, and why.
@@ -142,27 +142,26 @@ def read_sidecar(output: Path, shard: Shard) -> Sidecar | None:
         return None
 
 
-def is_done(plan: ShardPlan, number: int, output: Path, source: Source | None = None) -> bool:
-    """Whether a shard is there as the plan wants it, by its sidecar; contents are not read again.
+def done(plan: ShardPlan, number: int, output: Path) -> Sidecar | None:
+    """The sidecar of a shard that is there as the plan wants it; None if it is not. Contents are not read again.
 
-    Args:
-        source: the plan's, to look at the files it was made of, if the source as a whole is another than it was then.
+    The files it was made of are looked at only if the source as a whole is another than it was then.
     """
     shard = plan.shards[number]
     found = read_sidecar(output, shard)
     if found is None or found.key != plan.key(number):
-        return False
+        return None
     # A shard of which nothing is left is no file: datasets 4.8 does not load a config with an empty one.
     files = [
         *([(shard.path, found.bytes)] if found.rows else []),
         *((file["file"], file["bytes"]) for file in found.files),
     ]
     if any(_size(output / path) != size for path, size in files) or not _is_same(recordings_path(output, shard), found):
-        return False
+        return None
     if found.identity == plan.settings["identity"]:
-        return True
-    recordings = _recordings(plan, shard)
-    return found.inputs == _digest_of(_inputs(source or plan.open_source(), recordings, plan.columns))
+        return found
+    inputs = _inputs(_source(plan, os.getpid()), _recordings(plan, shard), plan.columns)
+    return found if found.inputs == _digest_of(inputs) else None
 
 
 def _is_same(path: Path, found: Sidecar) -> bool:
@@ -170,8 +169,9 @@ def _is_same(path: Path, found: Sidecar) -> bool:
     return path.exists() and sha256_of(path) == found.recordings
 
 
-def input_bytes(plan: ShardPlan, numbers: list[int], source: Source) -> int:
+def input_bytes(plan: ShardPlan, numbers: list[int]) -> int:
     """Bytes of the files that shards are made of."""
+    source = _source(plan, os.getpid())
     parts = [_inputs(source, _recordings(plan, plan.shards[number]), plan.columns) for number in numbers]
     return sum(size or 0 for part in parts for _, size, _ in part)
 
@@ -227,7 +227,7 @@ def convert_shard(plan: ShardPlan, number: int, output: str | os.PathLike) -> Si
     """
     began = time.monotonic()
     output, shard = Path(output), plan.shards[number]
-    source, context = _opened(plan, os.getpid())
+    source, context = _source(plan, os.getpid()), _context(plan, os.getpid())
     recordings = _recordings(plan, shard)
     before = _inputs(source, recordings, plan.columns)
     made = _Making(plan, shard, source, output)
@@ -286,11 +286,20 @@ def convert_shard(plan: ShardPlan, number: int, output: str | os.PathLike) -> Si
 
 
 @lru_cache(maxsize=1)
-def _opened(plan: ShardPlan, process: int) -> tuple[Source, Context | None]:
-    """The plan's source and its tables, opened once in each process: what is open does not survive a fork."""
-    source = plan.open_source()
-    has_context = any(column in plan.columns for column in MODALITIES["context"])
-    return source, Context(source.place) if has_context else None
+def _source(plan: ShardPlan, process: int) -> Source:
+    """The plan's source, opened once in each process: what is open does not survive a fork."""
+    return plan.open_source()
+
+
+@lru_cache(maxsize=1)
+def _context(plan: ShardPlan, process: int) -> Context | None:
+    """Its tables, if a column of theirs is asked for."""
+    return Context(_source(plan, process).place) if has_context(plan.columns) else None
+
+
+def has_context(columns: tuple[str, ...]) -> bool:
+    """Whether some of the columns are from the tables."""
+    return any(column in columns for column in MODALITIES["context"])
 
 
 def _recordings(plan: ShardPlan, shard: Shard) -> list[Recording]:
@@ -307,7 +316,7 @@ def _inputs(source: Source, recordings: list[Recording], columns: tuple[str, ...
     parts = parts_of(columns)
     located = (locate(source.layout, source.aliases, recording, part) for recording in recordings for part in parts)
     paths = sorted({location.path for location in located if location})
-    if any(column in columns for column in MODALITIES["context"]):
+    if has_context(columns):
         paths += [name for name in TABLES if name != "filelist.csv"]
 
     def look(path: str) -> _Input:
@@ -466,7 +475,7 @@ def _groups(interactions: Iterator[list[dict[str, Any]]]) -> Iterator[list[list[
 def _expected_bytes(row: Mapping[str, Any]) -> float:
     arrays = sum(value.nbytes for value in row.values() if isinstance(value, np.ndarray))
     media = sum(len(row[name]["bytes"] or b"") for name in ("audio", "video") if row.get(name) is not None)
-    return media + _KEPT_OF_ARRAYS * arrays
+    return media + KEPT["arrays"] * arrays
 
 
 # --- for executors --------------------------------------------------------------------------------
@@ -486,18 +495,22 @@ def attempt(output: Path, number: int, storage_options: Mapping[str, Any] | None
     stamp = (output / WORK / "plan.parquet").stat().st_mtime_ns
     plan = _loaded(output, stamp, os.getpid(), json.dumps(dict(storage_options or {})))
     shard = plan.shards[number]
-    record = failure_path(output, shard)
     try:
         convert_shard(plan, number, output)
     except NotEnoughSpace:
         raise
     except Exception as error:  # of one shard, whatever it is: the others go on, and the report names it
         kind = "" if isinstance(error, SeamlessInteractionError) else f"{type(error).__name__}: "
-        failure = Failure(shard.path, f"{kind}{error}")
-        text = json.dumps(failure._asdict()).encode()
-        with writing(output):
-            write_whole(record, lambda file: file.write(text))
-        return failure
+        return write_failure(output, shard, f"{kind}{error}")
     with suppress(FileNotFoundError):
-        record.unlink()
+        failure_path(output, shard).unlink()
     return None
+
+
+def write_failure(output: Path, shard: Shard, error: str) -> Failure:
+    """Write down that a shard was not made."""
+    failure = Failure(shard.path, error)
+    text = json.dumps(failure._asdict()).encode()
+    with writing(output):
+        write_whole(failure_path(output, shard), lambda file: file.write(text))
+    return failure

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from seamless_interaction.places import Place
 from seamless_interaction.published import SELECTION
 from seamless_interaction.publishing import parquet
 from seamless_interaction.publishing.card import RECORDINGS, Config, Facts, Size, Split, card, dataset_infos
-from seamless_interaction.publishing.convert import Sidecar, is_done, read_sidecar, recordings_path, write_file
+from seamless_interaction.publishing.convert import Sidecar, done, recordings_path, write_file
 from seamless_interaction.publishing.croissant import croissant
 from seamless_interaction.publishing.plan import Shard, ShardPlan
 from seamless_interaction.publishing.rows import recording_features, shard_features
@@ -61,22 +61,26 @@ class Part:
 class Finished:
     """All shards of a plan, done.
 
+    Args:
+        sidecars: of the shards, if they were just looked at.
+
     Raises:
         IncompletePublication: some are not.
     """
 
-    def __init__(self, plan: ShardPlan, output: Path):
+    def __init__(self, plan: ShardPlan, output: Path, sidecars: Sequence[Sidecar | None] = ()):
         self.plan, self.output = plan, output
-        missing = [shard.path for number, shard in enumerate(plan.shards) if not is_done(plan, number, output)]
+        sidecars = sidecars or [done(plan, number, output) for number in range(len(plan.shards))]
+        self.sidecars = [sidecar for sidecar in sidecars if sidecar]
+        missing = [shard.path for shard, sidecar in zip(plan.shards, sidecars, strict=True) if not sidecar]
         if missing:
             raise IncompletePublication(
                 f"{output}: {len(missing):,} of {len(plan.shards):,} shards are not done, {missing[0]} among them. The "
                 "same command makes what is missing."
             )
-        self.sidecars: list[Sidecar] = [found for shard in plan.shards if (found := read_sidecar(output, shard))]
 
     @property
-    def done(self) -> Iterator[tuple[Shard, Sidecar]]:
+    def shards(self) -> Iterator[tuple[Shard, Sidecar]]:
         return zip(self.plan.shards, self.sidecars, strict=True)
 
     @property
@@ -100,7 +104,7 @@ class Finished:
         interactions = recordings = total = 0
         hours = 0.0
         for name in self.plan.sizes:
-            own = [sidecar for shard, sidecar in self.done if self.plan.size_of(shard) == name]
+            own = [sidecar for shard, sidecar in self.shards if self.plan.size_of(shard) == name]
             num_bytes = sum(sidecar.bytes for sidecar in own)
             interactions += sum(row["interactions"] for row in planned if row["size"] == name)
             recordings += sum(sidecar.rows for sidecar in own)
@@ -137,7 +141,7 @@ class Finished:
             wanted = {(one, split) for one in ([label] if label else LABELS)}
             own = [
                 (shard, sidecar)
-                for shard, sidecar in self.done
+                for shard, sidecar in self.shards
                 if self.plan.size_of(shard) in sizes and self.plan.split_of(shard) in wanted and sidecar.rows
             ]
             patterns = tuple(dict.fromkeys(_glob(shard.path) for shard, _ in own))
@@ -179,13 +183,13 @@ def _glob(path: str) -> str:
     return f"{start.rpartition('-')[0]}-*-of-{end}"
 
 
-def finish(plan: ShardPlan, output: Path) -> Finished:
+def finish(plan: ShardPlan, output: Path, sidecars: Sequence[Sidecar | None] = ()) -> Finished:
     """Write all that is not a shard; the manifest last, which says that the publication is whole.
 
     Raises:
         IncompletePublication: a shard is not done.
     """
-    finished = Finished(plan, output)
+    finished = Finished(plan, output, sidecars)
     parts = _write_recordings(finished)
     tables = _copy_tables(plan, output)
     configs, facts = finished.configs(parts), finished.facts
@@ -233,7 +237,7 @@ def _license() -> Path:
 def _shard_rows(finished: Finished) -> Iterator[dict[str, Any]]:
     """Of the manifest: shards, and videos beside them."""
     names = [name for name in MANIFEST_SCHEMA.names if name != "file"]
-    for shard, sidecar in finished.done:
+    for shard, sidecar in finished.shards:
         if sidecar.rows:
             yield {"file": shard.path, **{name: getattr(sidecar, name) for name in names}}
         yield from sidecar.files

@@ -22,7 +22,6 @@ from seamless_interaction import (
     ON_ERROR,
     SPLITS,
     SUBSETS,
-    VENDORS,
     SeamlessInteraction,
     __version__,
     local_cache,
@@ -40,7 +39,6 @@ from seamless_interaction.published import SELECTION
 from seamless_interaction.recordings import INTERACTION_LENGTH
 from seamless_interaction.selection import Selection, choose
 from seamless_interaction.sizes import decimal
-from seamless_interaction.subsets import expected, expected_bytes_of_parts
 from seamless_interaction.synthetic import PROMPT_VERSION
 
 FORMAT = 1  # of what is made of a recording: shards of another one are made again
@@ -51,7 +49,7 @@ VIDEO = ("copy", "embed", "url")
 
 SHARD_BYTES = 500_000_000
 # About how many of a part's bytes are left in a shard. Arrays and FLAC are measured, on synthetic data.
-_KEPT = {"arrays": 0.75, "flac": 0.3, "wav": 0.9}
+KEPT = {"arrays": 0.75, "flac": 0.3, "wav": 0.9}
 
 # Of a repository of the Hub, as its makers recommend: https://huggingface.co/docs/hub/storage-limits
 MAX_FILES = 100_000
@@ -163,24 +161,18 @@ class ShardPlan:
     @property
     def videos(self) -> int:
         """How many files the repository is to keep, at most: not every recording has a usable one."""
-        copied = [size for size, how in self.settings["video"].items() if how == "copy"]
-        return int(pc.sum(pc.is_in(self.recordings["size"], pa.array(copied, pa.string()))).as_py() or 0)
+        return int(_sizes_with(self.settings, self.recordings, "copy").sum())
 
     @property
     def expected_video_bytes(self) -> int:
         """Of these."""
-        copied = np.array([how == "copy" for how in self.settings["video"].values()])[self._levels]
-        weights = np.array([expected().video[vendor] for vendor in VENDORS])
-        return int(weights[_vendors(self.recordings)][copied].sum())
-
-    @property
-    def _levels(self) -> np.ndarray:
-        return np.asarray(pc.index_in(self.recordings["size"], pa.array(self.sizes)).combine_chunks())
+        is_copied = _sizes_with(self.settings, self.recordings, "copy")
+        return int(subsets.expected_bytes(self.recordings, ["video"])[is_copied].sum())
 
     def table(self) -> list[dict[str, Any]]:
         """One row for each size, label and split."""
         rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-        seconds = np.array([expected().seconds[vendor] for vendor in VENDORS])[_vendors(self.recordings)]
+        seconds = subsets.expected_seconds(self.recordings)
         for shard in self.shards:
             key = (self.size_of(shard), *self.split_of(shard))
             row = rows.setdefault(key, dict.fromkeys(("shards", "recordings", "interactions", "bytes", "hours"), 0))
@@ -233,8 +225,10 @@ class ShardPlan:
         return "\n".join([*shown, "", *end])
 
 
-def _vendors(table: pa.Table) -> np.ndarray:
-    return np.asarray(pc.index_in(pc.utf8_slice_codeunits(table["file_id"], 0, 3), pa.array(VENDORS)), np.int64)
+def _sizes_with(settings: Mapping[str, Any], recordings: pa.Table, video: str) -> np.ndarray:
+    """Whether each recording is of a size that has its videos so."""
+    sizes = [size for size, how in settings["video"].items() if how == video]
+    return np.asarray(pc.is_in(recordings["size"].combine_chunks(), pa.array(sizes, pa.string())))
 
 
 def plan_shards(
@@ -408,15 +402,15 @@ def _shards_of(name: str, start: int, weights: np.ndarray, interactions: np.ndar
 
 def _weights(settings: Mapping[str, Any], recordings: pa.Table) -> np.ndarray:
     """Expected bytes of each recording in a shard."""
-    parts, of_parts = parts_of(settings["columns"]), expected_bytes_of_parts()
-    keeps = dict.fromkeys(parts, _KEPT["arrays"])
-    keeps |= {"audio": _KEPT.get(settings["audio"], 0.0)} if "audio" in parts else {}
-    weights = np.zeros((len(settings["video"]), len(VENDORS)))
-    for row, how in enumerate(settings["video"].values()):
-        keeps |= {"video": float(how == "embed")} if "video" in parts else {}
-        weights[row] = [sum(of_parts[part][vendor] * share for part, share in keeps.items()) for vendor in VENDORS]
-    level = np.asarray(pc.index_in(recordings["size"], pa.array(list(settings["video"]))).combine_chunks())
-    return weights[level, _vendors(recordings)]
+    parts = parts_of(settings["columns"])
+    others = [part for part in parts if part not in ("audio", "video")]
+    weights = KEPT["arrays"] * subsets.expected_bytes(recordings, others)
+    if "audio" in parts:
+        weights += KEPT.get(settings["audio"], 0.0) * subsets.expected_bytes(recordings, ["audio"])
+    if "video" in parts:
+        is_embedded = _sizes_with(settings, recordings, "embed")
+        weights += is_embedded * subsets.expected_bytes(recordings, ["video"])
+    return weights
 
 
 def _refuse_too_many(planned: ShardPlan) -> None:

@@ -16,10 +16,10 @@ from typing import Any
 from seamless_interaction import TABLES
 from seamless_interaction.copying import Progress, locked
 from seamless_interaction.errors import IncompletePublication, NotEnoughSpace, TargetError, UsageError
-from seamless_interaction.parts import Source
+from seamless_interaction.places import Place
 from seamless_interaction.publishing import executors
 from seamless_interaction.publishing.card import RECORDINGS
-from seamless_interaction.publishing.convert import Failure, attempt, failure_path, input_bytes, is_done, read_sidecar
+from seamless_interaction.publishing.convert import Failure, attempt, done, failure_path, input_bytes, write_failure
 from seamless_interaction.publishing.finish import CARD, MANIFEST, finish
 from seamless_interaction.publishing.plan import WORK, Shard, ShardPlan
 from seamless_interaction.publishing.rows import video_file
@@ -118,7 +118,7 @@ class PublishReport:
 def how_far(plan: ShardPlan, output: str | os.PathLike) -> tuple[int, list[Failure]]:
     """How many shards of a plan are done, and which have failed; nothing is made."""
     output = Path(output)
-    left = [shard for number, shard in enumerate(plan.shards) if not is_done(plan, number, output)]
+    left = [shard for number, shard in enumerate(plan.shards) if not done(plan, number, output)]
     failed = [_failure(output, shard) for shard in left if failure_path(output, shard).exists()]
     return len(plan.shards) - len(left), failed
 
@@ -155,15 +155,16 @@ def publish(
         SourceError: the source cannot be read at all.
     """
     began, output = time.monotonic(), Path(output)
+    if executor is not None and plan.storage_options:
+        raise UsageError("storage_options stay in this process. On a cluster, have them in its environment.")
     refuse_output(plan, output)
     with writing(output):
         (output / WORK).mkdir(parents=True, exist_ok=True)
     with locked(output / WORK):
-        source = plan.open_source()
-        todo = [number for number in range(len(plan.shards)) if not is_done(plan, number, output, source)]
+        todo = [number for number in range(len(plan.shards)) if not done(plan, number, output)]
         report = PublishReport(str(output), len(plan.shards), kept=len(plan.shards) - len(todo))
         report.not_here = list(plan.settings["not_here"])
-        _refuse_full_disk(plan, todo, output, source)
+        _refuse_full_disk(plan, todo, output)
         with writing(output):
             if executor is None:  # jobs of a cluster may be writing there
                 shutil.rmtree(output / WORK / "partial", ignore_errors=True)
@@ -174,8 +175,6 @@ def publish(
             plan.save(output)
         if executor is None:
             _here(plan, todo, output, workers, report, progress)
-        elif plan.storage_options:
-            raise UsageError("storage_options stay in this process. On a cluster, have them in its environment.")
         else:
             here = output.absolute()
             report.jobs = executors.on_datatrove(
@@ -211,18 +210,13 @@ def _here(
 
 def death(output: Path, number: int, how: str) -> Failure:
     """Write down that a shard's process died."""
-    shard = ShardPlan.load(output).shards[number]
-    failure = Failure(shard.path, how)
-    path = failure_path(output, shard)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(failure._asdict()))
-    return failure
+    return write_failure(output, ShardPlan.load(output).shards[number], how)
 
 
 def _complete(plan: ShardPlan, output: Path, report: PublishReport) -> None:
     """Finish, if all shards are done; and say how it is."""
-    for number, shard in enumerate(plan.shards):
-        found = read_sidecar(output, shard) if is_done(plan, number, output) else None
+    sidecars = [done(plan, number, output) for number in range(len(plan.shards))]
+    for shard, found in zip(plan.shards, sidecars, strict=True):
         if found is None:
             report.failures.append(_failure(output, shard))
             continue
@@ -239,7 +233,7 @@ def _complete(plan: ShardPlan, output: Path, report: PublishReport) -> None:
     report.made -= report.kept
     if not report.failures:
         with writing(output):
-            finish(plan, output)
+            finish(plan, output, sidecars)
         report.is_whole = True
 
 
@@ -288,9 +282,9 @@ def refuse_output(plan: ShardPlan, output: Path) -> None:
         )
 
 
-def _refuse_full_disk(plan: ShardPlan, todo: list[int], output: Path, source: Source) -> None:
-    if source.place.is_local and len(todo) <= _LOOKED_AT:
-        expected = input_bytes(plan, todo, source)  # a shard has fewer bytes than what it is made of
+def _refuse_full_disk(plan: ShardPlan, todo: list[int], output: Path) -> None:
+    if Place(plan.settings["url"], plan.storage_options).is_local and len(todo) <= _LOOKED_AT:
+        expected = input_bytes(plan, todo)  # a shard has fewer bytes than what it is made of
     else:
         expected = sum(plan.shards[number].expected_bytes for number in todo)
         expected += plan.expected_video_bytes if len(todo) == len(plan.shards) else 0
