@@ -141,6 +141,13 @@ class Array(NamedTuple):
     def feature(self) -> str:
         return self.key.partition(":")[2]
 
+    @property
+    def between(self) -> str:
+        """What lies between two rows: ``"linear"`` values, a ``"rotation"``, or nothing but the ``"nearest"`` row."""
+        if self.dtype == "bool" or self.feature == "is_valid" or self.feature.endswith("Token"):
+            return "nearest"
+        return "rotation" if self.group == "smplh" and self.feature != "translation" else "linear"
+
 
 _V00 = ("V00",)  # the only vendor with `movement:*`
 
@@ -173,6 +180,24 @@ ARRAYS = {
         Array("movement:is_valid", (1,), "float32", "1 where the other movement arrays are not zero-filled", _V00),
     ]
 }
+
+# Array -> the one that tells which of its frames hold a measurement. The masks of the three groups tell of three
+# different events, and the rest of `smplh` is valid throughout.
+MASKS = {
+    **dict.fromkeys(("smplh:left_hand_pose", "smplh:right_hand_pose"), "smplh:is_valid"),
+    **dict.fromkeys(
+        ("smplh:translation", "boxes_and_keypoints:box", "boxes_and_keypoints:keypoints"),
+        "boxes_and_keypoints:is_valid_box",
+    ),
+    **{
+        key: "movement:is_valid"
+        for key, array in ARRAYS.items()
+        if array.group == "movement" and array.frames_per_row == 1 and array.feature != "is_valid"
+    },
+}
+
+# Frames a second, where no video tells: all videos of V00 and V02 have exactly this, most of the others about this.
+USUAL_FPS = {"V00": 30.0, "V01": 30.0, "V02": 30.0, "V03": 30000 / 1001}
 
 ANNOTATION_KINDS = {
     "1P-IS": "the participant's own report: internal state",
@@ -689,6 +714,15 @@ def _shards(file_ids: list[str], columns: tuple[str, ...]) -> list[tuple[int, in
 # --------------------------------------------------------------------------------------------------
 # Loading
 # --------------------------------------------------------------------------------------------------
+
+
+def __getattr__(name: str):
+    """``SeamlessDataset``, imported when first asked for."""
+    if name == "SeamlessDataset":
+        from seamless_interaction.access.dataset import SeamlessDataset
+
+        return SeamlessDataset
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def resolve_split(split: str | None, known: list[str]) -> str | None:

@@ -6,6 +6,7 @@ from logging import Logger
 from typing import Any, Literal, NamedTuple, overload
 
 import datasets
+from seamless_interaction.access.dataset import SeamlessDataset as SeamlessDataset
 
 __version__: str
 
@@ -50,8 +51,12 @@ class Array(NamedTuple):
     def group(self) -> str: ...
     @property
     def feature(self) -> str: ...
+    @property
+    def between(self) -> str: ...
 
 ARRAYS: dict[str, Array]
+MASKS: dict[str, str]
+USUAL_FPS: dict[str, float]
 ANNOTATION_KINDS: dict[str, str]
 SAMPLING_RATE: int
 TRAITS: tuple[str, ...]

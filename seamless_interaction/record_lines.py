@@ -9,25 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from seamless_interaction import ARRAYS
+from seamless_interaction import MASKS
 from seamless_interaction.audio import Audio
 from seamless_interaction.errors import BadFile
 from seamless_interaction.video import Video
 
-# Array -> the one that tells which of its frames hold a measurement, see ARRAYS. The masks of the three groups tell of
-# three different events, and the rest of `smplh` is valid throughout.
-MASKS = {
-    **dict.fromkeys(("smplh:left_hand_pose", "smplh:right_hand_pose"), "smplh:is_valid"),
-    **dict.fromkeys(
-        ("smplh:translation", "boxes_and_keypoints:box", "boxes_and_keypoints:keypoints"),
-        "boxes_and_keypoints:is_valid_box",
-    ),
-    **{
-        key: "movement:is_valid"
-        for key, array in ARRAYS.items()
-        if array.group == "movement" and array.frames_per_row == 1 and array.feature != "is_valid"
-    },
-}
 _ARE_MASKS = set(MASKS.values())
 _STEP = 1 << 16  # elements that are float64 at a time: the figures are made of them while they are in the CPU's cache
 

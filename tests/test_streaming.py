@@ -15,12 +15,12 @@ import pytest
 from conftest import tar_of, warnings
 from servers import Bucket, Hub, use_hub
 
-from seamless_interaction import ARRAYS, load_dataset, places
+from seamless_interaction import ARRAYS, MASKS, load_dataset, places
 from seamless_interaction.errors import TargetError, UsageError
 from seamless_interaction.layouts import tree_path
 from seamless_interaction.places import Place
 from seamless_interaction.range_cache import RangeCache, kept_in
-from seamless_interaction.record_lines import MASKS, line, stream_lines
+from seamless_interaction.record_lines import line, stream_lines
 from seamless_interaction.synthetic import synthesize
 
 PLENTY = 1 << 30

@@ -8,10 +8,9 @@ from typing import Any
 import datasets
 import numpy as np
 
-from seamless_interaction import ARRAYS, HONESTY, IDENTITY, MODALITIES, TIME, FileId
+from seamless_interaction import ARRAYS, HONESTY, IDENTITY, MASKS, MODALITIES, TIME, FileId
 from seamless_interaction import features as record_features
 from seamless_interaction.layouts import tree_path
-from seamless_interaction.record_lines import MASKS
 
 _URLS = {"audio": "audio_url", "video": "video_url"}
 _BULK = ("audio", "video", *ARRAYS)  # columns that stand behind all others
