@@ -102,6 +102,24 @@ class EmptySelection(UsageError):
     """Criteria that leave no recording together."""
 
 
+class UnknownQuantity(UnknownName):
+    """Not a quantity of a window that a condition can speak of."""
+
+    what = "quantity"
+
+
+class InvalidExpression(UsageError):
+    """A condition that is no comparison of quantities."""
+
+    def __init__(self, text: str, reason: str):
+        self.text, self.reason = text, reason
+        shown = text if len(text) <= 80 else text[:79] + "…"
+        super().__init__(
+            f"not a condition: {shown!r}: {reason}. A condition compares quantities and numbers: names, numbers, "
+            "+ - * /, comparisons, and, or, not. One looks like 'speech > 0.2 and smplh_valid > 0.9'."
+        )
+
+
 class InvalidId(UsageError):
     """A string that is not an id of its kind."""
 
