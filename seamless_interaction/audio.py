@@ -24,6 +24,10 @@ _MAX_CHUNKS = 64
 _MAX_RATE = 1_000_000  # Hz
 
 
+# Formats that NumPy reads as well as libsndfile does, by codec and bits. All of the dataset is the first.
+_DTYPES = {(_FLOAT, 32): "<f4", (_PCM, 16): "<i2"}
+
+
 class AudioHeader(NamedTuple):
     """What a WAV's header says: ``duration`` in seconds, ``sampling_rate`` in Hz, samples per channel."""
 
@@ -31,6 +35,23 @@ class AudioHeader(NamedTuple):
     sampling_rate: int
     num_samples: int
     num_channels: int
+
+
+class _Format(NamedTuple):
+    """A ``fmt`` chunk: Hz, channels, bytes of one sample of all channels; dtype, None where libsndfile has to read it."""
+
+    rate: int
+    channels: int
+    frame: int
+    dtype: str | None
+
+
+class _Wav(NamedTuple):
+    """A header, and where in the file samples begin, and their dtype as in ``_Format``."""
+
+    header: AudioHeader
+    start: int
+    dtype: str | None
 
 
 def probe_audio(path: str, file: BinaryIO | None = None) -> AudioHeader:
@@ -45,33 +66,39 @@ def probe_audio(path: str, file: BinaryIO | None = None) -> AudioHeader:
         header says), UnreadableFile (not such a WAV).
     """
     with nullcontext(file) if file is not None else files.open_file(path) as file:
-        size = files.file_size(file)
-        if not size:
-            raise EmptyFile(path, "0 bytes")
-        head = file.read(12)
-        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            raise UnreadableFile(path, f"not a WAV: begins with {head!r}")
-        layout: tuple[int, int, int] | None = None
-        at = 12
-        for _ in range(_MAX_CHUNKS):
-            file.seek(at)
-            head = file.read(8)
-            if len(head) < 8:
-                break
-            kind, length = struct.unpack("<4sI", head)
-            if (present := size - at - 8) < length:
-                name = kind.decode("latin-1")
-                raise TruncatedFile(path, f"{present} of the {length} bytes of its {name!r} chunk. Fetch it again.")
-            if kind == b"fmt ":
-                layout = _wav_format(path, file.read(min(length, 40)))
-            elif kind == b"data":
-                return _audio_header(path, layout, length)
-            at += 8 + length + length % 2
+        return _probe_wav(path, file).header
+
+
+def _probe_wav(path: str, file: BinaryIO) -> _Wav:
+    size = files.file_size(file)
+    if not size:
+        raise EmptyFile(path, "0 bytes")
+    head = file.read(12)
+    if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        raise UnreadableFile(path, f"not a WAV: begins with {head!r}")
+    layout: _Format | None = None
+    at = 12
+    for _ in range(_MAX_CHUNKS):
+        file.seek(at)
+        head = file.read(8)
+        if len(head) < 8:
+            break
+        kind, length = struct.unpack("<4sI", head)
+        if (present := size - at - 8) < length:
+            name = kind.decode("latin-1")
+            raise TruncatedFile(path, f"{present} of the {length} bytes of its {name!r} chunk. Fetch it again.")
+        if kind == b"fmt ":
+            layout = _wav_format(path, file.read(min(length, 40)))
+        elif kind == b"data":
+            if layout is None:
+                raise UnreadableFile(path, "WAV without a fmt chunk before its samples")
+            return _Wav(_audio_header(path, layout, length), at + 8, layout.dtype)
+        at += 8 + length + length % 2
     raise TruncatedFile(path, f"no samples (data chunk) in its {size} bytes. Fetch it again.")
 
 
-def _wav_format(path: str, fmt: bytes) -> tuple[int, int, int]:
-    """Sampling rate, channels, bytes per sample of all channels. Raises ``UnreadableFile``."""
+def _wav_format(path: str, fmt: bytes) -> _Format:
+    """Raises ``UnreadableFile``."""
     if len(fmt) < 16:
         raise UnreadableFile(path, f"a WAV's fmt chunk has 16 bytes or more, this one {len(fmt)}")
     tag, channels, rate, _, frame, bits = struct.unpack("<HHIIHH", fmt[:16])
@@ -81,29 +108,27 @@ def _wav_format(path: str, fmt: bytes) -> tuple[int, int, int]:
         raise UnreadableFile(path, f"WAV with codec {tag:#06x}; PCM (1) and IEEE float (3) are known")
     if not (channels and 0 < rate <= _MAX_RATE and bits and frame == channels * -(-bits // 8)):
         raise UnreadableFile(path, f"WAV with {channels} channels, {rate} Hz, {bits} bits, {frame} bytes a frame")
-    return rate, channels, frame
+    return _Format(rate, channels, frame, _DTYPES.get((tag, bits)))
 
 
-def _audio_header(path: str, layout: tuple[int, int, int] | None, length: int) -> AudioHeader:
-    if layout is None:
-        raise UnreadableFile(path, "WAV without a fmt chunk before its samples")
-    rate, channels, frame = layout
-    samples = length // frame
+def _audio_header(path: str, layout: _Format, length: int) -> AudioHeader:
+    samples = length // layout.frame
     if not samples:
         raise EmptyFile(path, "a WAV header without samples")
-    return AudioHeader(samples / rate, rate, samples, channels)
+    return AudioHeader(samples / layout.rate, layout.rate, samples, layout.channels)
 
 
 def _is_flac(content: bytes | None) -> bool:
     return content is not None and content[:4] == b"fLaC"
 
 
-def _probe_flac(path: str, file: BinaryIO) -> AudioHeader:
+def _probe_flac(path: str, file: BinaryIO) -> _Wav:
     import soundfile
 
     try:
         with soundfile.SoundFile(file) as flac:
-            return AudioHeader(flac.frames / flac.samplerate, flac.samplerate, flac.frames, flac.channels)
+            header = AudioHeader(flac.frames / flac.samplerate, flac.samplerate, flac.frames, flac.channels)
+            return _Wav(header, 0, None)
     except soundfile.LibsndfileError as error:
         raise UnreadableFile(path, f"not a FLAC that libsndfile opens: {error}") from error
 
@@ -116,7 +141,8 @@ class Audio(Mapping[str, Any]):
 
     ``audio["array"]`` is float32, (samples,) if mono, else (channels, samples), decoded once and
     kept; PCM is scaled to [-1, 1), float is the file's own. ``audio["sampling_rate"]`` reads the
-    header. Nothing else opens the file. A pickle holds what the arguments are, not the samples.
+    header. Both are properties too, ``audio.array`` and ``audio.sampling_rate``. Nothing else opens
+    the file, and none stays open. A pickle holds what the arguments are, not the samples.
 
     Args:
         path: local path, or fsspec URL.
@@ -159,9 +185,9 @@ class Audio(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         if key == "array":
-            return self._array
+            return self.array
         if key == "sampling_rate":
-            return self.header.sampling_rate
+            return self.sampling_rate
         if key == "path":
             return self.path
         raise KeyError(key)
@@ -176,13 +202,23 @@ class Audio(Mapping[str, Any]):
         return len(self._KEYS)
 
     @cached_property
+    def _probed(self) -> _Wav:
+        with files.open_file(self.path, self.storage_options, content=self.content) as file:
+            return _probe_flac(self.path, file) if _is_flac(self.content) else _probe_wav(self.path, file)
+
+    @property
     def header(self) -> AudioHeader:
         """What ``probe_audio`` gives."""
-        with files.open_file(self.path, self.storage_options, content=self.content) as file:
-            return _probe_flac(self.path, file) if _is_flac(self.content) else probe_audio(self.path, file)
+        return self._probed.header
+
+    @property
+    def sampling_rate(self) -> int:
+        """Hz."""
+        return self.header.sampling_rate
 
     @cached_property
-    def _array(self) -> np.ndarray:
+    def array(self) -> np.ndarray:
+        """All samples: float32, (samples,) if mono, else (channels, samples); decoded once and kept."""
         return self._samples(0, self.header.num_samples)
 
     def read(self, start: float = 0.0, end: float | None = None) -> np.ndarray:
@@ -203,8 +239,27 @@ class Audio(Mapping[str, Any]):
 
     def _samples(self, first: int, last: int) -> np.ndarray:
         """Samples ``first`` to ``last``; the header has been checked against the file's size."""
-        if "_array" in self.__dict__:
-            return self._array[..., first:last].copy()
+        if "array" in self.__dict__:
+            return self.array[..., first:last].copy()
+        if self._probed.dtype is None:
+            return self._samples_by_libsndfile(first, last)
+        import numpy as np
+
+        header, start, dtype = self._probed
+        samples = np.empty((last - first, header.num_channels), dtype)
+        begin = start + first * samples.itemsize * header.num_channels
+        # No block: what is missing is known to the byte. libsndfile would read the header again.
+        with files.open_file(self.path, self.storage_options, 0, self.content) as file:
+            file.seek(begin)
+            done = file.readinto(samples.reshape(-1).view(np.uint8))  # type: ignore[attr-defined]
+        if done != samples.nbytes:
+            raise TruncatedFile(self.path, f"{done} of the {samples.nbytes} bytes from byte {begin}. Fetch it again.")
+        if dtype == _DTYPES[_PCM, 16]:
+            samples = samples * np.float32(1 / 32768)
+        samples = samples.astype(np.float32, copy=False)
+        return samples[:, 0] if header.num_channels == 1 else np.ascontiguousarray(samples.T)
+
+    def _samples_by_libsndfile(self, first: int, last: int) -> np.ndarray:
         import numpy as np
         import soundfile
 

@@ -1,5 +1,6 @@
 """Headers of whole and broken WAVs, and samples that are the right ones."""
 
+import os
 import pickle
 import struct
 import subprocess
@@ -15,13 +16,17 @@ from conftest import CountedFile, write
 
 from seamless_interaction.audio import Audio, probe_audio
 from seamless_interaction.errors import EmptyFile, MissingFile, TruncatedFile, UnreadableFile
+from seamless_interaction.places import Place
 
 # --- probe_audio ----------------------------------------------------------------------------------
 
 SAMPLES = (np.random.default_rng(0).integers(-32768, 32768, 48000) / 32768).astype(np.float32)
 
 
-@pytest.fixture(params=[("WAV", "FLOAT"), ("WAV", "PCM_16"), ("WAVEX", "FLOAT"), ("WAVEX", "PCM_16")], ids="-".join)
+FORMATS = [("WAV", "FLOAT"), ("WAV", "PCM_16"), ("WAVEX", "FLOAT"), ("WAVEX", "PCM_16"), ("WAV", "PCM_24")]
+
+
+@pytest.fixture(params=FORMATS, ids="-".join)
 def wav(request, tmp_path):
     container, subtype = request.param
     soundfile.write(tmp_path / "a.wav", SAMPLES, 48000, format=container, subtype=subtype)
@@ -104,7 +109,7 @@ def test_audio_is_the_mapping_and_bit_exact(wav):
     assert array.dtype == np.float32 and array.tobytes() == SAMPLES.tobytes()
     assert audio["array"] is array
     assert audio["sampling_rate"] == 48000 and audio["path"] == wav
-    assert dict(audio)["array"] is array
+    assert dict(audio)["array"] is array and audio.array is array and Audio(wav).sampling_rate == 48000
     with pytest.raises(KeyError):
         audio["samples"]
 
@@ -122,12 +127,68 @@ def test_audio_read_gives_the_part_and_reads_only_its_bytes(wav, opened):
             Audio(wav).read(start, end)
 
 
-def test_channels_come_first(tmp_path):
-    stereo = np.stack([SAMPLES[:100], -SAMPLES[:100] / 2], axis=1)
-    soundfile.write(tmp_path / "a.wav", stereo, 44100, subtype="FLOAT")
+@pytest.mark.parametrize("subtype", ["FLOAT", "PCM_16", "DOUBLE"])
+def test_channels_come_first(tmp_path, subtype):
+    stereo = np.stack([SAMPLES[:100], SAMPLES[100:200]], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, 44100, subtype=subtype)
     audio = Audio(tmp_path / "a.wav")
+    part = audio.read(5 / 44100, 15 / 44100)
+    assert np.array_equal(part, stereo[5:15].T) and part.flags.c_contiguous
     assert np.array_equal(audio["array"], stereo.T) and audio["array"].flags.c_contiguous
-    assert audio.read(0, 10 / 44100).shape == (2, 10)
+
+
+def test_floats_come_as_they_are_stored(tmp_path):
+    odd = np.array([0, -0.0, 1e-40, 3.5, -np.inf, np.nan], np.float32)
+    soundfile.write(tmp_path / "a.wav", odd, 48000, subtype="FLOAT")
+    assert Audio(tmp_path / "a.wav").array.tobytes() == odd.tobytes()
+
+
+def test_window_by_url_fetches_its_own_bytes_only(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav", float_wav(samples=200_000))
+    with fsspec.open("memory://media/long.wav", "wb") as file:
+        file.write(Path(path).read_bytes())
+    audio, fetched = Audio("memory://media/long.wav"), []
+    assert audio.header.num_samples == 200_000
+    read = Place.read
+    monkeypatch.setattr(Place, "read", lambda *where: fetched.append(where[2:]) or read(*where))
+    assert audio.read(1, 2).shape == (48000,)
+    assert fetched == [(58 + 4 * 48000, 58 + 8 * 48000)]
+
+
+def test_file_that_shrank_since_its_header_was_read_is_truncated(tmp_path):
+    path = write(tmp_path / "a.wav", float_wav(samples=1000))
+    audio = Audio(path)
+    assert audio.header.num_samples == 1000
+    write(tmp_path / "a.wav", float_wav(samples=500))
+    assert audio.read(0, 500 / 48000).shape == (500,)
+    with pytest.raises(TruncatedFile, match=r"a\.wav.*2000 of the 4000 bytes from byte 58"):
+        audio.read()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors as Linux lists them")
+def test_windows_leave_no_descriptor_open(wav, tmp_path):
+    audio, cut = Audio(wav), Audio(write(tmp_path / "b.wav", float_wav()[:-1]))
+    audio.read(0.1, 0.2)
+    before = os.listdir("/proc/self/fd")
+    for number in range(50):
+        audio.read(number / 100, 0.9), Audio(wav).read(0.5, 0.6)
+        with pytest.raises(TruncatedFile):
+            cut.read(0, 1e-3)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_used_audio_works_in_a_forked_process(wav):
+    global shared
+    shared = Audio(wav)
+    shared.read(0.1, 0.2)
+    with get_context("fork").Pool(2) as pool:  # not pickled: the children have the parent's
+        parts = pool.map(read_shared, range(40))
+    for number, part in enumerate(parts):
+        assert np.array_equal(part, SAMPLES[number * 480 : number * 480 + 24000])
+
+
+def read_shared(number):
+    return shared.read(number / 100, number / 100 + 0.5)
 
 
 def test_audio_that_is_not_there_fails_on_use_only(tmp_path, opened):
