@@ -137,6 +137,13 @@ class InvalidFileId(UsageError):
         )
 
 
+class MissingDependency(UsageError):
+    """Something was asked for that needs a package of an extra, which is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str):
+        super().__init__(f"{what} needs {package}: pip install 'seamless-interaction[{extra}]'")
+
+
 # --- sources --------------------------------------------------------------------------------------
 
 
