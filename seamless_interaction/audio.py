@@ -38,7 +38,7 @@ class AudioHeader(NamedTuple):
 
 
 class _Format(NamedTuple):
-    """A ``fmt`` chunk: Hz, channels, bytes of one sample of all channels; dtype, None where libsndfile has to read it."""
+    """A ``fmt`` chunk: Hz, channels, bytes of a frame of samples, their dtype (None: libsndfile has to read them)."""
 
     rate: int
     channels: int
