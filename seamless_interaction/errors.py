@@ -127,6 +127,36 @@ class InvalidId(UsageError):
         super().__init__(f"not an id for {what}: {id!r}. One looks like {example}.")
 
 
+class UnknownConversation(UsageError, KeyError):
+    """An interaction, session, recording or participant that is not in the dataset at hand."""
+
+    def __init__(self, what: str, id: object, known: Iterable[str]):
+        near = get_close_matches(str(id), list(known), 3)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        super().__init__(f"no {what} {id!r} here.{hint}")
+
+    __str__ = Exception.__str__  # a KeyError's puts quotes around it
+
+
+class UnknownArray(UnknownName, AttributeError, KeyError):
+    """Neither an array of the schema nor one that the recording has."""
+
+    what = "array"
+    __str__ = Exception.__str__
+
+
+class InvalidWindow(UsageError):
+    """A span of time that cannot be, or that is not within the recording."""
+
+
+class ForeignState(UsageError):
+    """The state of other windows than these, or one that does not follow from a batch."""
+
+
+class WindowError(SeamlessInteractionError):
+    """A window that cannot be read: of which recording, when, and why. Or too many of them in a row."""
+
+
 class InvalidFileId(UsageError):
     """A string that is not a file id."""
 

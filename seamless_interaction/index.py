@@ -182,6 +182,12 @@ class Index:
         """Bytes of a member, or of an array as it is packed, of each row; -1 where there is none."""
         return np.asarray(pc.fill_null(pc.struct_field(self._read([part])[part].combine_chunks(), "length"), -1))
 
+    def durations(self) -> np.ndarray:
+        """Seconds of each row, of the video, else of the audio; NaN where it was not looked, or there is neither."""
+        columns = self._read(["duration", "audio_duration"])
+        seconds = pc.coalesce(columns["duration"], columns["audio_duration"])
+        return np.asarray(pc.fill_null(seconds.combine_chunks(), np.nan))
+
     def archive_issues(self) -> list[str]:
         """Why archives, or parts of them, could not be read, once each."""
         issues = self._read(["archive_issue"])[0].unique().to_pylist()

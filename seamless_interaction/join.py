@@ -15,6 +15,7 @@ from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MAX_FRAMES_APART, MAX
 from seamless_interaction.errors import BadFile, EmptyFile, MissingFile, NonFinite
 from seamless_interaction.layouts import PARTS
 from seamless_interaction.parts import Files
+from seamless_interaction.recordings import is_required
 from seamless_interaction.tables import Context
 
 
@@ -36,7 +37,6 @@ class Join:
         self._recording, self._files, self._columns = files.recording, files, columns
         recording = files.recording
         ids = FileId.parse(recording.file_id)
-        self._vendor = ids.vendor
         self.issues: list[dict[str, str]] = []
         self.errors: list[BadFile] = []
         self.values: dict[str, Any] = {
@@ -78,12 +78,12 @@ class Join:
         self.errors.append(error)
         self._note(column, error.code, str(error))
 
-    def _attempt(self, column: str, part: str, required: bool | None) -> Any:
+    def _attempt(self, column: str, part: str) -> Any:
         """A part; None, and an issue, if it cannot be used, or is not there and required or not selected."""
         is_meant = self._recording.meant >> PARTS.index(part) & 1
         try:
             value = self._files.get(part)
-            if value is None and required:
+            if value is None and is_required(self._recording, part):
                 raise MissingFile(f"{self._recording.file_id} {part}", "not in the source, and the format requires it")
         except BadFile as error:
             value = None
@@ -120,26 +120,25 @@ class Join:
     def _probe(self, column: str) -> Any:
         if column not in self._columns:
             return self._files.known_header(column)
-        header = self._attempt(column, column, required=True)
+        header = self._attempt(column, column)
         if header:
             self.values[column] = {"bytes": None, "path": self._files.path(column)}
         return header
 
     def _text(self) -> None:
         if "segments" in self._columns:
-            segments = self._attempt("transcript", "transcript", required=False)
+            segments = self._attempt("transcript", "transcript")
             self.values["segments"] = self._optional("transcript", segments)
             if segments is not None:
                 self.values["transcript"] = " ".join(segment["transcript"].strip() for segment in segments)
                 self._intervals("transcript", segments)
         if "vad" in self._columns:
-            self.values["vad"] = vad = self._attempt("vad", "vad", required=True)
+            self.values["vad"] = vad = self._attempt("vad", "vad")
             self._intervals("vad", vad or [])
             if vad == [] and self.values.get("segments"):
                 self._note("vad", "vad_contradicts", "no voice activity, but the transcript has segments")
         if "annotations" in self._columns:
-            flags = {"1P": self._recording.has_annotation_1p, "3P": self._recording.has_annotation_3p}
-            kinds = {kind: self._attempt("annotations", kind, required=flags[kind[:2]]) for kind in ANNOTATION_KINDS}
+            kinds = {kind: self._attempt("annotations", kind) for kind in ANNOTATION_KINDS}
             made = {kind: records for kind, records in kinds.items() if records is not None}
             annotations = [{"kind": kind, **record} for kind, records in made.items() for record in records]
             self.values["annotations"] = self._optional("annotations", annotations if made else None)
@@ -160,7 +159,7 @@ class Join:
             if key not in ARRAYS:
                 continue
             array = ARRAYS[key]
-            values = self._attempt(key, key, required=self._vendor in array.vendors)
+            values = self._attempt(key, key)
             if self._optional(key, values) is None:
                 values = np.empty((0, *array.shape), array.dtype)
             elif len(values) == 0:

@@ -52,6 +52,12 @@ for _key, _array in ARRAYS.items():
     TREE[_key] = (".npy", tuple(f"{_array.group}/{name}" for name in _names))
 TREE["boxes_and_keypoints:box"] = (".npy", ("boxes_and_keypoints/box", "boxes_and_keypoints/boxes"))
 
+DIRECTORIES = frozenset(directory for _, directories in TREE.values() for directory in directories)
+
+# Arrays that the bucket began to get in December 2025, of shapes that nobody has told.
+_V4 = (*(array.feature for array in ARRAYS.values() if array.group == "movement"), "is_occluded", "pred_vertices")
+MOVEMENT_V4 = tuple(f"movement_v4:{feature}" for feature in _V4)
+
 # Bundles: part -> extension of the file that holds it, and its name in there.
 BUNDLE: dict[str, tuple[str, str | None]] = {
     "audio": (".wav", None),

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -20,14 +20,18 @@ from seamless_interaction.audio import AudioHeader, probe_audio
 from seamless_interaction.errors import AccessDenied, BadFile, MissingFile, SourceNotFound, StaleIndex, UnreadableFile
 from seamless_interaction.files import member_path
 from seamless_interaction.index import MEMBERS, Index, Known
-from seamless_interaction.layouts import BUNDLE
+from seamless_interaction.layouts import BUNDLE, DIRECTORIES, MOVEMENT_V4
 from seamless_interaction.mp4 import VideoHeader, load_pyav, probe_video
 from seamless_interaction.places import Place, RangeFile
 from seamless_interaction.readers import (
+    MAX_HEADER_BYTES,
     MAX_TEXT_BYTES,
+    NpyRows,
     Npz,
     Packed,
     check_text,
+    declared_array,
+    max_bytes,
     parse_bundle_json,
     parse_json_lines,
     parse_records,
@@ -63,6 +67,7 @@ class Source:
         self.place, self.layout, self.aliases, self.index = place, layout, aliases or {}, index
         self._lock = threading.Lock()
         self._whole: dict[str, tuple[int | None, str | None]] = {}  # archives that were compared with the index
+        self._others: dict[str, tuple[str, ...]] = {}
         self.answered = False  # the host, at least once
         self._refusal: AccessDenied | None = None
 
@@ -78,7 +83,7 @@ class Source:
                 for recording in islice(to_come, ahead + 1 - len(started)):
                     started.append(Files(self, recording, self.index.known(recording, parts) if self.index else None))
                     if not self.place.is_local:
-                        started[-1].fetch(parts, _pool(os.getpid()))
+                        started[-1].fetch(parts, threads())
                 if not started:
                     return
                 with started.popleft() as files:
@@ -106,6 +111,18 @@ class Source:
                 f"{self.place.path(path)} changed since {self.index.path} was made of it: it had "
                 f"{known.archive_bytes} bytes, now {self._whole[path][0]}. Make the index again."
             )
+
+    def other_arrays(self, recording: Recording) -> tuple[str, ...]:
+        """Keys of arrays that a tree may hold of recordings of this label and split, and that the schema lacks."""
+        root = f"{recording.label}/{recording.split}"
+        if not self.place.can_be_listed:
+            return MOVEMENT_V4
+        with self._lock:
+            if root not in self._others:
+                groups = [entry.name for entry in self.place.entries(root) if entry.is_folder]
+                folders = [f"{group}/{e.name}" for group in groups for e in self.place.entries(f"{root}/{group}")]
+                self._others[root] = tuple(name.replace("/", ":") for name in folders if name not in DIRECTORIES)
+            return self._others[root]
 
     def is_there(self, recording: Recording, part: str) -> bool:
         """Whether the host, which does not hand out ``part``, has the recording: it answers for one of its siblings.
@@ -141,6 +158,11 @@ class Source:
         return True
 
 
+def threads() -> ThreadPoolExecutor:
+    """Those that ask a remote place for several things at a time."""
+    return _pool(os.getpid())
+
+
 @lru_cache(maxsize=1)
 def _pool(process: int) -> ThreadPoolExecutor:
     """Kept, as some clients have a connection for each thread; of each process, as threads do not survive a fork."""
@@ -158,6 +180,13 @@ class _Window(NamedTuple):
 
     def open(self) -> BinaryIO:
         return cast("BinaryIO", RangeFile(self.read, self.size(), self.block))
+
+
+class Rows(NamedTuple):
+    """Some rows of an array, (n, *shape), and how many it has."""
+
+    values: np.ndarray
+    num_rows: int
 
 
 class Files:
@@ -211,6 +240,17 @@ class Files:
         self.num_bytes += value.nbytes if isinstance(value, np.ndarray) else 0
         return value
 
+    def rows(self, key: str, span: Callable[[int], tuple[int, int]]) -> Rows | None:
+        """Some rows of an array of a tree; None if the recording has none. Raises as ``get``.
+
+        Args:
+            key: of the array.
+            span: which rows to read, first and last (exclusive), given how many there are.
+        """
+        value = self._read(key, partial(self._rows, span=span))
+        self.num_bytes += value.values.nbytes if value else 0
+        return value
+
     def known_header(self, part: str) -> Any:
         """The header of ``"video"`` or ``"audio"``, if the index tells it; nothing is read."""
         return getattr(self._known, part, None)
@@ -232,10 +272,9 @@ class Files:
 
     # --- reading ---
 
-    def _read(self, part: str) -> Any:
-        read = {"video": self._header, "audio": self._header}.get(
-            part, self._array if part in ARRAYS else self._records
-        )
+    def _read(self, part: str, read: Callable[[str], Any] | None = None) -> Any:
+        if read is None:
+            read = self._header if part in ("video", "audio") else self._array if part in ARRAYS else self._records
         place = self._source.place
         try:
             value = read(part)
@@ -291,12 +330,58 @@ class Files:
         npz: Npz = self._once("npz", self.npz)
         return npz.array(location.member, array)
 
+    def _rows(self, key: str, span: Callable[[int], tuple[int, int]]) -> Rows | None:
+        location = self._locate(key)
+        if location is None:
+            return None
+        place = self._source.place
+        path = place.path(location.path)
+        if place.is_local:
+            with open(path, "rb", buffering=0) as file:
+                npy = NpyRows(file, ARRAYS[key], path, os.fstat(file.fileno()).st_size)
+                return Rows(npy.rows(*span(npy.num_rows)), npy.num_rows)
+        remote = RangeFile(partial(place.read, location.path), max_bytes(ARRAYS[key]))
+        npy = NpyRows(remote, ARRAYS[key], path)
+        return Rows(npy.rows(*span(npy.num_rows)), npy.num_rows)
+
     def npz(self) -> Npz:
         """The directory of a bundle's arrays. Raises ``BadFile``."""
         window = self._window(next(iter(ARRAYS)))
         if window is None:
             raise MissingFile(self._name(next(iter(ARRAYS))), "not in the source")
         return Npz(window.read, window.size(), window.name)
+
+    def has(self, key: str) -> bool:
+        """Whether an array is there, as a file or as a member; one that cannot be read is. Raises ``BadFile``."""
+        if self._source.layout != "tree":
+            npz: Npz = self._once("npz", self.npz)
+            return f"{key}.npy" in npz.members
+        location = locate(self._source.layout, self._source.aliases, self.recording, key)
+        return location is not None and (self._source.place.can_be_listed or self._source.place.exists(location.path))
+
+    def unknown_arrays(self) -> list[str]:
+        """Keys of arrays that are there, in a tree or an NPZ, and not in ``ARRAYS``. Raises ``BadFile``."""
+        if self._source.layout != "tree":
+            members = self._once("npz", self.npz).members
+            return [key for name in members if (key := name.removesuffix(".npy")) not in ARRAYS]
+        return [key for key in self._source.other_arrays(self.recording) if self._source.place.exists(self._other(key))]
+
+    def unknown_array(self, key: str) -> np.ndarray:
+        """One of these, as it is: local files of a tree are mapped into memory. Raises ``BadFile``."""
+        place = self._source.place
+        if self._source.layout != "tree":
+            npz: Npz = self._once("npz", self.npz)
+            return npz.unknown_array(key)
+        path = self._other(key)
+        try:
+            head = place.read(path, 0, MAX_HEADER_BYTES)
+        except FileNotFoundError as error:
+            raise MissingFile(place.path(path), "not found") from error
+        return read_npy(place, path, declared_array(head, key, place.path(path)))
+
+    def _other(self, key: str) -> str:
+        recording = self.recording
+        return f"{recording.label}/{recording.split}/{key.replace(':', '/')}/{recording.file_id}.npy"
 
     def _records(self, part: str) -> list[dict[str, Any]] | None:
         window = self._window(part)

@@ -14,6 +14,7 @@ import mmap
 import os
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
@@ -38,7 +39,8 @@ from seamless_interaction.places import Place, RangeFile
 # of a header, and would not fit the 2**31 elements of an Arrow list either.
 MAX_FRAMES = 2 * 75 * 60 * 240
 MAX_TEXT_BYTES = 1 << 26  # 75 minutes of transcript take about 2 MB
-_MAX_HEADER_BYTES = 1 << 14
+MAX_HEADER_BYTES = 1 << 14  # of an NPY
+_USUAL_HEADER_BYTES = 128  # of an NPY's, as NumPy writes it
 _STEP = 1 << 18  # bytes inflated at a time
 _DIRECTORY_BYTES = 1 << 12  # more than the directory of all 24 arrays has
 _MAX_INFLATION = 1032  # of DEFLATE, by its design
@@ -52,7 +54,7 @@ def _parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
     stream = io.BytesIO(header)
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(stream, max_header_size=_MAX_HEADER_BYTES)
+    return read(stream, max_header_size=MAX_HEADER_BYTES)
 
 
 def _header_size(head: bytes) -> int | None:
@@ -71,7 +73,7 @@ def _declared(head: bytes, array: Array, path: str) -> tuple[int, tuple[int, ...
     size = _header_size(head)
     if size is None:
         raise (UnreadableFile if head else EmptyFile)(path, "not an NPY file" if head else "no bytes")
-    if size > _MAX_HEADER_BYTES:
+    if size > MAX_HEADER_BYTES:
         raise UnsafeFile(path, f"an NPY header of {size} bytes")
     if size > len(head):
         raise TruncatedFile(path, "ends within its NPY header")
@@ -94,25 +96,40 @@ def _declared(head: bytes, array: Array, path: str) -> tuple[int, tuple[int, ...
     return size, shape, dtype
 
 
+def _spread(
+    head: bytes, array: Array, path: str, file_bytes: int | None = None
+) -> tuple[int, tuple[int, ...], np.dtype]:
+    """Offset, shape and dtype of an NPY, whose first bytes and, where it is known, size must bear them out."""
+    offset, shape, dtype = _declared(head, array, path)
+    if file_bytes is not None:
+        expected = offset + math.prod(shape) * dtype.itemsize
+        if expected > file_bytes:
+            raise TruncatedFile(path, f"declares {expected} bytes (shape {shape}) and has {file_bytes}")
+        if expected < file_bytes:
+            raise UnsafeFile(path, f"{file_bytes - expected} bytes more than the array it declares")
+    return offset, shape, dtype
+
+
 def _values(buffer: Any, array: Array, path: str, file_bytes: int) -> np.ndarray:
     """The array in a buffer that holds a whole NPY."""
-    offset, shape, dtype = _declared(bytes(buffer[:_MAX_HEADER_BYTES]), array, path)
+    offset, shape, dtype = _spread(bytes(buffer[:MAX_HEADER_BYTES]), array, path, file_bytes)
     count = math.prod(shape)
-    expected = offset + count * dtype.itemsize
-    if expected > file_bytes:
-        raise TruncatedFile(path, f"declares {expected} bytes (shape {shape}) and has {file_bytes}")
-    if expected < file_bytes:
-        raise UnsafeFile(path, f"{file_bytes - expected} bytes more than the array it declares")
-    values = np.frombuffer(buffer, dtype, count, offset) if count else np.empty(0, dtype)
+    return _typed(np.frombuffer(buffer, dtype, count, offset) if count else np.empty(0, dtype), array)
+
+
+def _typed(values: np.ndarray, array: Array) -> np.ndarray:
+    """Values in the format's shape and dtype."""
     # Only what differs is copied: float64, or another byte order. What float32 cannot hold becomes infinite, and that
     # is an issue of its own.
+    if values.dtype == array.dtype:
+        return values.reshape(-1, *array.shape)
     with np.errstate(over="ignore"):
-        return values.reshape(shape[0], *array.shape).astype(array.dtype, copy=False)
+        return values.reshape(-1, *array.shape).astype(array.dtype)
 
 
 def max_bytes(array: Array) -> int:
     """More than the NPY of any recording's array has."""
-    return _MAX_HEADER_BYTES + MAX_FRAMES * math.prod(array.shape) * 8
+    return MAX_HEADER_BYTES + MAX_FRAMES * math.prod(array.shape) * 8
 
 
 def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
@@ -136,6 +153,62 @@ def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
             return _values(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), array, where, size)
     except FileNotFoundError as error:
         raise MissingFile(where, "not found") from error
+
+
+class NpyRows:
+    """An NPY of which some rows are read, and its header.
+
+    Args:
+        file: open, seekable.
+        array: what it is to hold.
+        path: for messages.
+        size: of the file in bytes, where it is known.
+
+    Attributes:
+        num_rows: how many it has.
+
+    Raises:
+        EmptyFile, TruncatedFile, UnreadableFile, UnsafeFile, WrongType
+    """
+
+    def __init__(self, file: io.RawIOBase, array: Array, path: str, size: int | None = None):
+        self._file, self._array, self._path = file, array, path
+        head = file.read(_USUAL_HEADER_BYTES) or b""
+        length = _header_size(head) or 0
+        if len(head) == _USUAL_HEADER_BYTES < length <= MAX_HEADER_BYTES:
+            head += file.read(length - len(head)) or b""
+        self._offset, shape, self._dtype = _spread(head, array, path, size)
+        self.num_rows = shape[0]
+
+    def rows(self, first: int, last: int) -> np.ndarray:
+        """Rows ``first`` to ``last`` (exclusive), as far as there are such, (n, *array.shape); only they are read."""
+        first = min(max(first, 0), self.num_rows)
+        values = np.empty((max(min(last, self.num_rows) - first, 0), *self._array.shape), self._dtype)
+        if len(values):
+            self._file.seek(self._offset + first * values[0].nbytes)
+            if self._file.readinto(values.reshape(-1).view(np.uint8).data) != values.nbytes:
+                raise TruncatedFile(self._path, f"ends within its rows {first} to {last} of {self.num_rows}")
+        return _typed(values, self._array)
+
+
+def declared_array(head: bytes, key: str, path: str) -> Array:
+    """What an NPY of no known format says that it holds, by its first bytes; as an entry of ``ARRAYS`` would.
+
+    Raises:
+        EmptyFile, UnreadableFile, UnsafeFile: as for arrays that are known.
+    """
+    size = _header_size(head)
+    if size is None or size > len(head):
+        raise (UnreadableFile if head else EmptyFile)(path, "not an NPY file" if head else "no bytes")
+    try:
+        shape, _, dtype = _parse_header(head[:size])
+    except Exception as error:  # as in `_declared`
+        raise UnreadableFile(path, f"not an NPY header: {error}") from error
+    if dtype.hasobject:
+        raise UnsafeFile(path, "an array of Python objects, which would have to be unpickled")
+    if 0 in shape[1:]:
+        raise UnreadableFile(path, f"declares the shape {shape}, which has no values")
+    return Array(key, shape[1:], dtype.str, "not in this package's schema")
 
 
 # --- NPZ ------------------------------------------------------------------------------------------
@@ -190,6 +263,20 @@ class Npz:
         self.num_bytes = {m.filename: m.file_size for m in found}
         if len(self.members) < len(found):
             raise UnreadableFile(path, "holds two members of one name")
+
+    def unknown_array(self, key: str) -> np.ndarray:
+        """A member that is not in the schema, as it is. Raises as ``array``, and ``MissingFile``."""
+        name, where = f"{key}.npy", f"{self._path}::{key}.npy"
+        if name not in self.members:
+            raise MissingFile(where, "no such member")
+        try:
+            with zipfile.ZipFile(RangeFile(self._read, self._size)) as archive, archive.open(name) as member:
+                head = member.read(MAX_HEADER_BYTES)
+        except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError, EOFError) as error:
+            raise UnreadableFile(where, f"damaged: {error}") from error
+        values = self.array(name, declared_array(head, key, where))
+        assert values is not None
+        return values
 
     def array(self, name: str, array: Array) -> np.ndarray | None:
         """One member, (T, *array.shape); None if the file has no such member. Raises as ``read_packed``."""
@@ -296,7 +383,7 @@ def unpack(file: BinaryIO, packed: Packed, name: str, array: Array, path: str) -
         for piece in steps() if packed.compression == zipfile.ZIP_STORED else _inflated(steps()):
             if not length:
                 with suppress(WrongType):  # a whole file nevertheless
-                    offset, shape, dtype = _declared(piece[:_MAX_HEADER_BYTES], array, where)
+                    offset, shape, dtype = _declared(piece[:MAX_HEADER_BYTES], array, where)
                     limit = offset + math.prod(shape) * dtype.itemsize
             length += len(piece)
             if length > limit:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from seamless_interaction import ARRAYS
 from seamless_interaction.errors import DuplicateFileId
 from seamless_interaction.layouts import BUNDLE, EVERY_PART, EXTENSIONS, PARTS, TREE, archive_path, bits_of
 from seamless_interaction.tables import FILELIST
@@ -31,6 +32,14 @@ class Recording(NamedTuple):
     has_annotation_3p: bool | None
     meant: int = EVERY_PART  # which parts the place is meant to hold, a bit each; see selection.csv
     partner_is_meant: bool = True
+
+
+def is_required(recording: Recording, part: str) -> bool:
+    """Whether the format says that the recording has a part, by its vendor and the file list's flags."""
+    if part in ARRAYS:
+        return recording.file_id[:3] in ARRAYS[part].vendors
+    flags = {"1P": recording.has_annotation_1p, "3P": recording.has_annotation_3p}
+    return bool(flags.get(part[:2], part != "transcript"))
 
 
 class Gaps(NamedTuple):

@@ -1,0 +1,261 @@
+"""A window of one recording: every part cut by its own clock, on one grid, with its mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MASKS, SAMPLING_RATE, FileId
+from seamless_interaction.access.clock import Facts, RowsOf, Span
+from seamless_interaction.access.resample import at_positions
+from seamless_interaction.access.storage import Storage
+from seamless_interaction.errors import BadFile, WrongType
+from seamless_interaction.parts import Rows
+
+Sample = dict[str, Any]
+
+
+def cut(
+    storage: Storage, number: int, span: Span, columns: tuple[str, ...], frame_size: tuple[int, int] | None = None
+) -> Sample:
+    """A window of a recording, as a flat dict.
+
+    What lies on the frame grid (arrays, video, ``vad``) has a mask in ``sample["mask"]``, (T,) bool: False where the
+    recording has ended, where the format's own mask says so, and throughout where the part is absent or cannot be
+    used; values are zero where there are none. ``sample["length"]["audio"]`` is how many samples are the recording's
+    own; zeros follow. What cannot be used has its reason in ``sample["issues"]``; what is merely absent has none.
+
+    Args:
+        storage: where the recording is.
+        number: of the recording.
+        span: when.
+        columns: of a record, as ``resolve_modalities`` names them.
+        frame_size: height and width that pictures are scaled to; None leaves them as they are.
+
+    Raises:
+        SourceError: the place, not a file, is at fault.
+    """
+    recording = storage.recording(number)
+    ids = FileId.parse(recording.file_id)
+    keys = tuple(column for column in columns if column in ARRAYS)
+    facts = storage.facts(number, of_array=not {"video", "vad"} & set(columns))
+    issues: list[str] = []
+    sample: Sample = {
+        "id": recording.file_id,
+        "interaction_id": ids.interaction_id,
+        "participant_id": ids.participant_id,
+        "start": span.start,
+        "duration": span.duration,
+        "fps": span.fps or facts.fps,
+    }
+    mask: dict[str, np.ndarray] = {}
+    length: dict[str, int] = {}
+    if keys:
+        _arrays(storage, number, span, keys, facts, sample, mask, issues)
+    if "audio" in columns:
+        sample["audio"], length["audio"] = _audio(storage, number, span, issues)
+    if "video" in columns:
+        sample["video"], mask["video"] = _video(storage, number, span, facts, frame_size, issues)
+    if "vad" in columns:
+        _vad(_records(storage, number, "vad", issues), span, facts, sample, mask)
+    if "transcript" in columns or "segments" in columns:
+        segments = _records(storage, number, "transcript", issues)
+        words = words_between(segments or [], span.start, span.start + span.duration)
+        sample["transcript"] = None if segments is None else " ".join(word["word"] for word in words)
+        sample["words"] = [_from(word, span.start) for word in words]
+    if "annotations" in columns:
+        sample["annotations"] = [
+            {"kind": kind, **_from(record, span.start)}
+            for kind in ANNOTATION_KINDS
+            for record in _records(storage, number, kind, issues) or ()
+            if _touches(record, span)
+        ]
+    context = [column for column in columns if column.startswith("personality:") or column in _CONTEXT]
+    if context:
+        values, _ = storage.context(number)
+        sample.update((column, values[column]) for column in context)
+    return {**sample, "mask": mask, "length": length, "issues": issues}
+
+
+_CONTEXT = (
+    *("interaction_type", "prompt_text_a", "prompt_text_b", "ipc_a", "ipc_b"),
+    *("relationship", "relationship_detail"),
+)
+
+
+def note(error: BadFile, column: str) -> str:
+    """An error of a file as a line of ``issues``."""
+    return f"{column}: {error.code}: {error}"
+
+
+# --- arrays ---------------------------------------------------------------------------------------
+
+
+def _arrays(
+    storage: Storage,
+    number: int,
+    span: Span,
+    keys: tuple[str, ...],
+    facts: Facts,
+    sample: Sample,
+    mask: dict[str, np.ndarray],
+    issues: list[str],
+) -> None:
+    wanted: dict[tuple[int, int], RowsOf] = {}  # by number of rows and frames per row, of which there are few
+
+    def which(num_rows: int, frames_per_row: int) -> RowsOf:
+        known = wanted.get((num_rows, frames_per_row))
+        if known is None:
+            known = wanted[num_rows, frames_per_row] = span.rows(facts.rate(num_rows, frames_per_row), frames_per_row)
+        return known
+
+    needed = dict.fromkeys((*keys, *(MASKS[key] for key in keys if key in MASKS)))
+    read = storage.rows(number, needed, lambda key, n: which(n, ARRAYS[key].frames_per_row)[:2])
+    valid: dict[str, tuple[int, np.ndarray]] = {}  # mask -> rows of the array, and which of those read are valid
+    for key in dict.fromkeys(MASKS[key] for key in keys if key in MASKS):
+        rows = read[key]
+        if isinstance(rows, Rows):
+            valid[key] = rows.num_rows, rows.values.reshape(len(rows.values)) != 0
+    for key in needed:
+        rows = read[key]
+        if isinstance(rows, BadFile):
+            issues.append(note(rows, key))
+        if key not in keys:
+            continue
+        array = ARRAYS[key]
+        if not isinstance(rows, Rows):
+            steps = span.steps(facts.fps / array.frames_per_row, array.frames_per_row)
+            sample[key], mask[key] = np.zeros((steps, *array.shape), array.dtype), np.zeros(steps, bool)
+            continue
+        of = which(rows.num_rows, array.frames_per_row)
+        own: np.ndarray | None = None
+        if key in MASKS:
+            num_rows, flags = valid.get(MASKS[key], (0, np.zeros(0, bool)))
+            own = flags if num_rows == rows.num_rows else np.zeros(len(rows.values), bool)
+        sample[key], mask[key] = _on_grid(rows.values, own, of, array.between)
+
+
+def _on_grid(values: np.ndarray, valid: np.ndarray | None, of: RowsOf, between: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows from ``of.first`` on, as they are wanted, and their mask."""
+    if of.positions is not None:
+        return at_positions(values, valid, of.positions - of.first, between)
+    if len(values) < of.steps:  # the recording ends within
+        padding = np.zeros((of.steps - len(values), *values.shape[1:]), values.dtype)
+        inside = np.ones(len(values), bool) if valid is None else valid
+        return np.concatenate([values, padding]), np.concatenate([inside, np.zeros(len(padding), bool)])
+    values = values if values.flags.writeable else values.copy()
+    return values, np.ones(of.steps, bool) if valid is None else valid.copy()
+
+
+# --- media ----------------------------------------------------------------------------------------
+
+
+def _audio(storage: Storage, number: int, span: Span, issues: list[str]) -> tuple[np.ndarray, int]:
+    """The sound, (N,) float32, and how much of it is the recording's own."""
+    first, wanted = round(span.start * SAMPLING_RATE), round(span.duration * SAMPLING_RATE)
+    try:
+        header = storage.header(number, "audio")
+        if header is not None and (header.sampling_rate, header.num_channels) != (SAMPLING_RATE, 1):
+            found = f"{header.num_channels} channels at {header.sampling_rate} Hz, expected 1 at {SAMPLING_RATE}"
+            raise WrongType(storage.recording(number).file_id, found)
+        samples = storage.samples(number, first, first + wanted)
+    except BadFile as error:
+        issues.append(note(error, "audio"))
+        samples = None
+    if samples is None:
+        return np.zeros(wanted, np.float32), 0
+    if len(samples) < wanted:
+        return np.concatenate([samples, np.zeros(wanted - len(samples), np.float32)]), len(samples)
+    return samples, wanted
+
+
+def _video(
+    storage: Storage, number: int, span: Span, facts: Facts, size: tuple[int, int] | None, issues: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The frames nearest to the times of the grid, (T, height, width, 3) uint8, and which of them are."""
+    times = span.times(facts.fps)
+    try:
+        video = storage.video(number)
+        if video is not None:
+            half = 0.5 / facts.fps
+            inside = (times >= video.times[0] - half) & (times < video.times[-1] + half)
+            height, width = size or (video.header.height, video.header.width)
+            frames = np.zeros((len(times), height, width, 3), np.uint8)
+            if inside.any():
+                frames[inside] = video.get_batch(video.numbers_near(times[inside]), size)
+            return frames, inside
+    except BadFile as error:
+        issues.append(note(error, "video"))
+    return np.zeros((len(times), *(size or (0, 0)), 3), np.uint8), np.zeros(len(times), bool)
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+def _records(storage: Storage, number: int, part: str, issues: list[str]) -> list[dict[str, Any]] | None:
+    try:
+        return storage.records(number, part)
+    except BadFile as error:
+        line = note(error, part)
+        if line not in issues:  # one broken JSON of a bundle breaks five kinds of annotations
+            issues.append(line)
+        return None
+
+
+def _vad(
+    records: list[dict[str, Any]] | None, span: Span, facts: Facts, sample: Sample, mask: dict[str, np.ndarray]
+) -> None:
+    """Whether there is speech at each time of the grid, (T,) bool; without one, when, in seconds from the start."""
+    if span.fps is None:
+        inside = [record for record in records or () if _touches(record, span)]
+        sample["vad"] = None if records is None else [_from(record, span.start) for record in inside]
+        return
+    times = span.times(facts.fps)
+    sample["vad"] = inside_any(records or [], times)
+    known = np.full(len(times), records is not None)
+    if facts.duration is not None:
+        known &= times < facts.duration
+    mask["vad"] = known
+
+
+def inside_any(records: Iterable[dict[str, Any]], times: np.ndarray) -> np.ndarray:
+    """Whether each time lies in one of the intervals, (T,) bool."""
+    inside = np.zeros(len(times), bool)
+    for record in records:
+        inside[np.searchsorted(times, record["start"]) : np.searchsorted(times, record["end"])] = True
+    return inside
+
+
+def _touches(record: dict[str, Any], span: Span) -> bool:
+    start, end = sorted((record["start"], record["end"]))  # some annotations end before they start
+    return start < span.start + span.duration and (end > span.start or start == end == span.start)
+
+
+def _from(record: dict[str, Any], start: float) -> dict[str, Any]:
+    """A record with its times counted from ``start``."""
+    return {
+        name: value - start if name in ("start", "end") and value is not None else value
+        for name, value in record.items()
+    }
+
+
+def words_between(segments: Iterable[dict[str, Any]], start: float, end: float) -> list[dict[str, Any]]:
+    """The words that are spoken from ``start`` to ``end`` (seconds), wholly or in part.
+
+    A word without times lies where its neighbours in the segment leave room, or the segment does.
+    """
+    words = []
+    for segment in segments:
+        if segment["start"] < end and segment["end"] > start:
+            after, timed = segment["start"], list(segment["words"])
+            for place, word in enumerate(timed):
+                first, last = word["start"], word["end"]
+                if first is None or last is None:
+                    later = (other["start"] for other in timed[place + 1 :] if other["start"] is not None)
+                    first, last = after, next(later, segment["end"])
+                after = last
+                if first < end and last > start:
+                    words.append(word)
+    return words
