@@ -42,7 +42,7 @@ def _tensors(arrays: Sequence[np.ndarray]) -> Any:
     from torch.utils.data import default_collate
 
     # In a worker of a DataLoader, this one puts them into the memory that the processes share.
-    return default_collate([torch.from_numpy(np.ascontiguousarray(array)) for array in arrays])
+    return default_collate([torch.from_numpy(np.asarray(array, order="C")) for array in arrays])
 
 
 def _merged(samples: Sequence[Sample], axis: int, join: Callable[[Sequence[np.ndarray]], Any]) -> Sample:

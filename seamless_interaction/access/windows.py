@@ -7,9 +7,13 @@ import hashlib
 import logging
 import mmap
 import os
+import struct
+import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, pairwise
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -67,7 +71,6 @@ class Windows(Sequence[Sample]):
     the epoch. Iterating, ``for sample in windows``, needs no torch, and there ``state_dict()`` takes no batch.
 
     Attributes:
-        epoch: which one this is.
         bad: windows, of those that this process read, of which a file could not be used.
     """
 
@@ -87,12 +90,11 @@ class Windows(Sequence[Sample]):
         self._number = int(self._offsets[-1]) if self._kept is None else len(self._kept)
         if not self._number:
             raise EmptySelection(self._why_none())
-        self.epoch = self.bad = 0
-        self._bad_in_a_row = 0
-        self._first = self._taken = 0  # position in the epoch that is `windows[0]`, and how many were taken since
+        self.bad = self._bad_in_a_row = 0
         self._rank, self._world = 0, 1
-        self._elsewhere = _Flag()
-        self._order = Order(self._number, spec.seed, 0, spec.shuffle)
+        self._shared = _Shared()
+        self._taken = 0  # in this process, of what `_shared.first` left of the epoch
+        self._ordered = Order(self._number, spec.seed, 0, spec.shuffle)
 
     def _count(self) -> np.ndarray:
         """Windows of each unit."""
@@ -118,22 +120,33 @@ class Windows(Sequence[Sample]):
         rank = f", rank {self._rank} of {self._world}" if self._world > 1 else ""
         return f"<Windows of {self.spec.duration:g} s: {len(self):,} of {len(self._units):,} {what}{rank}>"
 
+    @property
+    def epoch(self) -> int:
+        """Which epoch this is, see ``set_epoch``."""
+        return self._shared.epoch
+
     # --- which window
+
+    @property
+    def _order(self) -> Order:
+        if self._ordered.epoch != self.epoch:
+            self._ordered = Order(self._number, self.spec.seed, self.epoch, self.spec.shuffle)
+        return self._ordered
 
     def __len__(self) -> int:
         """Windows that are left of the epoch, for this rank: all, unless a state was loaded."""
-        return len(range(self._first + self._rank, self._number, self._world))
+        return len(range(self._shared.first + self._rank, self._number, self._world))
 
     def _positions(self, indices: Sequence[int]) -> np.ndarray:
         left = len(self)
         for index in indices:
             if not -left <= index < left:
                 raise IndexError(f"window {index} of {left}")
-        return self._first + self._rank + (np.asarray(indices, np.int64) % max(left, 1)) * self._world
+        return self._shared.first + self._rank + (np.asarray(indices, np.int64) % max(left, 1)) * self._world
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         """The window at a place of this epoch. Raises ``WindowError``, unless ``on_error`` is ``"mask"``."""
-        self._note_process()
+        self._shared.note_use()
         (position,) = self._positions([index]).tolist()
         sample = self._sample(position, int(self._order(position)), may_skip=False)
         assert sample is not None
@@ -141,15 +154,15 @@ class Windows(Sequence[Sample]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
         """Those of a batch, for torch's ``DataLoader``; without those that ``on_error="skip"`` leaves out."""
-        self._note_process()
+        self._shared.note_use()
         samples = list(self._samples(self._positions(indices)))
-        if not self._elsewhere.is_set and len(indices):
-            self._taken = max(self._taken, max(indices) + 1)
+        if len(indices):
+            self._taken = max(indices) + 1
         return samples
 
     def __iter__(self) -> Iterator[Sample]:
         """What is left of the epoch, from its beginning or the state that was loaded."""
-        self._taken = 0
+        self._taken, self._shared.is_read_elsewhere = 0, 0
         while self._taken < len(self):
             block = self._positions(range(self._taken, min(self._taken + _BLOCK, len(self))))
             for position, window in zip(block.tolist(), self._order(block).tolist(), strict=True):
@@ -210,10 +223,6 @@ class Windows(Sequence[Sample]):
             sample |= {"audio": both["audio"], "length": both["length"], "issues": list(chain(*both["issues"]))}
         return sample
 
-    def _note_process(self) -> None:
-        if self._elsewhere.process != os.getpid():
-            self._elsewhere.set()
-
     def collate(self, samples: Sequence[Sample | None]) -> Sample:
         """A batch: arrays stacked, with masks and lengths, as tensors where torch is imported; text as lists.
 
@@ -228,9 +237,11 @@ class Windows(Sequence[Sample]):
         """Begin an epoch: another order of the same windows, all of them, if they are shuffled."""
         if type(epoch) is not int or epoch < 0:
             raise UsageError(f"epoch is {epoch!r}. Give a whole number of 0 or more.")
-        self.epoch, self._first, self._taken = epoch, 0, 0
-        self._order = Order(self._number, self.spec.seed, epoch, self.spec.shuffle)
-        self._elsewhere = _Flag()
+        self._go_to(epoch, 0)
+
+    def _go_to(self, epoch: int, first: int) -> None:
+        self._taken = 0
+        self._shared.epoch, self._shared.first, self._shared.is_read_elsewhere = epoch, first, 0
 
     def split_by_rank(self, rank: int, world_size: int) -> Windows:
         """Those of one of several processes that train together: every window is of exactly one of them.
@@ -241,7 +252,7 @@ class Windows(Sequence[Sample]):
             raise UsageError(f"rank {rank!r} of {world_size!r}. Give whole numbers, from rank 0 on.")
         part = copy.copy(self)
         part._rank, part._world, part._taken = rank, world_size, 0
-        part._elsewhere = _Flag()
+        part._shared = _Shared(self._shared.epoch, self._shared.first)
         return part
 
     def state_dict(self, batch: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -255,13 +266,14 @@ class Windows(Sequence[Sample]):
             ForeignState: the batch is not of these windows, or its windows do not follow each other, as with a sampler
                 that has an order of its own; or workers read, and no batch is given.
         """
-        position = self._first + self._taken * self._world
+        first = self._shared.first
+        position = first + self._taken * self._world
         if batch is not None:
             try:
                 epochs, positions = (np.atleast_1d(np.asarray(batch[name])).ravel() for name in ("epoch", "position"))
             except KeyError as error:
                 raise ForeignState("a batch of these windows has 'epoch' and 'position'; this one has not.") from error
-            steps, offset = np.diff(positions), positions - self._first - self._rank
+            steps, offset = np.diff(positions), positions - first - self._rank
             if not len(positions) or (epochs != self.epoch).any() or (offset % self._world).any() or offset[0] < 0:
                 raise ForeignState(f"a batch of another epoch or rank than {self.epoch} and {self._rank}, or empty.")
             if (steps <= 0).any() or (self.spec.on_error != "skip" and (steps != self._world).any()):
@@ -269,8 +281,8 @@ class Windows(Sequence[Sample]):
                     f"the windows of the batch, {positions.tolist()}, do not follow each other. Let the DataLoader "
                     "take them in turn, without a sampler or shuffle: they are shuffled."
                 )
-            position = self._first + int(offset[-1] // self._world + 1) * self._world
-        elif self._elsewhere.is_set and not self._taken:
+            position = first + int(offset[-1] // self._world + 1) * self._world
+        elif self._shared.is_read_elsewhere:
             raise ForeignState(
                 "other processes read these windows, ahead of what was used. Give the last batch that was: "
                 "state_dict(batch)."
@@ -297,8 +309,7 @@ class Windows(Sequence[Sample]):
                 f"the state is of {state.get('windows')} other windows than these {self._number}: of other recordings, "
                 "spans, conditions, or another seed."
             )
-        self.set_epoch(int(epoch))
-        self._first = int(position)
+        self._go_to(int(epoch), int(position))
 
     @property
     def fingerprint(self) -> str:
@@ -334,19 +345,71 @@ def _generate(windows: Windows, shards: list[tuple[int, int]]) -> Iterator[Sampl
             yield from windows._samples(windows._positions(range(start, min(start + _BLOCK, last))))
 
 
-class _Flag:
-    """Whether another process reads, which one that was forked can tell, and one that was started must not have to."""
+class _Shared:
+    """Where an epoch stands, for this process and those that read for it, even if they live on into the next epoch.
 
-    def __init__(self) -> None:
-        self.process, self._memory = os.getpid(), mmap.mmap(-1, 1)  # shared with processes that are forked
+    It is three numbers in a file, which goes when its process does. Who comes upon a pickle later has its own.
+
+    Attributes:
+        epoch: which one it is.
+        first: the position in it that is ``windows[0]``.
+        is_read_elsewhere: 1 once another process has read a window.
+    """
+
+    def __init__(self, epoch: int = 0, first: int = 0):
+        self._process = os.getpid()
+        handle, self._path = tempfile.mkstemp(prefix="seamless-interaction-epoch-")
+        with os.fdopen(handle, "r+b") as file:
+            file.write(struct.pack("3q", epoch, first, 0))
+            file.flush()
+            self._map(file)
+        weakref.finalize(self, _remove, self._path, self._process)
+
+    def _map(self, file: BinaryIO) -> None:
+        self._numbers = memoryview(mmap.mmap(file.fileno(), struct.calcsize("3q"))).cast("q")
+
+    def __getstate__(self) -> tuple[int, str, int, int]:
+        return self._process, self._path, self.epoch, self.first
+
+    def __setstate__(self, state: tuple[int, str, int, int]) -> None:
+        process, path, epoch, first = state
+        try:
+            with open(path, "r+b") as file:
+                self._process, self._path = process, path
+                self._map(file)
+        except (OSError, ValueError):
+            self.__init__(epoch, first)  # type: ignore[misc]
 
     @property
-    def is_set(self) -> bool:
-        return self._memory[0] != 0
+    def epoch(self) -> int:
+        return self._numbers[0]
 
-    def set(self) -> None:
-        self._memory[0] = 1
+    @epoch.setter
+    def epoch(self, number: int) -> None:
+        self._numbers[0] = number
 
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        self.set()  # who is pickled goes to another process
-        return type(self), ()
+    @property
+    def first(self) -> int:
+        return self._numbers[1]
+
+    @first.setter
+    def first(self, number: int) -> None:
+        self._numbers[1] = number
+
+    @property
+    def is_read_elsewhere(self) -> int:
+        return self._numbers[2]
+
+    @is_read_elsewhere.setter
+    def is_read_elsewhere(self, number: int) -> None:
+        self._numbers[2] = number
+
+    def note_use(self) -> None:
+        if self._process != os.getpid():
+            self._numbers[2] = 1
+
+
+def _remove(path: str, process: int) -> None:
+    if os.getpid() == process:
+        with suppress(OSError):
+            os.unlink(path)
