@@ -118,7 +118,7 @@ def _had(recording: Any, what: str) -> tuple[Any, str]:
     try:
         value = getattr(recording, what)
     except BadFile as error:
-        return None, f"{name} {error.code}"
+        return None, f"{name}: {error.code}"
     return value, f"{name} absent" if value is None else ""
 
 
@@ -253,7 +253,7 @@ def _draw_stills(canvas: _Canvas, recordings: Sequence[Any]) -> None:
         try:
             stills = [] if video is None else list(_stills(video, canvas))
         except BadFile as error:
-            stills, text = [], f"video {error.code}"
+            stills, text = [], f"video: {error.code}"
         for place, (seconds, picture, aspect) in enumerate(stills):
             axes = canvas.place(left + place * width, width, _STILLS)
             axes.imshow(picture, aspect=aspect, interpolation="antialiased")
@@ -336,7 +336,7 @@ def _draw_voice(axes: Axes, recording: Any, canvas: _Canvas, color: str) -> None
             axes.set_yticks([-peak, 0, peak], [f"{-peak:.2g}", "0", f"{peak:.2g}"])
             no_audio = "" if len(times) else "the audio has ended"
     except BadFile as error:
-        no_audio = f"audio {error.code}"
+        no_audio = f"audio: {error.code}"
     if no_audio:
         _note(axes, no_audio)
     if no_vad:
@@ -428,14 +428,26 @@ def _curve_row(recording: Any, key: str, canvas: _Canvas) -> _Row:
     shown = slice(0, 0)
     try:
         curve = _curve(recording, key)
-        text = f"{key} absent" if curve is None else f"{key}: no frames here"
+        text = f"{key} absent"
         if curve is not None:
+            text = f"{key}: no frames" + (" here" if len(curve.times) else "")
             shown = slice(*curve.times.searchsorted([canvas.start, canvas.stop]))
     except BadFile as error:
-        curve, text = None, f"{key} {error.code}"
+        curve, text = None, f"{key}: {error.code}"
     if curve is None or shown.start == shown.stop:
         return _Row(_LINE, feature, lambda axes: _note(axes, text))
-    return _Row(0.75, f"{group}\n{feature}", lambda axes: _draw_curve(axes, curve, shown, canvas))
+    name = "\n".join(line for part in (group, feature) for line in _broken(part))
+    return _Row(0.75, name, lambda axes: _draw_curve(axes, curve, shown, canvas))
+
+
+def _broken(name: str, width: int = 16) -> list[str]:
+    """A long name in lines, broken behind underscores."""
+    lines = [""]
+    for part in name.replace("_", "_\n").split("\n"):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return lines
 
 
 class _Curve(NamedTuple):
@@ -472,10 +484,9 @@ def _draw_curve(axes: Axes, curve: _Curve, rows: slice, canvas: _Canvas) -> None
     if np.isnan(lines).all():
         _note(axes, "no measurement")
     else:
-        axes.set_ylim(np.nanmin(lines), np.nanmax(lines))
-        axes.margins(y=0.1)
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high + 0.35 * (high - low))  # room for the legend
+        low, high = np.nanmin(lines), np.nanmax(lines)
+        room = (high - low) or 1.0
+        axes.set_ylim(low - 0.1 * room, high + 0.4 * room)  # above, for the legend
     edges = np.append(times, times[-1] + (times[-1] - times[0]) / max(1, len(times) - 1))
     hatched = [{"start": edges[first], "end": edges[last]} for first, last in _runs(~mask)]
     axes.broken_barh(
