@@ -182,13 +182,6 @@ class _Window(NamedTuple):
         return cast("BinaryIO", RangeFile(self.read, self.size(), self.block))
 
 
-class Rows(NamedTuple):
-    """Some rows of an array, (n, *shape), and how many it has."""
-
-    values: np.ndarray
-    num_rows: int
-
-
 class Files:
     """The files of one recording, each opened when first asked for and at most once.
 
@@ -240,16 +233,9 @@ class Files:
         self.num_bytes += value.nbytes if isinstance(value, np.ndarray) else 0
         return value
 
-    def rows(self, key: str, span: Callable[[int], tuple[int, int]]) -> Rows | None:
-        """Some rows of an array of a tree; None if the recording has none. Raises as ``get``.
-
-        Args:
-            key: of the array.
-            span: which rows to read, first and last (exclusive), given how many there are.
-        """
-        value = self._read(key, partial(self._rows, span=span))
-        self.num_bytes += value.values.nbytes if value else 0
-        return value
+    def open_rows(self, key: str) -> NpyRows | None:
+        """An array of a tree, to read some rows of and to close; None if the recording has none. Raises as ``get``."""
+        return self._read(key, self._open_rows)
 
     def known_header(self, part: str) -> Any:
         """The header of ``"video"`` or ``"audio"``, if the index tells it; nothing is read."""
@@ -330,19 +316,20 @@ class Files:
         npz: Npz = self._once("npz", self.npz)
         return npz.array(location.member, array)
 
-    def _rows(self, key: str, span: Callable[[int], tuple[int, int]]) -> Rows | None:
+    def _open_rows(self, key: str) -> NpyRows | None:
         location = self._locate(key)
         if location is None:
             return None
         place = self._source.place
         path = place.path(location.path)
-        if place.is_local:
-            with open(path, "rb", buffering=0) as file:
-                npy = NpyRows(file, ARRAYS[key], path, os.fstat(file.fileno()).st_size)
-                return Rows(npy.rows(*span(npy.num_rows)), npy.num_rows)
-        remote = RangeFile(partial(place.read, location.path), max_bytes(ARRAYS[key]))
-        npy = NpyRows(remote, ARRAYS[key], path)
-        return Rows(npy.rows(*span(npy.num_rows)), npy.num_rows)
+        if not place.is_local:
+            return NpyRows(RangeFile(partial(place.read, location.path), max_bytes(ARRAYS[key])), ARRAYS[key], path)
+        file = open(path, "rb", buffering=0)  # noqa: SIM115
+        try:
+            return NpyRows(file, ARRAYS[key], path, os.fstat(file.fileno()).st_size)
+        except BadFile:
+            file.close()
+            raise
 
     def npz(self) -> Npz:
         """The directory of a bundle's arrays. Raises ``BadFile``."""

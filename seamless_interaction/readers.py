@@ -156,7 +156,7 @@ def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
 
 
 class NpyRows:
-    """An NPY of which some rows are read, and its header.
+    """An NPY of which some rows are read, as it was when its header was.
 
     Args:
         file: open, seekable.
@@ -179,16 +179,20 @@ class NpyRows:
             head += file.read(length - len(head)) or b""
         self._offset, shape, self._dtype = _spread(head, array, path, size)
         self.num_rows = shape[0]
+        self._row_bytes = math.prod(array.shape) * self._dtype.itemsize
 
     def rows(self, first: int, last: int) -> np.ndarray:
         """Rows ``first`` to ``last`` (exclusive), as far as there are such, (n, *array.shape); only they are read."""
         first = min(max(first, 0), self.num_rows)
         values = np.empty((max(min(last, self.num_rows) - first, 0), *self._array.shape), self._dtype)
         if len(values):
-            self._file.seek(self._offset + first * values[0].nbytes)
-            if self._file.readinto(values.reshape(-1).view(np.uint8).data) != values.nbytes:
+            self._file.seek(self._offset + first * self._row_bytes)
+            if self._file.readinto(values.data.cast("B")) != values.nbytes:
                 raise TruncatedFile(self._path, f"ends within its rows {first} to {last} of {self.num_rows}")
-        return _typed(values, self._array)
+        return values if self._dtype == self._array.dtype else _typed(values, self._array)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def declared_array(head: bytes, key: str, path: str) -> Array:

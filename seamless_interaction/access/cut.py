@@ -10,9 +10,8 @@ import numpy as np
 from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MASKS, SAMPLING_RATE, FileId
 from seamless_interaction.access.clock import Facts, RowsOf, Span
 from seamless_interaction.access.resample import at_positions
-from seamless_interaction.access.storage import Storage
+from seamless_interaction.access.storage import Rows, Storage
 from seamless_interaction.errors import BadFile, WrongType
-from seamless_interaction.parts import Rows
 
 Sample = dict[str, Any]
 
@@ -85,6 +84,9 @@ _CONTEXT = (
 )
 
 
+_BETWEEN = {key: array.between for key, array in ARRAYS.items()}
+
+
 def note(error: BadFile, column: str) -> str:
     """An error of a file as a line of ``issues``."""
     return f"{column}: {error.code}: {error}"
@@ -105,14 +107,15 @@ def _arrays(
 ) -> None:
     wanted: dict[tuple[int, int], RowsOf] = {}  # by number of rows and frames per row, of which there are few
 
-    def which(num_rows: int, frames_per_row: int) -> RowsOf:
+    def which(key: str, num_rows: int) -> RowsOf:
+        frames_per_row = ARRAYS[key].frames_per_row
         known = wanted.get((num_rows, frames_per_row))
         if known is None:
             known = wanted[num_rows, frames_per_row] = span.rows(facts.rate(num_rows, frames_per_row), frames_per_row)
         return known
 
     needed = dict.fromkeys((*keys, *(MASKS[key] for key in keys if key in MASKS)))
-    read = storage.rows(number, needed, lambda key, n: which(n, ARRAYS[key].frames_per_row)[:2])
+    read = storage.rows(number, needed, lambda key, num_rows: which(key, num_rows)[:2])
     valid: dict[str, tuple[int, np.ndarray]] = {}  # mask -> rows of the array, and which of those read are valid
     for key in dict.fromkeys(MASKS[key] for key in keys if key in MASKS):
         rows = read[key]
@@ -129,12 +132,12 @@ def _arrays(
             steps = span.steps(facts.fps / array.frames_per_row, array.frames_per_row)
             sample[key], mask[key] = np.zeros((steps, *array.shape), array.dtype), np.zeros(steps, bool)
             continue
-        of = which(rows.num_rows, array.frames_per_row)
+        of = which(key, rows.num_rows)
         own: np.ndarray | None = None
         if key in MASKS:
             num_rows, flags = valid.get(MASKS[key], (0, np.zeros(0, bool)))
             own = flags if num_rows == rows.num_rows else np.zeros(len(rows.values), bool)
-        sample[key], mask[key] = _on_grid(rows.values, own, of, array.between)
+        sample[key], mask[key] = _on_grid(rows.values, own, of, _BETWEEN[key])
 
 
 def _on_grid(values: np.ndarray, valid: np.ndarray | None, of: RowsOf, between: str) -> tuple[np.ndarray, np.ndarray]:

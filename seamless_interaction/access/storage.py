@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,9 @@ from seamless_interaction.errors import BadFile, MissingFile
 from seamless_interaction.index import Index, Known
 from seamless_interaction.layouts import PARTS
 from seamless_interaction.mp4 import VideoHeader
-from seamless_interaction.parts import Files, Rows, Source, threads
+from seamless_interaction.parts import Files, Source, threads
 from seamless_interaction.places import Place
+from seamless_interaction.readers import NpyRows
 from seamless_interaction.recordings import Recording, is_required
 from seamless_interaction.tables import Context
 from seamless_interaction.video import Video
@@ -26,6 +27,7 @@ from seamless_interaction.video import Video
 CACHE_BYTES = 512 << 20
 _RECORDINGS = 4096  # whose place and headers are kept
 _VIDEOS = 128  # whose frame index is kept; one of 10 minutes has half a megabyte
+_FILES = 192  # arrays of a tree that are open at a time: those of four pairs, and fewer than any system allows
 _DECODERS = 2  # open at a time: one in 4K holds 100 MB
 _WORD_BYTES = 400  # of memory, about, that a word of a transcript takes
 
@@ -92,20 +94,25 @@ class Storage:
         Returns:
             For each its rows, None if the recording has none, or what is wrong with it.
         """
-        keys = tuple(keys)
-        if self.open.source.layout != "tree":
+        keys, opened = tuple(keys), self.open
+        if opened.source.layout != "tree":
             return {
                 key: value if not isinstance(value, np.ndarray) else _rows_of(value, span(key, len(value)))
                 for key, value in self.arrays(number, keys).items()
             }
+        recording, files = self.recording(number), None
+        if any((number, key) not in opened.rows for key in keys):
+            files = self.files(number, keys)
 
         def read(key: str) -> Rows | BadFile | None:
-            return attempt(recording, key, lambda: files.rows(key, lambda num_rows: span(key, num_rows)))
+            def rows() -> Rows | None:
+                npy: NpyRows | None = opened.rows.get((number, key), lambda: files and files.open_rows(key))
+                return None if npy is None else Rows(npy.rows(*span(key, npy.num_rows)), npy.num_rows)
 
-        recording = self.recording(number)
-        with self.files(number, keys) as files:
-            is_local = self.open.source.place.is_local
-            return dict(zip(keys, map(read, keys) if is_local else threads().map(read, keys), strict=True))
+            return attempt(recording, key, rows)
+
+        found = map(read, keys) if opened.source.place.is_local else threads().map(read, keys)
+        return dict(zip(keys, found, strict=True))
 
     def arrays(self, number: int, keys: Iterable[str]) -> dict[str, np.ndarray | BadFile | None]:
         """Whole arrays, (T, *shape), read-only: mapped into memory where they are local files, else kept."""
@@ -242,6 +249,13 @@ class Storage:
         return 0.0
 
 
+class Rows(NamedTuple):
+    """Some rows of an array, (n, *shape), and how many it has."""
+
+    values: np.ndarray
+    num_rows: int
+
+
 class _Open:
     """What one process has open and keeps."""
 
@@ -253,6 +267,7 @@ class _Open:
         self.kept = Kept(cache_bytes)
         self.recordings, self.headers, self.audios, self.paths, self.known = (Kept(_RECORDINGS) for _ in range(5))
         self.videos = Kept(_VIDEOS)
+        self.rows = Kept(_FILES, lambda npy: npy and npy.close())
         self.decoders = Kept(_DECODERS, lambda video: video.close())
         self._context: Context | None = None
 
@@ -274,6 +289,8 @@ def attempt(recording: Recording, part: str, read: Callable[[], Any]) -> Any:
         if isinstance(error, MissingFile) and not recording.meant >> PARTS.index(part) & 1:
             return None
         return error.with_traceback(None)
+    except FileNotFoundError as error:  # since it was opened
+        return MissingFile(f"{recording.file_id} {part}", f"gone: {error}")
 
 
 def found(value: Any) -> Any:
