@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
@@ -56,41 +56,56 @@ class _Decoder:
     def __del__(self) -> None:
         self.close()
 
-    def frame(self, number: int) -> np.ndarray:
-        """Frame ``number`` (0 <= number < frames) as RGB, (height, width, 3) uint8."""
+    def frame(self, number: int, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Frame ``number`` (0 <= number < frames) as RGB, (height, width, 3) uint8; scaled to a (height, width)."""
         if self._last is None or self._last[0] != number:
             self._last = number, self._decode(number)
-        return self._rgb.reformat(self._last[1], format="rgb24").to_ndarray()
+        height, width = size or (None, None)
+        return self._rgb.reformat(self._last[1], width, height, "rgb24").to_ndarray()
 
     def _decode(self, number: int) -> av.VideoFrame:
         pts = self._target[0] = int(self.index.pts[number])
-        key = max(int(self.index.key_pts.searchsorted(pts, "right")) - 1, 0)
-        if self._frames is None or not self._last or not self._near(self._last[0], number, key):
-            self._frames = _frames_from(self.container, self.stream, int(self.index.key_dts[key]), self._target)
+        key = int(self.index.key_pts.searchsorted(pts, "right")) - 1  # -1: one that the edit list has cut away
+        going_on = self._frames is not None and self._last is not None and self._near(self._last[0], number, key)
         failure = f"frame {number} of {len(self.index.pts)} does not decode"
         try:
-            with mp4.ffmpeg_errors(self.path, failure):
-                frame = next((frame for frame in self._frames if frame.pts is not None and frame.pts >= pts), None)
-            if frame is None or frame.pts != pts:
-                raise UnreadableFile(self.path, failure)
+            # From some key frames decoding only recovers, in the course of their group: then from the one before.
+            for start in (None,) if going_on else (key, max(key - 1, -1)):
+                if start is not None:
+                    self._frames = _frames_from(self.container, self.stream, self._seek_time(start), self._target)
+                assert self._frames is not None
+                with mp4.ffmpeg_errors(self.path, failure):
+                    frame = next((frame for frame in self._frames if frame.pts is not None and frame.pts >= pts), None)
+                if frame is not None and frame.pts == pts:
+                    return frame
+            raise UnreadableFile(self.path, failure)
         except BaseException:
             self._frames = self._last = None
             raise
-        return frame
+
+    def _seek_time(self, key: int) -> int:
+        """What makes FFmpeg seek to that key frame; to one before it where groups are shorter than frames are delayed.
+
+        FFmpeg subtracts the first frame's delay, if there is an edit list, and takes the last key frame whose dts
+        is not later. Given a key frame's own dts, it would begin, and decode, a whole group too early.
+        """
+        key_dts = self.index.key_dts
+        return int(key_dts[key + 1]) - 2 if key + 1 < len(key_dts) else self.index.end
 
     def _near(self, last: int, number: int, key: int) -> bool:
         """Whether to go on from frame ``last``, rather than seek to the key frame."""
-        return last < number and int(self.index.pts.searchsorted(self.index.key_pts[key])) <= last + _NEAR
+        begin = int(self.index.pts.searchsorted(self.index.key_pts[key])) if key >= 0 else 0
+        return last < number and begin <= last + _NEAR
 
 
 def _frames_from(
-    container: av.container.InputContainer, stream: av.VideoStream, dts: int, target: list[int]
+    container: av.container.InputContainer, stream: av.VideoStream, time: int, target: list[int]
 ) -> Iterator[av.VideoFrame]:
     """Frames from a key frame on, without those before ``target[0]`` (pts) that no other needs.
 
     No method: a decoder that held a generator of its own would not be freed when it is dropped.
     """
-    container.seek(dts, stream=stream)
+    container.seek(time, stream=stream)
     for packet in container.demux(stream):
         # Frames after the target are kept, so that the next one can be had without seeking.
         skip = packet.pts is not None and packet.pts < target[0]
@@ -202,21 +217,32 @@ class Video:
             return self.get_batch(range(*which.indices(len(self))))
         return self._frames().frame(self._number(which))
 
-    def get_batch(self, numbers: Iterable[int]) -> np.ndarray:
+    def get_batch(self, numbers: Iterable[int], size: tuple[int, int] | None = None) -> np.ndarray:
         """Frames in the order given, (frames, height, width, 3) uint8. Each is decoded once.
+
+        Args:
+            numbers: of the frames; negative ones count from the end.
+            size: (height, width) in pixels to scale to, bilinear, whatever that does to the proportions; it costs
+                no more than not to scale. None: the stored raster.
 
         Raises:
             IndexError: a number that is not of a frame; nothing is decoded then.
+            ValueError: a size without pixels.
         """
         import numpy as np
 
+        height, width = size or (self.header.height, self.header.width)
+        if min(height, width) < 1:
+            raise ValueError(f"no size (height, width) of a frame: {size}")
         numbers = [self._number(number) for number in numbers]
-        batch = np.empty((len(numbers), self.header.height, self.header.width, 3), np.uint8)
+        batch = np.empty((len(numbers), height, width, 3), np.uint8)
         places: dict[int, list[int]] = {}
         for place, number in enumerate(numbers):
             places.setdefault(number, []).append(place)
         for number in sorted(places):
-            batch[places[number]] = self._frames().frame(number)
+            frame = self._frames().frame(number, size)
+            for place in places[number]:
+                batch[place] = frame
         return batch
 
     def at(self, seconds: float) -> np.ndarray:
@@ -235,6 +261,24 @@ class Video:
             end = float(index.end * index.time_base)
             raise IndexError(f"{self.path}: no frame at {seconds} s, the video ends at {end} s")
         return max(int(index.pts.searchsorted(ticks, "right")) - 1, 0)
+
+    def numbers_near(self, times: np.ndarray | Sequence[float]) -> np.ndarray:
+        """For each of (n,) times in seconds, (n,) int64: the number of the frame whose own time is nearest.
+
+        Of two as near, the earlier; before the first and after the last frame, that one.
+
+        Raises:
+            ValueError: a time that is no number.
+        """
+        import numpy as np
+
+        index, seconds = self._index, np.asarray(times, np.float64)
+        if np.isnan(seconds).any():
+            raise ValueError(f"{self.path}: not a time: {float('nan')}")
+        ticks = (
+            seconds / float(index.time_base) - 1e-3
+        )  # i / fps half way between two is, in floating point, about there
+        return (index.pts[:-1] + index.pts[1:]).searchsorted(2 * ticks, "left").astype(np.int64, copy=False)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """All frames in order, decoded as they are taken; independent of other access."""

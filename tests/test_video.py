@@ -2,6 +2,7 @@
 
 import gc
 import io
+import itertools
 import pickle
 import struct
 import subprocess
@@ -288,6 +289,7 @@ HARD = {
     "groups-shorter-than-delays": {"x264-params": "keyint=2:bframes=5:b-pyramid=normal:open-gop=1"},
     "short-groups": {"x264-params": "keyint=2:min-keyint=1"},
     "key-frames-only": {"x264-params": "keyint=1"},
+    "keys-to-recover-from": {"x264-params": "intra-refresh=1:keyint=20:bframes=0"},
 }
 
 
@@ -299,8 +301,9 @@ def test_any_structure_of_groups_is_frame_accurate(tmp_path, groups, mux):
     order = np.random.default_rng(0).permutation(FRAMES).tolist() + list(range(0, FRAMES, 3))
     assert [number_of(video[number]) for number in order] == order
     with av.open(path) as container:
-        times = [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
-    assert np.allclose(video.times, times, rtol=0, atol=1e-9)
+        decoded = list(container.decode(video=0))
+    assert np.allclose(video.times, [float(frame.pts * frame.time_base) for frame in decoded], rtol=0, atol=1e-9)
+    assert all(np.array_equal(video[number], decoded[number].to_ndarray(format="rgb24")) for number in order)
     with av.open(path) as container:
         from_packets = _packet_index(path, video._index.time_base, container)
     for found, expected in zip(video._index, from_packets, strict=True):
@@ -316,6 +319,52 @@ def test_going_forward_does_not_seek_again(mp4, monkeypatch):
     assert len(seeks) == 1
     video[69], video[69], video[2]
     assert len(seeks) == 2
+
+
+@pytest.mark.parametrize("mux", [{}, {"use_editlist": "0"}, {"movflags": "negative_cts_offsets"}], ids=repr)
+@pytest.mark.parametrize("bframes", ["0", "3"])
+def test_decoding_begins_at_the_frames_own_group(tmp_path, monkeypatch, bframes, mux):
+    path = make_video(tmp_path / "v.mp4", frames=130, preset="fast", bf=bframes, mux=mux)
+    began = []
+    frames_from = video_module._frames_from
+
+    def watched(*where):
+        frames = frames_from(*where)
+        began.append((first := next(frames)).pts)
+        return itertools.chain([first], frames)
+
+    monkeypatch.setattr(video_module, "_frames_from", watched)
+    video = Video(path)
+    assert [number_of(video[number]) for number in (120, 60, 99, 50, 10)] == [120, 60, 99, 50, 10]
+    assert [int(video._index.pts.searchsorted(pts)) for pts in began] == [100, 50, 50, 0]  # 99 lies ahead of 60
+
+
+def test_batches_are_scaled_to_a_size(mp4):
+    with Video(mp4) as video:
+        batch = video.get_batch([51, 3, 3, -1], size=(24, 32))
+        assert batch.shape == (4, 24, 32, 3) and batch.dtype == np.uint8
+        assert [number_of(frame) for frame in batch] == [51, 3, 3, FRAMES - 1]
+        with av.open(mp4) as container:
+            frame = next(itertools.islice(container.decode(video=0), 3, None))
+        assert np.array_equal(batch[1], frame.reformat(32, 24, "rgb24").to_ndarray())
+        assert np.array_equal(video.get_batch([3]), video[3:4])  # and not the size of before
+        assert video.get_batch([], size=(5, 6)).shape == (0, 5, 6, 3)
+        assert (video.header.height, video.header.width) == (96, 64)
+        with pytest.raises(ValueError, match=r"\(0, 32\)"):
+            video.get_batch([3], size=(0, 32))
+
+
+def test_numbers_near_times_are_of_the_nearest_frames(mp4):
+    video = Video(mp4)
+    rate = float(NTSC)
+    shown = np.arange(FRAMES) / rate
+    for apart in (-0.49, 0, 0.49, 0.5):
+        assert np.array_equal(video.numbers_near(shown + apart / rate), np.arange(FRAMES))
+    assert video.numbers_near(shown[:-1] + 0.51 / rate).tolist() == list(range(1, FRAMES))
+    assert video.numbers_near([-np.inf, -1, 99, 1.02 / rate]).tolist() == [0, 0, FRAMES - 1, 1]
+    assert video.numbers_near([]).dtype == video.numbers_near(shown).dtype == np.int64
+    with pytest.raises(ValueError, match="nan"):
+        video.numbers_near([0, float("nan")])
 
 
 @pytest.mark.parametrize("first", [0, 5])
