@@ -11,7 +11,7 @@ from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MASKS, SAMPLING_RATE,
 from seamless_interaction.access.clock import Facts, RowsOf, Span
 from seamless_interaction.access.resample import at_positions
 from seamless_interaction.access.storage import Rows, Storage
-from seamless_interaction.errors import BadFile, WrongType
+from seamless_interaction.errors import BadFile, EmptyFile, WrongType
 
 Sample = dict[str, Any]
 
@@ -68,7 +68,7 @@ def cut(
         sample["annotations"] = [
             {"kind": kind, **_from(record, span.start)}
             for kind in ANNOTATION_KINDS
-            for record in _records(storage, number, kind, issues) or ()
+            for record in _records(storage, number, kind, issues, "annotations") or ()
             if _touches(record, span)
         ]
     context = [column for column in columns if column.startswith("personality:") or column in _CONTEXT]
@@ -114,6 +114,7 @@ def _arrays(
             known = wanted[num_rows, frames_per_row] = span.rows(facts.rate(num_rows, frames_per_row), frames_per_row)
         return known
 
+    recording = storage.recording(number)
     needed = dict.fromkeys((*keys, *(MASKS[key] for key in keys if key in MASKS)))
     read = storage.rows(number, needed, lambda key, num_rows: which(key, num_rows)[:2])
     valid: dict[str, tuple[int, np.ndarray]] = {}  # mask -> rows of the array, and which of those read are valid
@@ -123,6 +124,8 @@ def _arrays(
             valid[key] = rows.num_rows, rows.values.reshape(len(rows.values)) != 0
     for key in needed:
         rows = read[key]
+        if isinstance(rows, Rows) and not rows.num_rows:
+            rows = EmptyFile(recording.file_id, f"{key} has no frames")
         if isinstance(rows, BadFile):
             issues.append(note(rows, key))
         if key not in keys:
@@ -197,11 +200,13 @@ def _video(
 # --- text -----------------------------------------------------------------------------------------
 
 
-def _records(storage: Storage, number: int, part: str, issues: list[str]) -> list[dict[str, Any]] | None:
+def _records(
+    storage: Storage, number: int, part: str, issues: list[str], column: str | None = None
+) -> list[dict[str, Any]] | None:
     try:
         return storage.records(number, part)
     except BadFile as error:
-        line = note(error, part)
+        line = note(error, column or part)
         if line not in issues:  # one broken JSON of a bundle breaks five kinds of annotations
             issues.append(line)
         return None

@@ -8,6 +8,7 @@ import logging
 import mmap
 import os
 import struct
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,7 +69,8 @@ class Windows(Sequence[Sample]):
                 state = windows.state_dict(batch)
 
     ``load_state_dict`` goes on behind that batch: until the next ``set_epoch``, these are the windows that are left of
-    the epoch. Iterating, ``for sample in windows``, needs no torch, and there ``state_dict()`` takes no batch.
+    the epoch. Iterating, ``for sample in windows``, needs no torch, and there ``state_dict()`` takes no batch. Of
+    torchdata's ``StatefulDataLoader``, its own state has all of it.
 
     Attributes:
         bad: windows, of those that this process read, of which a file could not be used.
@@ -282,6 +284,8 @@ class Windows(Sequence[Sample]):
                     "take them in turn, without a sampler or shuffle: they are shuffled."
                 )
             position = first + int(offset[-1] // self._world + 1) * self._world
+        elif sys._getframe(1).f_globals.get("__name__", "").startswith("torchdata."):
+            position = first  # a StatefulDataLoader keeps the place itself, and goes there by `windows[i]`
         elif self._shared.is_read_elsewhere:
             raise ForeignState(
                 "other processes read these windows, ahead of what was used. Give the last batch that was: "
