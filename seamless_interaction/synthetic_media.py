@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -29,6 +30,7 @@ _SOUND_PERIOD = 2 * SAMPLING_RATE  # samples of the MP4's own sound that are enc
 _AAC_FRAME = 1024  # samples a packet
 _ROWS_AT_ONCE = 4096
 _SAMPLES_AT_ONCE = 1 << 18
+_TRACKS_KEPT = 256  # encoded ones, in memory
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:
@@ -156,13 +158,34 @@ def empty_mp4() -> bytes:
     return kind + _box(b"free") + _box(b"mdat") + _box(b"moov", header, metadata)
 
 
+# Time of the first packet; content of all, and whether each is a key frame.
+_Encoded: TypeAlias = tuple[int, list[tuple[bytes, bool]]]
+_encoded: dict[Hashable, _Encoded] = {}
+
+
+def _encode(stream: Any, key: Hashable, frames: Iterable[Any]) -> _Encoded:
+    """Encode frames, or take the packets from when it was last done: partners and layouts have many a track in common.
+
+    Args:
+        key: says all that the packets depend on.
+    """
+    found = _encoded.get(key)
+    if not found:
+        packets = [packet for frame in chain(frames, [None]) for packet in stream.encode(frame)]
+        found = packets[0].pts, [(bytes(packet), packet.is_keyframe) for packet in packets]
+        if len(_encoded) >= _TRACKS_KEPT:
+            _encoded.clear()
+        _encoded[key] = found
+    return found
+
+
 class _Track:
     """Packets of one track in time order, the encoded ones first and then again, as often as needed."""
 
-    def __init__(self, stream: Any, packets: list[Any], count: int, duration: int, time_base: Fraction, first: int = 0):
-        self._stream, self._count, self._duration, self._base, self._first = stream, count, duration, time_base, first
+    def __init__(self, stream: Any, encoded: _Encoded, count: int, duration: int, time_base: Fraction):
+        self._stream, self._count, self._duration, self._base = stream, count, duration, time_base
         self._seconds = float(duration * time_base)
-        self._packets = [(bytes(packet), packet.is_keyframe) for packet in packets]
+        self._first, self._packets = encoded
         self.index = 0
 
     @property
@@ -183,8 +206,6 @@ class _Track:
 
 
 def _video_track(container: Any, frames: int, fps: Fraction, size: tuple[int, int], aspect: Fraction, v00: bool) -> Any:
-    import av
-
     width, height = size
     stream = container.add_stream("libx264", rate=fps)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -193,35 +214,40 @@ def _video_track(container: Any, frames: int, fps: Fraction, size: tuple[int, in
     stream.options = {"preset": "ultrafast", "g": str(GROUP_OF_PICTURES)}
     if v00:
         stream.metadata["timecode"] = "00:00:00:00"  # a third track, of data, as all V00 videos have
-    packets: list[Any] = []
+    shown = min(frames, PICTURE_PERIOD)
+    pictures = (_frame(number, width, height, fps) for number in range(shown))
+    encoded = _encode(stream, (shown, fps, size, aspect), pictures) if shown else (0, [])
+    return _Track(stream, encoded, frames, 1, 1 / fps)
+
+
+def _frame(number: int, width: int, height: int, fps: Fraction) -> Any:
+    import av
+
     planes = np.full((height * 3 // 2, width), 128, "uint8")
-    for number in range(min(frames, PICTURE_PERIOD)):
-        planes[:height] = picture(number, width, height)
-        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-        frame.pts, frame.time_base = number, 1 / fps
-        packets += stream.encode(frame)
-    if frames:
-        packets += stream.encode(None)
-    return _Track(stream, packets, frames, 1, 1 / fps)
+    planes[:height] = picture(number, width, height)
+    frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+    frame.pts, frame.time_base = number, 1 / fps
+    return frame
 
 
 def _sound_track(container: Any, samples: np.ndarray, count: int, channels: int) -> Any:
-    import av
-
     layout = "mono" if channels == 1 else "stereo"
     stream = container.add_stream("aac", rate=SAMPLING_RATE, layout=layout)
     stream.codec_context.thread_count = 1
     stream.options = {"aac_coder": "fast"}
-    packets: list[Any] = []
-    for first, last in chunks(len(samples), _AAC_FRAME):
-        block = np.repeat(samples[None, first:last].astype("float32") / np.float32(32768), channels, axis=0)
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
-        frame.pts, frame.sample_rate, frame.time_base = first, SAMPLING_RATE, Fraction(1, SAMPLING_RATE)
-        packets += stream.encode(frame)
-    packets += stream.encode(None)
-    first = packets[0].pts  # the encoder's delay, before zero
-    wanted = -(-(count - first) // _AAC_FRAME)
-    return _Track(stream, packets, wanted, _AAC_FRAME, Fraction(1, SAMPLING_RATE), first)
+    blocks = (_block(samples, first, last, channels, layout) for first, last in chunks(len(samples), _AAC_FRAME))
+    encoded = _encode(stream, (hashlib.sha256(samples.tobytes()).digest(), channels), blocks)
+    first = encoded[0]  # the encoder's delay, before zero
+    return _Track(stream, encoded, -(-(count - first) // _AAC_FRAME), _AAC_FRAME, Fraction(1, SAMPLING_RATE))
+
+
+def _block(samples: np.ndarray, first: int, last: int, channels: int, layout: str) -> Any:
+    import av
+
+    values = np.repeat(samples[None, first:last].astype("float32") / np.float32(32768), channels, axis=0)
+    frame = av.AudioFrame.from_ndarray(values, format="fltp", layout=layout)
+    frame.pts, frame.sample_rate, frame.time_base = first, SAMPLING_RATE, Fraction(1, SAMPLING_RATE)
+    return frame
 
 
 def write_mp4(

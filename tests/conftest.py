@@ -15,10 +15,11 @@ os.environ.update(HF_HOME=_home, HF_DATASETS_CACHE=f"{_home}/datasets", HF_HUB_O
 import datasets
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from seamless_interaction import ARRAYS, files, indexing
 from seamless_interaction.layouts import archive_path
-from seamless_interaction.synthetic import synthesize
+from seamless_interaction.synthetic import corpus, synthesize
 
 datasets.disable_progress_bars()
 
@@ -34,12 +35,21 @@ def corpora(tmp_path_factory):
 @pytest.fixture(scope="session")
 def broken(tmp_path_factory):
     """Layout -> (folder, corpus): every defect, beside healthy interactions."""
-    return {layout: _write(tmp_path_factory, f"{layout}", True) for layout in LAYOUTS}
+    return {layout: _write(tmp_path_factory, layout, True) for layout in LAYOUTS}
 
 
 def _write(tmp_path_factory, layout, defects):
-    folder = tmp_path_factory.mktemp(layout) / "data"
-    return folder, synthesize(folder, layout, interactions=12, seconds=2.0, seed=1, defects=defects)
+    """Written by the first process of a run that needs it, read by all: nobody may change it."""
+    run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        run = run.parent
+    kind = {"interactions": 12, "seconds": 2.0, "seed": 1, "defects": defects}
+    folder = run / f"{layout}{'-broken' * defects}" / "data"
+    with FileLock(run / f"{folder.parent.name}.lock"):
+        if not folder.exists():
+            synthesize(folder.with_name("partial"), layout, **kind)
+            folder.with_name("partial").rename(folder)
+    return folder, corpus(layout=layout, **kind)
 
 
 @pytest.fixture
