@@ -13,6 +13,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from itertools import chain, pairwise
 from typing import Any, BinaryIO, NamedTuple
 
@@ -315,7 +316,7 @@ class Windows(Sequence[Sample]):
             )
         self._go_to(int(epoch), int(position))
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Changes with the windows and their order, and not with where the data lie."""
         spec = self.spec
