@@ -16,12 +16,15 @@ import datasets
 import numpy as np
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from seamless_interaction import ARRAYS, files, indexing
 from seamless_interaction.layouts import archive_path
 from seamless_interaction.synthetic import corpus, synthesize
 
 datasets.disable_progress_bars()
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 LAYOUTS = ("tree", "bundles", "archives")
 
