@@ -17,7 +17,7 @@ INSTALLED_TORCH = $(VENV)/.installed-torch
 INSTALLED_BENCHMARK = $(VENV)/.installed-benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format types benchmark dataset-infos package clean
+.PHONY: help env env-test demo test lint format types types-script types-stub types-agree benchmark dataset-infos package clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -26,11 +26,13 @@ help: ## list the targets
 env: $(INSTALLED) ## make the environment, and list what is in it
 	$(PIP) list
 
+env-test: $(INSTALLED_TORCH) ## make the environment, with what the tests need
+
 demo: $(INSTALLED) ## make a small synthetic dataset and read it in every way
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(INSTALLED_TORCH) ## run the tests (this alone installs torch)
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: $(INSTALLED) ## check style and formatting
 	$(BIN)/ruff check .
@@ -43,9 +45,15 @@ format: $(INSTALLED) ## repair what lint can repair
 # Beside seamless_interaction.py, the stub seamless_interaction/__init__.pyi has the same module name and wins. So:
 # first the script itself, named as a file, with the stub left out; then the stub and what uses it, as users see it;
 # then whether stub and script agree.
-types: $(INSTALLED) ## check types: the implementation, the stub, and that they agree
+types: types-script types-stub types-agree ## check types: the implementation, the stub, and that they agree (-j2: at once)
+
+types-script: $(INSTALLED)
 	$(BIN)/mypy --cache-dir .mypy_cache/implementation seamless_interaction.py $(wildcard seamless_interaction/*.py seamless_interaction/*/*.py)
+
+types-stub: $(INSTALLED)
 	$(BIN)/mypy --cache-dir .mypy_cache/stub seamless_interaction $(wildcard examples/*.py)
+
+types-agree: $(INSTALLED)
 	$(BIN)/stubtest --mypy-config-file pyproject.toml --allowlist .ci/stubtest-allowlist.txt --ignore-unused-allowlist seamless_interaction
 
 benchmark: $(INSTALLED_BENCHMARK) ## measure, on synthetic data
