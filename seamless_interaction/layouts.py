@@ -68,8 +68,8 @@ BUNDLE: dict[str, tuple[str, str | None]] = {
     **{key: (".npz", f"{key}.npy") for key in ARRAYS},
 }
 
-PARTS = tuple(TREE)
-EVERY_PART = (1 << len(PARTS)) - 1  # as bits, in the order of PARTS
+PARTS: tuple[str, ...] = tuple(TREE)
+EVERY_PART: int = (1 << len(PARTS)) - 1  # as bits, in the order of PARTS
 EXTENSIONS = (".wav", ".mp4", ".npz", ".json")
 LAYOUTS = ("tree", "bundles", "archives")
 
