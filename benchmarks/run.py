@@ -30,6 +30,7 @@ import opening
 import publishing
 import remote
 import streaming
+import windows
 from bench import FULL, QUICK, Bench, Row, Table, describe, render
 
 BENCHMARKS: dict[str, Callable[[Bench], list[Row | Table]]] = {
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row | Table]]] = {
     "opening": opening.opening,
     "downloading": downloading.downloading,
     "publishing": publishing.publishing,
+    "windows": windows.windows,
 }
 
 
