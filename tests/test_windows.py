@@ -21,6 +21,7 @@ from seamless_interaction.errors import (
     WindowError,
 )
 from seamless_interaction.synthetic import synthesize
+from seamless_interaction.synthetic_media import write_wav
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,20 @@ def test_the_end_is_dropped_or_padded(data):
     assert 0 < own < 2 and last["length"]["audio"] == round(own * 48_000)
     assert last["mask"]["smplh:body_pose"].sum() == pytest.approx(own * 30, abs=1)
     assert all(sample["mask"]["smplh:body_pose"].all() for sample in dropped)
+
+
+def test_a_pair_is_as_long_as_the_shorter_and_padded_to_the_longer(tmp_path):
+    second = synthesize(tmp_path / "data", interactions=1, seconds=4).recordings[1]
+    folder = tmp_path / "data" / second.label / second.split
+    (folder / "video" / f"{second.file_id}.mp4").unlink()
+    with open(folder / "audio" / f"{second.file_id}.wav", "wb") as file:
+        write_wav(file, 2 * 48_000, [second.some_samples(0, 2 * 48_000)])
+    dataset = SeamlessDataset(tmp_path / "data")
+    starts = [sample["start"] for sample in windows(dataset, modalities=["audio"], paired=True)]
+    assert starts == [0.0, 0.5, 1.0]
+    padded = list(windows(dataset, modalities=["audio"], paired=True, ends="pad"))
+    assert [sample["start"] for sample in padded] == [0.5 * number for number in range(7)]
+    assert padded[-1]["length"]["audio"].tolist() == [48_000, 0]
 
 
 def test_what_is_shorter_than_a_window_has_none_or_one(dataset):
@@ -387,6 +402,13 @@ def test_a_hundred_bad_windows_in_a_row_stop_the_run(tmp_path):
     with pytest.raises(WindowError, match="100th window in a row"):
         list(some)
     assert some.bad == 100
+
+
+def test_more_bad_windows_among_good_ones_stop_nothing(tmp_path):
+    broken = synthesize(tmp_path / "data", interactions=1, seconds=8).recordings[0]
+    (tmp_path / "data" / broken.label / broken.split / "audio" / f"{broken.file_id}.wav").write_bytes(b"?")
+    some = SeamlessDataset(tmp_path / "data").windows(1.0, 0.05, ["audio"], shuffle=True)
+    assert len(list(some)) == len(some) and some.bad > 100
 
 
 def test_errors_that_are_nobodys_name_the_recording(tmp_path):
