@@ -13,8 +13,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -452,10 +453,8 @@ def _loop(way: str, folder: str, workers: int, seconds: float) -> float:
 
     source: Any
     if way in THEIRS:
-        paths = sorted(map(str, tars(Path(folder))))
         datasets.utils.tqdm.set_lock(threading.RLock())  # it shuffles with threads, which else delete each other's
-        gen_kwargs = {"paths": paths, "is_random": way == RANDOM}
-        source, collate = datasets.IterableDataset.from_generator(_builders, gen_kwargs=gen_kwargs), None
+        source, collate = _builder(folder, way == RANDOM), None
         if way == CONSECUTIVE:
             source = source.shuffle(seed=0, buffer_size=1000)
         windows_of = 1
@@ -478,26 +477,32 @@ def _loop(way: str, folder: str, workers: int, seconds: float) -> float:
     return number / (time.perf_counter() - began)
 
 
-def _builders(paths: list[str], is_random: bool) -> Iterator[dict[str, np.ndarray]]:
+def _builder(folder: str, is_random: bool) -> datasets.IterableDataset:
     """What the builder that `datasets` has for tars decodes, cut; it is told the types, which makes it faster."""
-    ours = datasets.Features({"npz": {key: _feature(key) for key in KEYS}, "wav": datasets.Audio(decode=False)})
-    stream = datasets.load_dataset("webdataset", data_files=paths, split="train", streaming=True, features=ours)
-    turn = random.Random(0)
+    features = datasets.Features({"npz": {key: _feature(key) for key in KEYS}, "wav": datasets.Audio(decode=False)})
+    paths = sorted(map(str, tars(Path(folder))))
+    stream = datasets.load_dataset("webdataset", data_files=paths, split="train", streaming=True, features=features)
+    stream = stream.select_columns([*features]).with_format("numpy")
+    cut = partial(_cut, is_random=is_random, turn=random.Random(0))
+    return stream.map(cut, batched=True, batch_size=1, remove_columns=[*features])
 
-    for record in stream.select_columns(["npz", "wav"]).with_format("numpy"):
-        audio, _ = soundfile.read(io.BytesIO(record["wav"]["bytes"]), dtype="float32")
-        arrays = {key: np.asarray(record["npz"][key]) for key in KEYS}
-        last = min(len(audio) / 48_000, len(arrays[KEYS[0]]) / 30) - SECONDS
-        for start in [turn.uniform(0, last)] if is_random else np.arange(0, last, SECONDS).tolist():
-            frame, sample = round(start * 30), round(start * 48_000)
-            rows = {key: array[frame : frame + round(SECONDS * 30)] for key, array in arrays.items()}
-            yield {"audio": audio[sample : sample + round(SECONDS * 48_000)], **rows}
+
+def _cut(records: dict[str, list[Any]], is_random: bool, turn: random.Random) -> dict[str, list[np.ndarray]]:
+    """Windows of one record: one, or one after the other."""
+    (arrays,), (wav,) = records["npz"], records["wav"]
+    audio, _ = soundfile.read(io.BytesIO(wav["bytes"]), dtype="float32")
+    last = min(len(audio) / 48_000, len(arrays[KEYS[0]]) / 30) - SECONDS
+    starts = [turn.uniform(0, last)] if is_random else np.arange(0, last, SECONDS).tolist()
+    found = {"audio": [audio[round(s * 48_000) :][: round(SECONDS * 48_000)] for s in starts]}
+    for key in KEYS:
+        found[key] = [np.asarray(arrays[key])[round(s * 30) :][: round(SECONDS * 30)] for s in starts]
+    return found
 
 
 def _feature(key: str) -> Any:
     import seamless_interaction
 
-    return seamless_interaction.features()[key]
+    return seamless_interaction.record_features()[key]
 
 
 def _memory(folder: str, windows: int) -> dict[str, int]:
