@@ -114,6 +114,19 @@ def test_every_layout_has_the_same_windows(corpora):
             np.testing.assert_array_equal(other["audio"], same[0]["audio"])
 
 
+def test_a_small_cache_changes_nothing_but_the_time(corpora):
+    folder, _ = corpora["bundles"]
+    options = {"modalities": ["smplh", "movement"], "paired": True, "hop": 1.0}
+    plenty = list(windows(SeamlessDataset(folder), **options))
+    for cache_bytes in (0, 20_000, 200_000):
+        dataset = SeamlessDataset(folder, cache_bytes=cache_bytes)
+        for sample, other in zip(windows(dataset, **options), plenty, strict=True):
+            for key in plenty[0]["mask"]:
+                np.testing.assert_array_equal(sample[key], other[key])
+                np.testing.assert_array_equal(sample["mask"][key], other["mask"][key])
+        assert dataset._storage.open.kept._cost <= cache_bytes
+
+
 # --- order, ranks, resuming -----------------------------------------------------------------------
 
 

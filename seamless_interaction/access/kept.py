@@ -21,17 +21,20 @@ class Kept:
         self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.RLock()
 
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._values
+    def find(self, key: Hashable, otherwise: Any) -> Any:
+        """The value of a key, if it is here."""
+        with self._lock:
+            if key not in self._values:
+                return otherwise
+            self._values.move_to_end(key)
+            return self._values[key][0]
 
     def get(self, key: Hashable, make: Callable[[], Any], cost: Callable[[Any], int] = lambda value: 1) -> Any:
         """The value of a key, made if it is not here. One that costs more than the bound is not kept."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key][0]
-        value = make()
-        self.put(key, value, cost(value))
+        value = self.find(key, self)
+        if value is self:
+            value = make()
+            self.put(key, value, cost(value))
         return value
 
     def put(self, key: Hashable, value: Any, cost: int) -> None:

@@ -29,6 +29,7 @@ _RECORDINGS = 4096  # whose place and headers are kept
 _VIDEOS = 128  # whose frame index is kept; one of 10 minutes has half a megabyte
 _FILES = 192  # arrays of a tree that are open at a time: those of four pairs, and fewer than any system allows
 _DECODERS = 2  # open at a time: one in 4K holds 100 MB
+_LACKS = object()
 _WORD_BYTES = 400  # of memory, about, that a word of a transcript takes
 
 
@@ -37,7 +38,7 @@ class Storage:
 
     What is read whole, because it cannot be read in part (arrays in an NPZ) or is small (text), is kept within
     ``cache_bytes`` in each process. Arrays of a tree are read row by row and not kept: the system keeps their pages.
-    A pickle, and a forked process, opens everything anew.
+    A pickle, and a forked process, opens everything anew. Not for several threads at once.
 
     Args:
         described: url, storage_options, layout, aliases and index, as the builder describes its source.
@@ -100,13 +101,11 @@ class Storage:
                 key: value if not isinstance(value, np.ndarray) else _rows_of(value, span(key, len(value)))
                 for key, value in self.arrays(number, keys).items()
             }
-        recording, files = self.recording(number), None
-        if any((number, key) not in opened.rows for key in keys):
-            files = self.files(number, keys)
+        recording = self.recording(number)
 
         def read(key: str) -> Rows | BadFile | None:
             def rows() -> Rows | None:
-                npy: NpyRows | None = opened.rows.get((number, key), lambda: files and files.open_rows(key))
+                npy: NpyRows | None = opened.rows.get((number, key), lambda: self.files(number, keys).open_rows(key))
                 return None if npy is None else Rows(npy.rows(*span(key, npy.num_rows)), npy.num_rows)
 
             return attempt(recording, key, rows)
@@ -119,8 +118,8 @@ class Storage:
         keys, kept = tuple(keys), self.open.kept
         source, recording = self.open.source, self.recording(number)
         is_mapped = source.layout == "tree" and source.place.is_local
-        lacking = [key for key in keys if (number, key) not in kept]
-        read: dict[str, Any] = {}
+        values = {key: kept.find((number, key), _LACKS) for key in keys}
+        lacking = [key for key, value in values.items() if value is _LACKS]
         if lacking:
             with self.files(number, tuple(lacking)) as files:
                 if not source.place.is_local:
@@ -131,8 +130,8 @@ class Storage:
                         value.flags.writeable = False
                     if not is_mapped and not isinstance(value, BadFile):
                         kept.put((number, key), value, 64 if value is None else value.nbytes)
-                    read[key] = value
-        return {key: read[key] if key in read else kept.get((number, key), lambda: None) for key in keys}
+                    values[key] = value
+        return values
 
     def array(self, number: int, key: str) -> np.ndarray | None:
         """One whole array; None if the recording has none. Raises ``BadFile``."""
