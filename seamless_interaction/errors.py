@@ -102,6 +102,12 @@ class EmptySelection(UsageError):
     """Criteria that leave no recording together."""
 
 
+class UnknownPreset(UnknownName):
+    """Not a preset of the model."""
+
+    what = "preset"
+
+
 class UnknownQuantity(UnknownName):
     """Not a quantity of a window that a condition can speak of."""
 
@@ -145,6 +151,16 @@ class UnknownArray(UnknownName, AttributeError, KeyError):
     __str__ = Exception.__str__
 
 
+class UnknownGroup(UnknownName):
+    """Not a group of features."""
+
+    what = "group of features"
+
+
+class ForeignFeatures(UsageError):
+    """A file of features that were computed otherwise, or that is none."""
+
+
 class InvalidWindow(UsageError):
     """A span of time that cannot be, or that is not within the recording."""
 
@@ -172,6 +188,33 @@ class MissingDependency(UsageError):
 
     def __init__(self, what: str, package: str, extra: str):
         super().__init__(f"{what} needs {package}: pip install 'seamless-interaction[{extra}]'")
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+class ModelError(SeamlessInteractionError):
+    """A model that cannot be loaded, or trained further."""
+
+
+class ForeignCheckpoint(ModelError, ValueError):
+    """Files of another model, of another version of their format, or of a run with other settings."""
+
+
+class UnsafeCheckpoint(ModelError, ValueError):
+    """Weights in another format than safetensors, which can run code when they are loaded."""
+
+
+class NonFiniteLoss(ModelError, ArithmeticError):
+    """A loss became NaN or infinite: at which step, and of which recordings."""
+
+    def __init__(self, step: int, ids: Iterable[str], losses: str):
+        self.step, self.ids = step, list(ids)
+        some = ", ".join(self.ids[:8]) + (", …" if len(self.ids) > 8 else "")
+        super().__init__(
+            f"the loss of step {step} is not finite ({losses}). Recordings of the batch: {some}. The last checkpoint "
+            "stands. Look at these recordings, or try a smaller learning rate."
+        )
 
 
 # --- sources --------------------------------------------------------------------------------------
