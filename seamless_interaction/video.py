@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache, cached_property
+from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 from seamless_interaction import files, mp4
@@ -23,6 +24,11 @@ __all__ = ["Video"]
 
 _THREADS = 4  # a decoder holds a few frames per thread; one in 4K has 12 MB
 _NEAR = 16  # frames ahead that are cheaper to decode than to seek to
+
+
+def _threads() -> int:
+    """Of a decoder: several, but one in a worker, as there are workers for each core."""
+    return 1 if parent_process() else min(_THREADS, os.cpu_count() or 1)
 
 
 class _Decoder:
@@ -45,7 +51,7 @@ class _Decoder:
         self.container = self._opened.enter_context(mp4.open_container(path, file))
         self.stream = mp4.video_stream(path, self.container)
         self.stream.thread_type = "AUTO"
-        self.stream.codec_context.thread_count = min(_THREADS, os.cpu_count() or 1)
+        self.stream.codec_context.thread_count = _threads()
         _watch_forks()
         _live.add(self)
 

@@ -3,6 +3,7 @@
 import gc
 import io
 import itertools
+import os
 import pickle
 import struct
 import subprocess
@@ -503,6 +504,18 @@ def test_open_video_survives_a_fork(mp4):
     with get_context("fork").Pool(1) as pool:  # not pickled: the child has the parent's open decoder
         assert pool.apply_async(first_and_last_of_shared).get(60) == (0, FRAMES - 1)
     assert number_of(shared[61]) == 61
+
+
+def threads_of(path):
+    with Video(path) as video:
+        video[0]
+        return video._decoder.stream.codec_context.thread_count
+
+
+def test_a_worker_decodes_with_one_thread(mp4):
+    with get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(threads_of, (mp4,)).get(60) == 1
+    assert threads_of(mp4) == min(4, os.cpu_count())
 
 
 def test_unclosed_video_leaves_quietly(mp4):
