@@ -338,7 +338,7 @@ def resolve_modalities(modalities: list[str] | str | None) -> tuple[str, ...]:
     )
 
 
-def features(modalities: list[str] | str | None = None) -> datasets.Features:
+def record_features(modalities: list[str] | str | None = None) -> datasets.Features:
     """The columns of a record: identity, time and picture, what ``modalities`` ask for, honesty."""
     columns = {name: feature for group in MODALITIES.values() for name, feature in group.items()}
     asked = {name: columns[name] for name in resolve_modalities(modalities)}
@@ -523,7 +523,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
     def _info(self):
         return datasets.DatasetInfo(
             description=DESCRIPTION,
-            features=features(self.config.modalities),
+            features=record_features(self.config.modalities),
             homepage=HOMEPAGE,
             citation=CITATION,
             license=LICENSE,

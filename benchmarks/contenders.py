@@ -224,7 +224,7 @@ TEXT_TYPES: dict[str, Any] = {
 
 def types(question: Question) -> dict[str, Any]:
     """The types of what is asked for, in an NPZ and in a JSON."""
-    ours = seamless_interaction.features()
+    ours = seamless_interaction.record_features()
     of_file = {
         "npz": {key: ours[key] for key in question.arrays},
         "json": {MEMBERS[part]: TEXT_TYPES[part] for part in question.texts},
@@ -304,7 +304,7 @@ def from_generator(folder: Path, question: Question) -> Records:
 
 def _example_types(question: Question) -> datasets.Features:
     """Arrays as ours; texts as JSON, which costs it least."""
-    ours = seamless_interaction.features()
+    ours = seamless_interaction.record_features()
     return datasets.Features(
         {**{key: ours[key] for key in question.arrays}, **dict.fromkeys(question.texts, datasets.Value("string"))}
     )

@@ -143,7 +143,7 @@ def as_dataset(content: pa.Table) -> datasets.Dataset:
 
 def _writing(bench: Bench, made: Published) -> list[Row]:
     """Arrays through our writer, against what the same nested lists take at the least, and `datasets`."""
-    types = parquet.types_of(datasets.Features({key: seamless_interaction.features()[key] for key in ARRAYS}))
+    types = parquet.types_of(datasets.Features({key: seamless_interaction.record_features()[key] for key in ARRAYS}))
     # Each row a chunk, as where they come from.
     read = pq.read_table(max(made.shards, key=data.num_bytes), columns=[*ARRAYS])
     views = {key: seamless_interaction.view.ViewFormatter().format_column(read.select([key])) for key in ARRAYS}

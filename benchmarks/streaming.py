@@ -104,7 +104,7 @@ def _row(values: np.ndarray) -> pa.Array:
 
 
 def array_features() -> datasets.Features:
-    ours = seamless_interaction.features()
+    ours = seamless_interaction.record_features()
     return datasets.Features({key: ours[key] for key in ARRAYS})
 
 

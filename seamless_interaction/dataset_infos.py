@@ -11,7 +11,7 @@ import json
 from dataclasses import fields
 from typing import Any
 
-from seamless_interaction import CITATION, DESCRIPTION, HOMEPAGE, LICENSE, SeamlessInteraction, features
+from seamless_interaction import CITATION, DESCRIPTION, HOMEPAGE, LICENSE, SeamlessInteraction, record_features
 
 _KEPT = {"dtype", "shape", "sampling_rate", "decode"}  # what differs from the default, or all versions write
 
@@ -46,7 +46,7 @@ def dataset_infos() -> dict[str, Any]:
             "citation": CITATION,
             "homepage": HOMEPAGE,
             "license": LICENSE,
-            "features": dialect(dict(features())),
+            "features": dialect(dict(record_features())),
             "builder_name": "seamless_interaction",
             "dataset_name": "seamless_interaction",
             "config_name": config.name,

@@ -13,7 +13,7 @@ from conftest import assert_same_arrays
 from datasets.distributed import split_dataset_by_node
 
 import seamless_interaction
-from seamless_interaction import ARRAYS, SeamlessInteraction, features, load_dataset
+from seamless_interaction import ARRAYS, SeamlessInteraction, load_dataset, record_features
 from seamless_interaction.errors import (
     SourceNotFound,
     UnknownLayout,
@@ -112,7 +112,7 @@ def test_prepared_records_are_the_generators_own(corpora):
     prepared = load_dataset(data_dir=folder)
     assert {id for split in prepared.values() for id in ids(split)} == {r.file_id for r in corpus.recordings}
     for split in prepared.values():
-        assert split.features == features()
+        assert split.features == record_features()
         for record in split:
             assert_same_arrays(record, corpus[record["id"]])
 

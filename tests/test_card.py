@@ -18,7 +18,7 @@ import yaml
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 
-from seamless_interaction import ARRAYS, CITATION, ISSUES, MODALITIES, features
+from seamless_interaction import ARRAYS, CITATION, ISSUES, MODALITIES, record_features
 from seamless_interaction.arrow import Types, table
 from seamless_interaction.dataset_infos import dialect
 from seamless_interaction.publishing.card import (
@@ -286,11 +286,11 @@ def test_the_lines_to_load_run(published, tmp_path):
 
 
 def test_without_media_nothing_is_said_of_decoding(configs):
-    narrow = [replace(config, features=features(["transcript"])) for config in configs]
+    narrow = [replace(config, features=record_features(["transcript"])) for config in configs]
     made = card(facts(), narrow)
     assert "cast_column" not in made
     assert 'columns=["id", "partner_id", "duration", "transcript"]' in made
-    made = card(facts(), [replace(config, features=features(["vad"])) for config in configs])
+    made = card(facts(), [replace(config, features=record_features(["vad"])) for config in configs])
     assert 'columns=["id", "partner_id", "duration"]' in made
 
 

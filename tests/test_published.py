@@ -12,7 +12,7 @@ import pytest
 from conftest import LAYOUTS, assert_same_arrays
 from servers import Bucket, Hub, use_hub
 
-from seamless_interaction import features, load_dataset
+from seamless_interaction import load_dataset, record_features
 from seamless_interaction.errors import UnknownSplit, UnknownSubset, UsageError
 from seamless_interaction.publishing import Selection, plan_shards, publish
 
@@ -193,7 +193,7 @@ def test_a_stream_reads_little_more_than_the_columns_it_wants(hub, folder, corpo
         hub.storage.clear()
         stream = load_dataset("10GB", "train", data_dir=URL, streaming=True, modalities=modalities)
         assert sum(1 for _ in stream) == len(recordings(corpora, split="train"))
-        columns = {*features(modalities), "audio_url"}
+        columns = {*record_features(modalities), "audio_url"}
         sent = sum(one.sent_bytes for one in (*hub.requests, *hub.storage.requests) if ".parquet" in one.path)
         own = footers = 0
         for path in (folder / "data" / "10GB").glob("*/train-*"):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 import seamless_interaction
-from seamless_interaction import ARRAYS, HONESTY, IDENTITY, MODALITIES, TIME, features, resolve_modalities
+from seamless_interaction import ARRAYS, HONESTY, IDENTITY, MODALITIES, TIME, record_features, resolve_modalities
 from seamless_interaction.dataset_infos import dataset_infos
 from seamless_interaction.errors import UnknownModality
 
@@ -25,14 +25,14 @@ def test_the_twenty_four_arrays():
 
 def test_everything_is_the_default():
     names = [column for columns in MODALITIES.values() for column in columns]
-    assert list(features()) == [*IDENTITY, *TIME, *names, *HONESTY]
-    assert features() == features(list(MODALITIES))
+    assert list(record_features()) == [*IDENTITY, *TIME, *names, *HONESTY]
+    assert record_features() == record_features(list(MODALITIES))
 
 
 def test_what_is_not_asked_for_is_no_column():
-    assert list(features(["smplh:body_pose"])) == [*IDENTITY, *TIME, "smplh:body_pose", *HONESTY]
-    assert list(features("vad")) == [*IDENTITY, *TIME, "vad", *HONESTY]
-    assert list(features([])) == [*IDENTITY, *TIME, *HONESTY]
+    assert list(record_features(["smplh:body_pose"])) == [*IDENTITY, *TIME, "smplh:body_pose", *HONESTY]
+    assert list(record_features("vad")) == [*IDENTITY, *TIME, "vad", *HONESTY]
+    assert list(record_features([])) == [*IDENTITY, *TIME, *HONESTY]
 
 
 def test_alias_and_order():
@@ -53,7 +53,7 @@ def test_a_near_miss_is_suggested():
 
 def test_arrow_schema_is_the_same_on_every_version():
     """Spelled out once for each kind of column: the test runs on every supported version."""
-    schema = features().arrow_schema
+    schema = record_features().arrow_schema
     time = pa.struct({"start": pa.float64(), "end": pa.float64()})
     word = pa.struct({"word": pa.string(), "start": pa.float64(), "end": pa.float64(), "score": pa.float64()})
     segment = pa.struct([*time, pa.field("transcript", pa.string()), pa.field("words", pa.list_(word))])
@@ -92,6 +92,6 @@ def test_dataset_infos_have_the_features_and_no_counts():
     assert len(infos) == 12
     for name, info in infos.items():
         read = datasets.DatasetInfo.from_dict(info)
-        assert read.features == features()
+        assert read.features == record_features()
         assert read.config_name == name
         assert (read.license, read.splits) == ("CC-BY-NC-4.0", None)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from seamless_interaction import features
+from seamless_interaction import record_features
 from seamless_interaction.publishing import Selection, plan_shards, publish
 from seamless_interaction.publishing.rows import recording_features, recording_row, urls, video_path
 from seamless_interaction.synthetic import corpus
@@ -58,7 +58,7 @@ def as_cell(feature, value):
 
 def long_rows():
     """The first rows of the table of recordings, of a real one's mean length."""
-    columns = recording_features(features())
+    columns = recording_features(record_features())
     rows = []
     for recording in corpus(12, SECONDS).recordings[:FIRST_ROWS]:
         segments = recording.transcript()
@@ -85,7 +85,7 @@ def test_the_first_rows_of_recordings_are_shown_whole():
     rows = long_rows()
     answer = len(json.dumps(rows).encode())
     assert sum(len(row["transcript"].split()) for row in rows) > 4_400, "real ones have about 440 each"
-    assert answer + len(json.dumps(features_of(recording_features(features())))) < FIRST_ROWS_BYTES
+    assert answer + len(json.dumps(features_of(recording_features(record_features())))) < FIRST_ROWS_BYTES
 
 
 def features_of(found):

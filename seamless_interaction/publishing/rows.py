@@ -8,8 +8,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from seamless_interaction import ARRAYS, HONESTY, IDENTITY, MASKS, MODALITIES, TIME, FileId
-from seamless_interaction import features as record_features
+from seamless_interaction import ARRAYS, HONESTY, IDENTITY, MASKS, MODALITIES, TIME, FileId, record_features
 from seamless_interaction.layouts import tree_path
 
 _URLS = {"audio": "audio_url", "video": "video_url"}
