@@ -84,7 +84,7 @@ def _on_arc(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndar
     sin(u a) / sin a of the second, where a is the angle between them. A quaternion and its negative are one rotation,
     of which the second's nearer one is taken. The result is longer than pi where the first is, as the data's own are.
     """
-    one, other = _quaternions(first), _quaternions(second)
+    one, other = quaternions(first), quaternions(second)
     share = share[..., 0]
     dot = one[0] * other[0]
     for axis in (1, 2, 3):
@@ -98,26 +98,26 @@ def _on_arc(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndar
     one *= np.where(tiny, 1 - share, np.sin((1 - share) * angle) / sine)
     other *= np.where(tiny, share, np.sin(share * angle) / sine)
     one += other
-    return np.moveaxis(_vectors(one), 0, -1)
+    return np.moveaxis(vectors(one), 0, -1)
 
 
-def _quaternions(vectors: np.ndarray) -> np.ndarray:
+def quaternions(rotations: np.ndarray) -> np.ndarray:
     """Rotation vectors (..., 3) as unit quaternions (4, ...) float64, the real part first."""
-    parts = np.empty((4, *vectors.shape[:-1]))
-    parts[1:] = np.moveaxis(vectors, -1, 0)
+    parts = np.empty((4, *rotations.shape[:-1]))
+    parts[1:] = np.moveaxis(rotations, -1, 0)
     half = _length(parts[1:]) / 2
     parts[0] = np.cos(half)
     parts[1:] *= np.sinc(half / np.pi) / 2  # sin(half) / (2 half), and 1/2 of no turn
     return parts
 
 
-def _vectors(quaternions: np.ndarray) -> np.ndarray:
+def vectors(units: np.ndarray) -> np.ndarray:
     """Unit quaternions (4, ...) as rotation vectors (3, ...), of lengths up to 2 pi."""
-    sine = _length(quaternions[1:])
-    turn = 2 * np.arctan2(sine, quaternions[0])
+    sine = _length(units[1:])
+    turn = 2 * np.arctan2(sine, units[0])
     none = sine == 0  # no turn, or a whole one, about no axis in particular
     sine[none] = 1.0
-    return quaternions[1:] * np.where(none, 0.0, turn / sine)
+    return units[1:] * np.where(none, 0.0, turn / sine)
 
 
 def _length(parts: np.ndarray) -> np.ndarray:
