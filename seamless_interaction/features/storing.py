@@ -1,0 +1,215 @@
+"""Features of many conversations as Parquet files: one a conversation, beside the data, each whole or not there.
+
+A file has a row a recording: its ids, ``fps``, ``start`` and ``issues``; each feature under its key as a list of rows
+(D values; of one value, the value itself), its mask as ``mask:KEY``; events as lists of structs, shares as numbers.
+What was asked for, and the version of this package, stand in the file's metadata, so that features of two kinds never
+mix in a folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seamless_interaction import __version__
+from seamless_interaction.access.dataset import SeamlessDataset
+from seamless_interaction.access.interaction import check_window
+from seamless_interaction.errors import ForeignFeatures
+from seamless_interaction.features.blocks import Grid
+from seamless_interaction.features.extract import Features, event_table, extract_features
+from seamless_interaction.features.table import DEFAULT_GROUPS, FEATURES, features_of, resolve_groups
+from seamless_interaction.local_cache import write_whole
+from seamless_interaction.progress import Meter
+from seamless_interaction.sizes import decimal
+
+_METADATA = b"seamless_interaction"
+
+
+@dataclass
+class FeaturesReport:
+    """What came of ``make_features``.
+
+    Attributes:
+        target: the folder.
+        interactions: how many were selected; made, kept: of them, now and before.
+        seconds: of conversation, in those made.
+        bytes: of the files made.
+        issues: of files that cannot be used -> how many recordings made have it: those values are masked.
+        took: seconds.
+    """
+
+    target: str
+    interactions: int
+    made: int
+    kept: int
+    seconds: float
+    bytes: int
+    issues: dict[str, int]
+    took: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def as_text(self) -> str:
+        """For reading."""
+        lines = [
+            f"{self.target}: {self.made + self.kept:,} conversations, {self.kept:,} of them from before; "
+            f"{self.seconds / 3600:,.2f} hours, {decimal(self.bytes)}; {self.took:,.0f} s"
+        ]
+        if self.issues:
+            codes = ", ".join(f"{code} {count:,}" for code, count in sorted(self.issues.items()))
+            lines.append(f"masked, as a file cannot be used: {codes}")
+        return "\n".join(lines)
+
+
+def make_features(
+    dataset: SeamlessDataset,
+    output: str | os.PathLike[str],
+    groups: str | Sequence[str] = DEFAULT_GROUPS,
+    fps: float = 30.0,
+    *,
+    progress: Meter | None = None,
+) -> FeaturesReport:
+    """Write the features of each conversation to ``output/LABEL/SPLIT/INTERACTION.parquet``.
+
+    A file that is there is not made again, whoever made it: so a run that was stopped goes on, and several can
+    share a folder, each with its own part of the data.
+
+    Raises:
+        UsageError: a group or a rate that cannot be; a file that is there and was computed otherwise.
+        MissingDependency: a group needs a package that is not installed.
+    """
+    groups, output, progress = resolve_groups(groups), Path(output), progress or Meter()
+    check_window(0.0, 1.0, fps, None)
+    began, wanted = time.monotonic(), _described(groups, fps)
+    report = FeaturesReport(str(output), len(dataset), 0, 0, 0.0, 0, {}, 0.0)
+    table = dataset.interactions
+    paths = [
+        output / label / split / f"{id}.parquet"
+        for label, split, id in zip(*(table[n].to_pylist() for n in ("label", "split", "interaction_id")), strict=True)
+    ]
+    left = [number for number, path in enumerate(paths) if not _is_there(path, wanted)]
+    report.kept = len(paths) - len(left)
+    progress.begin(len(left), len(left))
+    for number in left:
+        features = extract_features(dataset[number], groups, fps)
+        write_features(features, paths[number])
+        size = paths[number].stat().st_size
+        progress.came(size)
+        progress.done(1)
+        report.made, report.bytes = report.made + 1, report.bytes + size
+        report.seconds += len(features.times) / fps
+        for issue in (issue for issues in features.issues.values() for issue in issues):
+            code = ": ".join(issue.split(": ")[:2])
+            report.issues[code] = report.issues.get(code, 0) + 1
+    report.took = time.monotonic() - began
+    return report
+
+
+def _described(groups: tuple[str, ...], fps: float) -> dict[str, Any]:
+    return {"groups": list(groups), "fps": float(fps), "version": __version__}
+
+
+def _is_there(path: Path, wanted: dict[str, Any]) -> bool:
+    """Raises ``ForeignFeatures`` if what is there is something else."""
+    if not path.exists():
+        return False
+    found = _metadata(path)
+    if found != wanted:
+        raise ForeignFeatures(f"{path} was made with {found}, and {wanted} is asked for. Choose another folder.")
+    return True
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads((pq.read_schema(path).metadata or {})[_METADATA])
+    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+        raise ForeignFeatures(f"{path} is no file of features: {error}") from error
+
+
+# --- one file -------------------------------------------------------------------------------------
+
+
+def write_features(features: Features, path: str | os.PathLike[str]) -> None:
+    """Write a conversation's features, whole or not at all."""
+    participants = list(features)
+    columns: dict[str, pa.Array] = {
+        "id": pa.array(list(features.ids.values()), pa.string()),
+        "interaction_id": pa.array([features.interaction_id] * len(participants), pa.string()),
+        "participant_id": pa.array(participants, pa.string()),
+        "fps": pa.array([features.fps] * len(participants), pa.float64()),
+        "start": pa.array([features.start] * len(participants), pa.float64()),
+        "issues": pa.array([features.issues[one] for one in participants], pa.list_(pa.string())),
+    }
+    lengths = np.arange(len(participants) + 1) * len(features.times)
+    for feature in features_of(features.groups):
+        values = np.concatenate([features[one][feature.key] for one in participants])
+        flat: pa.Array = pa.array(values.ravel())
+        if values.shape[1] > 1:
+            flat = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        mask = np.concatenate([features.masks[one][feature.key] for one in participants])
+        columns[feature.key] = pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), flat)
+        columns[f"mask:{feature.key}"] = pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), pa.array(mask))
+    for feature in features_of(features.groups, "events"):
+        table = features.events[feature.key]
+        type = pa.list_(pa.struct([field for field in table.schema if field.name != "participant_id"]))
+        rows = table.to_pylist()
+        own = [
+            [
+                {name: row[name] for name in row if name != "participant_id"}
+                for row in rows
+                if row["participant_id"] == one
+            ]
+            for one in participants
+        ]
+        columns[feature.key] = pa.array(own, type)
+    for feature in features_of(features.groups, "share"):
+        columns[feature.key] = pa.array([features.shares[one][feature.key] for one in participants], pa.float64())
+    described = json.dumps(_described(features.groups, features.fps))
+    table = pa.table(columns).replace_schema_metadata({_METADATA: described.encode()})
+    write_whole(Path(path), lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def read_features(path: str | os.PathLike[str]) -> Features:
+    """The features of a file that ``write_features``, ``make_features`` or the command has written.
+
+    Raises:
+        ForeignFeatures: it is none.
+    """
+    path = Path(path)
+    described = _metadata(path)
+    table = pq.read_table(path)
+    ids = dict(zip(table["participant_id"].to_pylist(), table["id"].to_pylist(), strict=True))
+    groups = tuple(described["groups"])
+    keys = [feature.key for feature in features_of(groups)]
+    frames = len(table[f"mask:{keys[0]}"][0])
+    grid = Grid(table["start"][0].as_py(), table["fps"][0].as_py(), frames)
+    features = Features(table["interaction_id"][0].as_py(), ids, groups, grid)
+    for row, participant in enumerate(ids):
+        features.issues[participant].extend(table["issues"][row].as_py())
+        for key in keys:
+            values = table[key][row].values
+            flat = values.flatten() if pa.types.is_fixed_size_list(values.type) else values
+            shape = (frames, len(FEATURES[key].columns))
+            features[participant][key] = np.array(flat, np.float32).reshape(shape)
+            features.masks[participant][key] = np.array(table[f"mask:{key}"][row].values, bool)
+        for feature in features_of(groups, "share"):
+            features.shares[participant][feature.key] = table[feature.key][row].as_py()
+    for feature in features_of(groups, "events"):
+        rows = [
+            {"participant_id": participant, **event}
+            for row, participant in enumerate(ids)
+            for event in table[feature.key][row].as_py()
+        ]
+        features.events[feature.key] = event_table(feature.key, sorted(rows, key=lambda e: (e["start"], e["end"])))
+    return features
