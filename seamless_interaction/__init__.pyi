@@ -6,6 +6,7 @@ from logging import Logger
 from typing import Any, Literal, NamedTuple, overload
 
 import datasets
+
 from seamless_interaction.access.dataset import SeamlessDataset as SeamlessDataset
 
 __version__: str
