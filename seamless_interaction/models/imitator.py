@@ -108,6 +108,7 @@ class ImitatorModel(
     """
 
     rest: Tensor
+    spread: Tensor
     speed: Tensor
     mel_mean: Tensor
     mel_std: Tensor
@@ -121,6 +122,7 @@ class ImitatorModel(
         width = config.width
         # What is known of the training data: scales of inputs and outputs, and the pose that generation begins with.
         self.register_buffer("rest", torch.eye(3).repeat(NUM_JOINTS, 1, 1))
+        self.register_buffer("spread", torch.ones(NUM_JOINTS))
         self.register_buffer("speed", torch.full((NUM_JOINTS,), 0.05))
         self.register_buffer("mel_mean", torch.zeros(config.mels))
         self.register_buffer("mel_std", torch.ones(config.mels))
@@ -348,7 +350,7 @@ class ImitatorModel(
         was_training = self.training
         self.eval()
         try:
-            rotations, face = self._roll_out(conditions, before, noise, use_cache)
+            rotations, face = self.roll_out(conditions, before, noise, use_cache)
         finally:
             self.train(was_training)
         vectors = to_vector(rotations[0]).split(list(JOINTS.values()), 1)
@@ -418,7 +420,7 @@ class ImitatorModel(
         return found | {name: sample[name] for name in ("words", "transcript") if name in sample}
 
     def _memory(self, conditions: Streams) -> Tensor:
-        """The encoded conditions, (1, P, T, width), in stretches: memory grows with the length and not its square."""
+        """The encoded conditions, (B, P, T, width), in stretches: memory grows with the length and not its square."""
         config = self.config
         back = config.joint_layers * (config.context - 1) + self.encoders["audio"].back + 2
         frames, at_once = conditions.text.shape[2], max(2 * back, 256)
@@ -429,8 +431,19 @@ class ImitatorModel(
             parts.append(part[:, :, first - begin :])
         return torch.cat(parts, 2)
 
-    def _roll_out(self, conditions: Streams, past: Motion, noise: Tensor, use_cache: bool) -> tuple[Tensor, Tensor]:
-        """Rotations (1, frames, 52, 3, 3) and faces (1, frames, 128) that follow the past."""
+    def roll_out(
+        self, conditions: Streams, past: Motion, noise: Tensor, use_cache: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Motion that follows the past.
+
+        Args:
+            conditions: (B, …) of all frames, past ones included; the first participant's motion and face are masked.
+            past: (B, N, …) of the first participant.
+            noise: (frames, B, 284), in deviations.
+
+        Returns:
+            Rotations (B, frames, 52, 3, 3) and faces (B, frames, 128).
+        """
         known = past.rotations.shape[1]
         turn_scale, change_scale = self.scales()
         memory = self._memory(conditions) if use_cache else None
@@ -451,12 +464,12 @@ class ImitatorModel(
                 now = self.encode_streams(conditions.frames(0, number + 2)).joint
                 turns, changes = (part[:, -1:] for part in self.predict(so_far, now))
             of_turns, of_changes = drawn.split([NUM_JOINTS * 3, FACE_SIZE], -1)
-            turns = turns + of_turns.view(1, 1, NUM_JOINTS, 3) * turn_scale
+            turns = turns + of_turns.view(-1, 1, NUM_JOINTS, 3) * turn_scale
             changes = changes + of_changes[:, None] * change_scale
             rotations = from_six(to_six(last.rotations @ to_matrix(turns)))  # or errors of rounding would add up
             ones = torch.ones_like(last.has_face)
             frames.append(
-                Motion(rotations, turns, last.face + changes, changes, ones[..., None].expand(1, 1, _MASKS), ones)
+                Motion(rotations, turns, last.face + changes, changes, ones[..., None].expand(-1, 1, _MASKS), ones)
             )
         made = frames[known:]
         return torch.cat([frame.rotations for frame in made], 1), torch.cat([frame.face for frame in made], 1)
