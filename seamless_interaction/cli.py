@@ -416,6 +416,43 @@ def check_source(
     typer.echo(report.as_text())
 
 
+# --- features -------------------------------------------------------------------------------------
+
+
+@app.command(cls=_Command)
+@_selecting
+def features(
+    selection: Any,
+    data: Annotated[str, typer.Argument(help="A folder or URL of the data, in any layout.", metavar="DATA")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder that the files go to.", metavar="DIR")
+    ] = Path("features"),
+    groups: Annotated[
+        str, typer.Option(help="Any of prosody, head, gesture, face, dyadic and silero.")
+    ] = "prosody,head,gesture,face,dyadic",
+    fps: Annotated[float, typer.Option(help="Rows a second of the grid that all is put on.")] = 30.0,
+    layout: SourceLayout = None,
+    index: SourceIndex = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write features of conversations as Parquet, a file each. What is there already stays; once stopped, it goes on."""
+    from dataclasses import asdict
+
+    from seamless_interaction import SeamlessDataset
+    from seamless_interaction.errors import UsageError
+    from seamless_interaction.features import make_features
+
+    criteria = {**asdict(selection), "subset": selection.subset or "full"}
+    with named_errors():
+        if criteria.pop("modalities"):
+            raise UsageError("--modalities is for records. What is computed, --groups says.")
+        dataset = SeamlessDataset(data, layout=layout, index=index, **criteria)
+        with _progress(quiet) as progress:
+            report = make_features(dataset, output, [one for one in groups.split(",") if one], fps, progress=progress)
+    typer.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
+
+
 # --- publishing -----------------------------------------------------------------------------------
 
 

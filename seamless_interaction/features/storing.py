@@ -93,12 +93,13 @@ def make_features(
     check_window(0.0, 1.0, fps, None)
     began, wanted = time.monotonic(), _described(groups, fps)
     report = FeaturesReport(str(output), len(dataset), 0, 0, 0.0, 0, {}, 0.0)
-    table = dataset.interactions
-    paths = [
-        output / label / split / f"{id}.parquet"
-        for label, split, id in zip(*(table[n].to_pylist() for n in ("label", "split", "interaction_id")), strict=True)
+    rows = dataset.interactions.to_pylist()
+    paths = [output / row["label"] / row["split"] / f"{row['interaction_id']}.parquet" for row in rows]
+    left = [
+        number
+        for number, (path, row) in enumerate(zip(paths, rows, strict=True))
+        if not _is_there(path, wanted, row["recording_ids"])
     ]
-    left = [number for number, path in enumerate(paths) if not _is_there(path, wanted)]
     report.kept = len(paths) - len(left)
     progress.begin(len(left), len(left))
     for number in left:
@@ -120,14 +121,18 @@ def _described(groups: tuple[str, ...], fps: float) -> dict[str, Any]:
     return {"groups": list(groups), "fps": float(fps), "version": __version__}
 
 
-def _is_there(path: Path, wanted: dict[str, Any]) -> bool:
-    """Raises ``ForeignFeatures`` if what is there is something else."""
+def _is_there(path: Path, wanted: dict[str, Any], recordings: list[str]) -> bool:
+    """Whether a file has the features of these recordings, and not of one where now there are two.
+
+    Raises:
+        ForeignFeatures: it was computed otherwise.
+    """
     if not path.exists():
         return False
     found = _metadata(path)
     if found != wanted:
         raise ForeignFeatures(f"{path} was made with {found}, and {wanted} is asked for. Choose another folder.")
-    return True
+    return pq.read_table(path, columns=["id"])["id"].to_pylist() == recordings
 
 
 def _metadata(path: Path) -> dict[str, Any]:
