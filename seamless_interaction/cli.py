@@ -436,7 +436,7 @@ def features(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write features of conversations as Parquet, a file each. What is there already stays; once stopped, it goes on."""
+    """Write features of conversations as Parquet, a file each. What is there stays; once stopped, it goes on."""
     from dataclasses import asdict
 
     from seamless_interaction import SeamlessDataset
