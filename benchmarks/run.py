@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout
 
 import archives
 import downloading
+import features
 import measure
 import opening
 import publishing
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row | Table]]] = {
     "downloading": downloading.downloading,
     "publishing": publishing.publishing,
     "windows": windows.windows,
+    "features": features.features,
 }
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from seamless_interaction.access.cut import inside_any
 from seamless_interaction.access.interaction import ParticipantRecording
 from seamless_interaction.features.blocks import RATE, Block, Grid, Made, needed, voice_activity
 
+_of_thread = threading.local()  # the model, which takes a quarter of a second to load, and has a state
 _CHUNK = 512  # samples that the model looks at at a time
 
 
@@ -21,7 +24,8 @@ class Silero:
         threads = self._torch.get_num_threads()
         self._silero = needed("silero_vad")
         self._torch.set_num_threads(threads)  # importing silero_vad sets it to 1, for the whole process
-        self._model = self._silero.load_silero_vad()
+        self._model = _of_thread.__dict__.get("model") or self._silero.load_silero_vad()
+        _of_thread.model = self._model
         self._model.reset_states()
         self._recording, self._grid, self._issues = recording, grid, issues
         self._begin = round(grid.start * RATE)
