@@ -576,6 +576,88 @@ def publish(
     raise typer.Exit(report.exit_code)
 
 
+class Trainable(str, Enum):
+    """What the package trains."""
+
+    imitator = "imitator"
+
+
+class Preset(str, Enum):
+    """Sizes of the model."""
+
+    tiny = "tiny"
+    small = "small"
+    base = "base"
+
+
+class Precision(str, Enum):
+    """Of numbers in training."""
+
+    float32 = "float32"
+    bf16 = "bf16"
+
+
+@app.command()
+def train(
+    model: Annotated[Trainable, typer.Argument(help="What to train: imitator.", metavar="MODEL")],
+    data: Annotated[str, typer.Option(help="A folder or URL of the dataset, with train and dev.", metavar="DATA")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where model, checkpoint and results go.", metavar="DIR")
+    ] = Path("run"),
+    preset: Annotated[
+        Preset, typer.Option(help="How large: tiny is for a laptop, the others for a GPU.")
+    ] = Preset.tiny,
+    steps: Annotated[int, typer.Option(help="Of the optimiser.", min=1)] = 200,
+    batch_size: Annotated[int, typer.Option(help="Windows of both participants.", min=1)] = 8,
+    seconds: Annotated[float, typer.Option(help="Of a window.")] = 2.0,
+    hop: Annotated[float, typer.Option(help="Seconds from a window's start to the next one's.")] = 1.0,
+    learning_rate: Annotated[float, typer.Option(help="The highest, after a twentieth of the steps.")] = 2e-3,
+    where: Annotated[
+        str | None, typer.Option(help="Which windows, as in 'speech > 0.1 and smplh_valid > 0.5'.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, order, and what is hidden.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that read windows.", min=0, max=256)] = 1,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; without it, a GPU if there is one.")] = None,
+    precision: Annotated[Precision, typer.Option(help="bf16 on a GPU only.")] = Precision.float32,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the objectives; on a GPU only.")] = False,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps from a checkpoint to the next.", min=1)] = 50,
+    evaluate_every: Annotated[int, typer.Option(help="Steps from a validation to the next.", min=1)] = 50,
+) -> None:
+    """Train a model on windows of both participants, and compare it with guesses. Once stopped, it goes on."""
+    from seamless_interaction.models import need_torch
+
+    with named_errors():
+        need_torch("train")
+        from seamless_interaction.models.training import Settings, as_text
+        from seamless_interaction.models.training import train as run
+
+        results = run(
+            data,
+            output,
+            Settings(
+                preset=preset.value,
+                steps=steps,
+                batch_size=batch_size,
+                seconds=seconds,
+                hop=hop,
+                learning_rate=learning_rate,
+                where=where,
+                seed=seed,
+            ),
+            workers=workers,
+            device=device,
+            precision=precision.value,
+            compiled=compiled,
+            checkpoint_every=checkpoint_every,
+            evaluate_every=evaluate_every,
+            tell=lambda line: typer.echo(line, err=True),
+        )
+    typer.echo(as_text(results))
+    typer.echo(
+        f"\n{output}: {model.value}, {results['seconds']:.0f} s, {results['loading_share']:.1%} of it waiting for data"
+    )
+
+
 @contextmanager
 def _quiet_pipe() -> Iterator[None]:
     """Whoever reads may stop, as ``head`` does."""
