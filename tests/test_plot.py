@@ -152,6 +152,13 @@ def test_annotations_are_bars_with_their_text_a_lane_for_each_kind(dataset):
         notes = [note["annotation"] for note in recording.annotations]
         assert axes.texts
         assert all(any(note.startswith(text.rstrip("…")) for note in notes) for text in texts(axes))
+        lanes = [
+            sorted(text.get_position()[0] for text in axes.texts if int(text.get_position()[1]) == n)
+            for n in range(len(own))
+        ]
+        for kind, lane in zip(own, lanes, strict=True):
+            last = max(note["start"] for note in recording.annotations if note["kind"] == kind)
+            assert last < lane[-1] < last + 0.1  # has all the room to the end
 
 
 # --- curves ---------------------------------------------------------------------------------------
@@ -330,11 +337,11 @@ def test_pictures_have_the_shape_that_their_pixels_give_them(dataset):
 def test_text_that_looks_like_mathematics_is_text(tmp_path):
     synthesize(tmp_path, interactions=1, seconds=2.0)
     (path,) = tmp_path.rglob("transcript*/V00_S0101_I00000081_P0202.*")
-    word = {"word": "$\\frac{", "start": 0.5, "end": 0.6, "score": 1.0}
+    word = {"word": "$\\frac{$", "start": 0.5, "end": 0.6, "score": 1.0}
     segment = {"start": 0.5, "end": 0.9, "transcript": "$5 $x_{", "words": [{**word, "word": "$5$"}, word]}
     path.write_text(json.dumps(segment) + "\n")
     figure = plot(SeamlessDataset(tmp_path)[0], path=tmp_path / "plot.png")
-    assert texts(named(figure, "words")[0]) == ["$5$", "$\\frac{"]
+    assert texts(named(figure, "words")[0]) == ["$5$", "$\\frac{$"]
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
