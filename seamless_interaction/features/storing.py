@@ -43,7 +43,7 @@ class FeaturesReport:
         interactions: how many were selected; made, kept: of them, now and before.
         seconds: of conversation, in those made.
         bytes: of the files made.
-        issues: of files that cannot be used -> how many recordings made have it: those values are masked.
+        issues: what is wrong with files -> how many of the recordings made have it: those values are masked.
         took: seconds.
     """
 
@@ -68,7 +68,7 @@ class FeaturesReport:
         ]
         if self.issues:
             codes = ", ".join(f"{code} {count:,}" for code, count in sorted(self.issues.items()))
-            lines.append(f"masked, as a file cannot be used: {codes}")
+            lines.append(f"masked, for what is wrong with files: {codes}")
         return "\n".join(lines)
 
 
