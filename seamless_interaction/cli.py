@@ -453,6 +453,58 @@ def features(
     typer.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
 
 
+# --- benchmarks -----------------------------------------------------------------------------------
+
+
+@app.command()
+def benchmark(
+    task: Annotated[str, typer.Argument(help="A task, as turn-taking; all of them: all; or table.", metavar="TASK")],
+    files: Annotated[list[Path] | None, typer.Argument(help="Of table: files that --output wrote.")] = None,
+    data: Annotated[str | None, typer.Option(help="A folder or URL of the data, in any layout.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the results here, as JSON.")] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Measure the linear model on features too, not the prior alone.")
+    ] = False,
+    split: Annotated[str, typer.Option(help="That is measured: test or dev. Models learn from train.")] = "test",
+    groups: Annotated[str | None, typer.Option(help="Of features, as dyadic,head; without it, the task's own.")] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    layout: SourceLayout = None,
+    index: SourceIndex = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure models by a benchmark, with intervals; or make one table of several files of results."""
+    from seamless_interaction import SeamlessDataset, evaluation
+    from seamless_interaction.errors import UsageError
+
+    with named_errors():
+        if task == "table":
+            if not files:
+                raise UsageError("no file of results. Name those that `benchmark TASK --output FILE` wrote.")
+            named = [(path.name, result) for path in files for result in evaluation.read_results(path)]
+            typer.echo(evaluation.table(named))
+            return
+        protocols = evaluation.tasks_of(task)
+        if files or data is None:
+            raise UsageError("name the data, as in --data DATA; files are for `benchmark table`.")
+        dataset = SeamlessDataset(data, layout=layout, index=index)
+        results = []
+        for protocol in protocols:
+            with _progress(quiet) as progress:
+                result = evaluation.run(
+                    protocol,
+                    dataset,
+                    split=split,
+                    models=evaluation.BASELINES if baselines else evaluation.PRIOR,
+                    groups=tuple(groups.split(",")) if groups else None,
+                    seed=seed,
+                    progress=progress,
+                )
+            results.append(result)
+        if output:
+            evaluation.write_results(results, output)
+    typer.echo(evaluation.table([(output.name if output else "this run", result) for result in results]))
+
+
 # --- publishing -----------------------------------------------------------------------------------
 
 

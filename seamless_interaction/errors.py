@@ -161,6 +161,20 @@ class ForeignFeatures(UsageError):
     """A file of features that were computed otherwise, or that is none."""
 
 
+class UnknownTask(UnknownName):
+    """Not a benchmark."""
+
+    what = "benchmark"
+
+
+class ForeignResults(UsageError):
+    """A file that holds no results of a benchmark, or none that this version reads."""
+
+
+class IncomparableResults(UsageError):
+    """Results that were not measured on the same data, of which a table would make an order."""
+
+
 class InvalidWindow(UsageError):
     """A span of time that cannot be, or that is not within the recording."""
 

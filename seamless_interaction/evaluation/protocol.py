@@ -1,0 +1,90 @@
+"""What a protocol is: a task, what is shown, what is to be told, on whom, by which measure, and what that hides."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from seamless_interaction import VENDORS
+from seamless_interaction.access.interaction import Interaction
+
+# What is true of every protocol.
+SPLIT = (
+    "Trained on `train`, measured on `test` (or `dev`), without the conversations of anybody who also occurs in "
+    "another split; ids that differ in their last letter only count as one person's, as nobody knows."
+)
+INTERVALS = "95 % by percentile bootstrap over whole conversations, as samples of one are not independent"
+
+
+class Sample(NamedTuple):
+    """One thing to be told.
+
+    Attributes:
+        part: of the protocol.
+        time: seconds; where a protocol predicts, nothing behind it is shown.
+        target: 1 or 0; a class, by name or number; or a real number.
+        features: (D,) float32, or None where nobody asked for them.
+    """
+
+    part: str
+    time: float
+    target: int | float | str
+    features: np.ndarray | None
+
+
+class Part(NamedTuple):
+    """What has a target, and figures, of its own.
+
+    Attributes:
+        name: of the part.
+        kind: ``"binary"``, ``"classes"`` or ``"regression"``.
+        metrics: names in ``metrics.METRICS``; tables are ordered by the first.
+        source: the part that its samples are made as, where that is another; see ``transfer``.
+        train_vendors, evaluation_vendors: of whom it learns, and is measured.
+    """
+
+    name: str
+    kind: str
+    metrics: tuple[str, ...]
+    source: str = ""
+    train_vendors: tuple[str, ...] = VENDORS
+    evaluation_vendors: tuple[str, ...] = VENDORS
+
+    @property
+    def made_as(self) -> str:
+        return self.source or self.name
+
+
+# Of a conversation, groups of features (empty: none are wanted), and where to count what cannot be used.
+MakeSamples = Callable[[Interaction, "tuple[str, ...]", "Counter[str]"], Iterator[Sample]]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One benchmark task.
+
+    Attributes:
+        name: as the command line takes it.
+        version: goes up when a sample, a target or a figure changes; results of two versions are never compared.
+        task, input, target, baselines: in words.
+        hides: what the figures do not show.
+        parts: see ``Part``.
+        groups: of features that the linear baseline is shown, unless others are asked for.
+        samples: of one conversation.
+    """
+
+    name: str
+    version: int
+    task: str
+    input: str
+    target: str
+    baselines: str
+    hides: str
+    parts: tuple[Part, ...]
+    groups: tuple[str, ...]
+    samples: MakeSamples
+    split: str = SPLIT

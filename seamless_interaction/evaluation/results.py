@@ -1,0 +1,223 @@
+"""What was measured: a JSON file that says on what data, by which code, and how sure it is; and tables of several."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from seamless_interaction import __version__
+from seamless_interaction.errors import ForeignResults, IncomparableResults
+from seamless_interaction.evaluation.metrics import LOWER_IS_BETTER, Figure
+from seamless_interaction.evaluation.protocol import Sample
+from seamless_interaction.local_cache import write_whole
+
+FORMAT = 1  # of the file
+
+
+@dataclass
+class Measured:
+    """One part of a task.
+
+    Attributes:
+        kind: ``"binary"``, ``"classes"`` or ``"regression"``.
+        digest, train_digest: of the samples that were measured, and learnt from: conversation, time and target.
+        counts: samples and conversations of both.
+        classes: class -> how many of the measured samples are of it.
+        models: model -> metric -> figure.
+        not_measured: why there are no models, or None.
+    """
+
+    kind: str
+    digest: str
+    train_digest: str
+    counts: dict[str, int]
+    classes: dict[str, int]
+    models: dict[str, dict[str, Figure]]
+    not_measured: str | None
+
+
+@dataclass
+class Result:
+    """One task, measured once.
+
+    Attributes:
+        task, protocol: name and version.
+        split: that was measured.
+        seed, resamples: of whatever is drawn, and of the bootstrap.
+        groups: of features that were shown.
+        source: where the data were; synthetic: whether they say that they are.
+        code: version and digest of this package's features and evaluation.
+        interactions: of train and evaluation, as divided.
+        left_out: reason -> how many conversations.
+        parts: part -> what was measured.
+    """
+
+    task: str
+    protocol: int
+    split: str
+    seed: int
+    resamples: int
+    groups: list[str]
+    source: str
+    synthetic: bool
+    code: dict[str, str]
+    interactions: dict[str, int]
+    left_out: dict[str, int]
+    parts: dict[str, Measured]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        made = asdict(self)
+        for part in made["parts"].values():
+            part["models"] = {
+                name: {metric: Figure(*figure)._asdict() for metric, figure in figures.items()}
+                for name, figures in part["models"].items()
+            }
+        return made
+
+    @classmethod
+    def of(cls, made: dict[str, Any]) -> Result:
+        """From what ``as_dict`` gives."""
+        parts = {}
+        for name, part in made["parts"].items():
+            models = {
+                model: {metric: Figure(**figure) for metric, figure in figures.items()}
+                for model, figures in part["models"].items()
+            }
+            parts[name] = Measured(**{**part, "models": models})
+        return cls(**{**made, "parts": parts})
+
+
+def digest(part: str, interactions: Sequence[str], rows: Sequence[Sample]) -> str:
+    """Of samples as they lie in the data: which conversation, when (ms), and what the target is."""
+    hashed = hashlib.sha256(part.encode())
+    for id, row in zip(interactions, rows, strict=True):
+        target = f"{row.target:.6g}" if isinstance(row.target, float) else str(row.target)
+        hashed.update(f"\n{id} {row.time:.3f} {target}".encode())
+    return hashed.hexdigest()[:16]
+
+
+@cache
+def code_digest() -> dict[str, str]:
+    """The package's version, and a digest of the files that samples, features and figures come from."""
+    root = Path(__file__).parent.parent
+    hashed = hashlib.sha256()
+    for path in sorted((*root.glob("evaluation/*.py"), *root.glob("features/*.py"))):
+        hashed.update(path.name.encode() + path.read_bytes())
+    return {"version": __version__, "digest": hashed.hexdigest()[:16]}
+
+
+def write_results(results: Iterable[Result], path: str | os.PathLike[str]) -> None:
+    """One or several tasks as one JSON file, whole or not there."""
+    content = {"format": FORMAT, "results": [result.as_dict() for result in results]}
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(Path(path), lambda file: file.write(text.encode()))
+
+
+def read_results(path: str | os.PathLike[str]) -> list[Result]:
+    """The results of a file. Raises ``ForeignResults``."""
+    try:
+        content = json.loads(Path(path).read_text("utf-8"))
+        if content["format"] != FORMAT:
+            raise ForeignResults(f"{path}: results in format {content['format']}; this version reads {FORMAT}.")
+        return [Result.of(made) for made in content["results"]]
+    except OSError as error:
+        raise ForeignResults(f"{path}: {error.strerror}. Name files that `benchmark --output` wrote.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, ForeignResults):
+            raise
+        raise ForeignResults(f"{path}: not a file of results. Name one that `benchmark --output` wrote.") from error
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def table(results: Iterable[tuple[str, Result]]) -> str:
+    """One Markdown table of results and where each came from; within a part, the best comes first.
+
+    Controls, whose labels are shuffled, come after the others, with no place. Figures have their interval.
+
+    Raises:
+        IncomparableResults: of one part of a task, but not of the same version, split or samples.
+    """
+    rows = list(results)
+    groups: dict[tuple[str, str], list[tuple[str, Result]]] = {}
+    for origin, result in rows:
+        for part in result.parts:
+            groups.setdefault((result.task, part), []).append((origin, result))
+    for (task, part), held in groups.items():
+        _check_same(task, part, held)
+    lines = [
+        "| task | part | n | place | model | figures [95 %] | from |",
+        "| --- | --- | ---: | ---: | --- | --- | --- |",
+    ]
+    for (task, part), held in groups.items():
+        lines += _part_lines(task, part, held)
+    notes = [
+        "n: samples (conversations) measured. Intervals: bootstrap over conversations; where they overlap, places mean "
+        "little. Of shuffled labels: mean and middle 95 % over shuffles, which is what chance gives here."
+    ]
+    if any(result.synthetic for _, result in rows):
+        notes.append("Data marked * are synthetic: their figures say nothing about real conversations.")
+    return "\n".join([*lines, "", *notes])
+
+
+def _check_same(task: str, part: str, held: list[tuple[str, Result]]) -> None:
+    first_origin, first = held[0]
+    for origin, result in held[1:]:
+        for what, one, other in (
+            ("version of the protocol", first.protocol, result.protocol),
+            ("split", first.split, result.split),
+            ("samples", first.parts[part].digest, result.parts[part].digest),
+        ):
+            if one != other:
+                raise IncomparableResults(
+                    f"{task}, {part}: {first_origin} and {origin} were not measured on the same data, so there is no "
+                    f"order between them. {what}: {one} and {other}. Measure both on one copy, or make two tables."
+                )
+
+
+def _part_lines(task: str, part: str, held: list[tuple[str, Result]]) -> list[str]:
+    entries = [
+        (name, figures, origin, result)
+        for origin, result in held
+        for name, figures in result.parts[part].models.items()
+    ]
+    counts = held[0][1].parts[part].counts
+    size = f"{counts['evaluation']} ({counts['evaluation_interactions']})"
+    if not entries:
+        return [f"| {task} | {part} | {size} | | | {held[0][1].parts[part].not_measured} | |"]
+    entries.sort(key=lambda entry: _order(entry[0], entry[1]))
+    lines, place = [], 0
+    for name, figures, origin, result in entries:
+        is_control = _is_control(name)
+        place += not is_control
+        shown = "; ".join(f"{metric} {_shown(figure)}" for metric, figure in figures.items())
+        where = origin + ("*" if result.synthetic else "")
+        lines.append(f"| {task} | {part} | {size} | {'' if is_control else place} | {name} | {shown} | {where} |")
+    return lines
+
+
+def _is_control(name: str) -> bool:
+    return name.endswith("shuffled labels")
+
+
+def _order(name: str, figures: dict[str, Figure]) -> tuple[bool, bool, float, str]:
+    metric, figure = next(iter(figures.items()))
+    value = figure.value
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+    return _is_control(name), value is None, 0.0 if value is None else sign * value, name
+
+
+def _shown(figure: Figure) -> str:
+    if figure.value is None:
+        return "not defined"
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"

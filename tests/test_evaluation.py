@@ -1,0 +1,348 @@
+"""Benchmarks: events where they were planted, figures against hand-worked ones, nobody on both sides of a split."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from seamless_interaction import SeamlessDataset
+from seamless_interaction.cli import app
+from seamless_interaction.errors import ForeignResults, IncomparableResults, UnknownSplit, UnknownTask
+from seamless_interaction.evaluation.splits import divide, person
+from seamless_interaction.evaluation.turn_events import Event, merged, turn_events
+from seamless_interaction.layouts import tree_path
+from seamless_interaction.synthetic import corpus
+from seamless_interaction.synthetic_files import NOTICE, notice, tables
+from seamless_interaction.synthetic_media import generator
+
+pytest.importorskip("sklearn", reason="scikit-learn is optional")
+
+from seamless_interaction.evaluation import BASELINES, TASKS, read_results, run, table, tasks_of, write_results
+from seamless_interaction.evaluation.metrics import Prediction, Weighted, ccc, measure, with_intervals
+from seamless_interaction.evaluation.pooling import voice
+
+# --- conversations with a planted rule ------------------------------------------------------------
+
+TRAIN, TEST, SECONDS = 10, 8, 60.0
+
+
+def plan(name):
+    """Turns (who, start, end): after a long stretch the floor shifts, after a short one it is held."""
+    rng = generator(0, name, "plan")
+    turns, who, start = [], 0, 0.2
+    while True:
+        shifts = rng.random() < 0.5
+        end = start + rng.uniform(2.4, 3.0) if shifts else start + rng.uniform(1.2, 1.6)
+        if end > SECONDS - 1:
+            return turns
+        turns.append((who, round(start, 3), round(end, 3)))
+        who, start = who ^ int(shifts), end + rng.uniform(0.3, 0.6)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A tree of voice activity and a body that does not move, 60 s each. Synthetic."""
+    root = tmp_path_factory.mktemp("planted")
+    made = corpus(1, seconds=SECONDS)
+    recordings = []
+    for number in range(TRAIN + TEST):
+        vendor, split = f"V0{number % 2}", "train" if number < TRAIN else "test"
+        people = [f"P{2 * number + role:04d}" for role in (0, 1)]
+        if number == TRAIN:
+            people[0] = "P0000A"  # whom train has as P0000
+        ids = [f"{vendor}_S{number:04d}_I00000081_{one}" for one in people]
+        for role in (0, 1):
+            made_one = replace(
+                made.recordings[role], file_id=ids[role], partner=ids[1 - role], split=split, label="improvised"
+            )
+            recordings.append(made_one)
+            for part, content in (
+                ("vad", "".join(json.dumps({"start": s, "end": e}) + "\n" for w, s, e in plan(number) if w == role)),
+                ("transcript", ""),
+            ):
+                path = root / tree_path("improvised", split, part, ids[role])
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(content)
+            path = root / tree_path("improvised", split, "smplh:body_pose", ids[role])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, np.zeros((round(SECONDS * 30), 21, 3), np.float32))
+    made = replace(made, recordings=recordings)
+    for name, rows in tables(made).items():
+        with open(root / name, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    (root / NOTICE).write_text(notice(made))
+    return root
+
+
+@pytest.fixture(scope="module")
+def result(planted):
+    return run(
+        TASKS["turn-taking"], SeamlessDataset(planted), models=BASELINES, groups=("dyadic",), seed=0, resamples=100
+    )
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+def speech(*intervals):
+    return merged([{"start": start, "end": end} for start, end in intervals], 100.0)
+
+
+def test_a_shift_and_a_hold_are_found_with_their_predictions_and_the_long_turn():
+    events = turn_events((speech((0, 5), (6, 8)), speech((8.5, 12))), 12.0)
+    assert [event for event in events if event.part != "backchannel-prediction"] == [
+        Event("shift-prediction", 4.75, 0, False),
+        Event("shift-hold", 5.25, 0, False),
+        Event("shift-prediction", 7.75, 0, True),
+        Event("shift-hold", 8.25, 0, True),
+        Event("short-long", 8.7, 1, False),
+    ]
+
+
+def test_a_backchannel_is_a_short_and_is_predicted_and_elsewhere_the_listener_is_known_to_be_silent():
+    # Alone: 0 to 6 and 6.4 to 14, less 1 s behind where that begins and 2 s before it ends.
+    assert turn_events((speech((0, 14)), speech((6, 6.4))), 14.0) == [
+        Event("backchannel-prediction", 3.5, 1, False),  # between 3 s, where the first context ends, and 4 s
+        Event("backchannel-prediction", 5.75, 1, True),
+        Event("short-long", 6.2, 1, True),
+        Event("backchannel-prediction", 9.7, 1, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (((0, 5),), ((5.2, 9),)),  # a silence of less than 0.25 s
+        (((0, 5),), ((4.5, 4.7), (5.5, 9))),  # the other one spoke in the second before
+        (((0, 3.9), (4.5, 5)), ((3.9, 4.4), (5.5, 9))),  # the last one spoke for less than a second
+        (((0, 5), (6, 6.3)), ((5.5, 9),)),  # the first one answers within a second
+        (((0, 5),), ((5.5, 6.4),)),  # the next one speaks for less than a second
+        (((0, 2.5),), ((3, 9),)),  # within the first 3 s
+    ],
+)
+def test_what_is_not_clean_is_no_shift(first, second):
+    assert "shift-hold" not in {event.part for event in turn_events((speech(*first), speech(*second)), 12.0)}
+
+
+def test_a_pause_of_the_same_speaker_counts_as_speech():
+    """Without it, the last speaker would not have spoken for a second before 8 s."""
+    events = turn_events((speech((0, 6.9), (7.3, 8)), speech((8.5, 12))), 12.0)
+    assert Event("shift-hold", 8.25, 0, True) in events
+
+
+def test_events_are_none_in_silence_and_none_without_time():
+    assert turn_events((speech(), speech()), 60.0) == []
+    assert turn_events((speech(), speech()), 0.0) == []
+
+
+def test_nothing_that_comes_later_is_shown():
+    before = voice(speech((1, 2), (4, 6)), 5.0)
+    np.testing.assert_allclose(before, [1, 1, 0, 1, 1 / 3, 0.2])
+    np.testing.assert_array_equal(before, voice(speech((1, 2), (4, 5.0001), (7, 9)), 5.0))
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def test_figures_of_two_classes_are_those_worked_by_hand():
+    truth = np.array([1, 1, 1, 0, 0])
+    told = np.array([1, 1, 0, 1, 0])
+    score = np.array([0.9, 0.8, 0.3, 0.6, 0.2])
+    made = measure("binary", truth, Prediction(told, np.stack([1 - score, score], 1), np.array([0, 1])))
+    assert made["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert made["precision"] == made["recall"] == pytest.approx(2 / 3)
+    assert made["weighted_f1"] == pytest.approx(3 / 5 * 2 / 3 + 2 / 5 * 1 / 2)
+    assert made["auroc"] == pytest.approx(5 / 6)  # of six pairs, 0.3 is below 0.6
+
+
+def test_figures_of_several_classes_are_those_worked_by_hand():
+    truth = np.array(["a", "a", "b", "c"])
+    probability = np.array([[0.8, 0.1, 0.1], [0.3, 0.4, 0.3], [0.2, 0.7, 0.1], [0.5, 0.2, 0.3]])
+    classes = np.array(["a", "b", "c"])
+    made = measure("classes", truth, Prediction(classes[probability.argmax(1)], probability, classes))
+    assert made["accuracy"] == 0.5  # a, b, b, a
+    assert made["uar"] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert made["macro_f1"] == pytest.approx((0.5 + 2 / 3 + 0) / 3)
+    # a: ranks 1 and 3; b: rank 1; c: 0.3 twice, so precision 1/2 where it is found.
+    assert made["map"] == pytest.approx(((1 + 2 / 3) / 2 + 1 + 1 / 2) / 3)
+
+
+def test_concordance_falls_with_the_mean_and_the_scale_and_is_1_only_for_the_same():
+    truth, ones = np.array([1.0, 2.0, 3.0]), np.ones(3)
+    assert ccc(truth, truth, ones) == 1
+    assert ccc(truth, truth + 1, ones) == pytest.approx(4 / 7)
+    assert ccc(truth, 2 * truth - 2, ones) == pytest.approx(2 * 4 / 3 / (2 / 3 + 8 / 3))
+    assert ccc(truth, np.full(3, 2.0), ones) == 0
+    assert ccc(ones, ones, ones) is None
+
+
+def test_what_is_not_defined_is_none():
+    truth = np.zeros(3, int)
+    made = measure("binary", truth, Prediction(truth, np.ones((3, 1)), np.array([0])))
+    assert made["auroc"] is made["precision"] is made["recall"] is None
+
+
+@pytest.mark.parametrize("kind", ["binary", "classes", "regression"])
+def test_figures_of_draws_are_those_of_scikit_learn(kind):
+    """Whole weights are the same as samples that are there so often."""
+    rng = np.random.default_rng(0)
+    classes = np.arange(2 if kind == "binary" else 4)
+    truth = rng.integers(len(classes), size=60)
+    probability = rng.dirichlet(np.ones(len(classes)), 60).round(1)  # with ties
+    prediction = Prediction(classes[probability.argmax(1)], probability, classes)
+    if kind == "regression":
+        truth, prediction = rng.normal(size=60), Prediction(rng.normal(size=60))
+    weights = rng.integers(0, 4, 60)
+    drawn = np.repeat(np.arange(60), weights)
+    of_drawn = Prediction(*(None if one is None else one[drawn] for one in prediction[:2]), prediction.classes)
+    assert Weighted(kind, truth, prediction)(weights.astype(float)) == pytest.approx(
+        measure(kind, truth[drawn], of_drawn)
+    )
+
+
+def test_the_interval_has_the_truth_and_is_that_of_conversations_not_of_samples():
+    """Samples of a conversation are all alike here, so that their number says nothing; the error is 1 on average."""
+    rng = np.random.default_rng(1)
+    ids = np.repeat(np.arange(50), 40)
+    errors = np.repeat(rng.uniform(0, 2, 50), 40)
+    settings = {"names": ["mae"], "resamples": 500, "seed": 0}
+    figure = with_intervals("regression", errors, Prediction(np.zeros(2000)), ids, **settings)["mae"]
+    assert figure.low < 1 < figure.high
+    apart = with_intervals("regression", errors, Prediction(np.zeros(2000)), np.arange(2000), **settings)["mae"]
+    assert figure.high - figure.low > 4 * (apart.high - apart.low)
+
+
+def test_of_one_conversation_there_is_no_interval():
+    figure = with_intervals("regression", np.ones(4), Prediction(np.zeros(4)), ["a"] * 4, ["mae"], resamples=9, seed=0)
+    assert figure["mae"] == (1.0, None, None)
+
+
+# --- splits ---------------------------------------------------------------------------------------
+
+
+def row(name, split, *people):
+    return {"interaction_id": name, "split": split, "participant_ids": list(people)}
+
+
+def test_whoever_crosses_splits_is_not_measured():
+    rows = [
+        row("a", "train", "V00_P0001", "V00_P0002"),
+        row("b", "test", "V00_P0002", "V00_P0003"),
+        row("c", "test", "V01_P0002", "V01_P0003"),  # another vendor's are other people
+        row("d", "test", "V00_P0001A", "V00_P0004"),  # perhaps the same person
+        row("e", "dev", "V01_P0003", "V01_P0009"),
+        row("f", "test", "V01_P0010"),
+    ]
+    assert divide(rows, "test") == (("a",), ("f",), 3)
+    assert divide(rows, "dev") == (("a",), (), 1)
+    assert person("V00_P1281A") == person("V00_P1281")
+
+
+def test_a_split_that_is_not_there_or_is_learnt_from_is_refused():
+    rows = [row("a", "train", "V00_P0001"), row("b", "test", "V00_P0002")]
+    for split in ("dev", "train", "all"):
+        with pytest.raises(UnknownSplit):
+            divide(rows, split)
+
+
+# --- measuring ------------------------------------------------------------------------------------
+
+
+def test_linear_beats_the_prior_and_shuffled_labels_give_chance(result):
+    for part in ("shift-hold", "shift-prediction"):
+        models = {name: figures["balanced_accuracy"] for name, figures in result.parts[part].models.items()}
+        assert list(models) == ["prior", "linear", "linear, shuffled labels"]
+        assert models["prior"].value == 0.5
+        assert models["linear"].low > 0.7
+        assert (
+            models["linear, shuffled labels"].low < 0.5 < models["linear, shuffled labels"].high < models["linear"].low
+        )
+        assert abs(models["linear, shuffled labels"].value - 0.5) < 0.06
+
+
+def test_a_result_says_what_it_was_measured_on(result):
+    assert result.interactions == {"train": TRAIN, "evaluation": TEST - 1}
+    assert result.left_out == {"participant in another split": 1}
+    assert result.synthetic and result.split == "test" and result.groups == ["dyadic"]
+    part = result.parts["shift-hold"]
+    assert part.counts["evaluation"] == sum(part.classes.values()) > 100
+    assert part.counts["evaluation_interactions"] == TEST - 1
+    assert result.parts["short-long"].not_measured == "one class only to learn from: 0"
+
+
+def test_a_run_is_the_same_again_and_the_prior_needs_no_features(planted, result):
+    again = run(TASKS["turn-taking"], SeamlessDataset(planted), resamples=100)
+    assert again.groups == [] and list(again.parts["shift-hold"].models) == ["prior"]
+    for name, part in result.parts.items():
+        assert again.parts[name].digest == part.digest
+    assert again.parts["shift-hold"].models["prior"] == result.parts["shift-hold"].models["prior"]
+
+
+def test_what_cannot_be_used_is_counted(tree):
+    """Of the common corpus: one conversation has one participant, in one the voice activity is empty beside words."""
+    made = run(TASKS["turn-taking"], SeamlessDataset(tree), resamples=10)
+    assert made.left_out == {"one participant only": 1, "voice activity not known": 1}
+    assert all(part.not_measured for part in made.parts.values())  # 2 s are shorter than the context
+
+
+# --- files and tables -----------------------------------------------------------------------------
+
+
+def test_results_are_read_as_they_were_written(tmp_path, result):
+    write_results([result], tmp_path / "one.json")
+    assert read_results(tmp_path / "one.json") == [result]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"format": 1}', '{"format": 2, "results": []}', '{"format": 1, "results": [{}]}']
+)
+def test_what_is_no_result_is_refused(tmp_path, text):
+    (tmp_path / "one.json").write_text(text)
+    with pytest.raises(ForeignResults):
+        read_results(tmp_path / "one.json")
+    with pytest.raises(ForeignResults):
+        read_results(tmp_path / "none.json")
+
+
+def test_a_table_has_the_best_first_and_controls_last(result):
+    lines = [line for line in table([("mine", result)]).splitlines() if "| shift-hold |" in line]
+    assert [line.split(" | ")[3:5] for line in lines] == [
+        ["1", "linear"],
+        ["2", "prior"],
+        ["", "linear, shuffled labels"],
+    ]
+    assert "synthetic" in table([("mine", result)])
+
+
+def test_a_table_of_unlike_data_is_refused(result):
+    part = result.parts["shift-hold"]
+    others = {
+        "samples": replace(result, parts={**result.parts, "shift-hold": replace(part, digest="0")}),
+        "split": replace(result, split="dev"),
+        "version": replace(result, protocol=2),
+    }
+    for what, other in others.items():
+        with pytest.raises(IncomparableResults, match=what):
+            table([("mine", result), ("theirs", other)])
+    assert table([("mine", result), ("theirs", replace(result, seed=1))]).count("| shift-hold |") == 6
+
+
+def test_an_unknown_task_is_named():
+    with pytest.raises(UnknownTask, match="Did you mean 'turn-taking'"):
+        tasks_of("turntaking")
+
+
+def test_the_command_line_measures_and_makes_a_table(planted, tmp_path):
+    def invoke(*arguments):
+        return CliRunner().invoke(app, ["benchmark", *map(str, arguments)])
+
+    path = tmp_path / "results.json"
+    done = invoke("turn-taking", "--data", planted, "--output", path, "--quiet")
+    assert done.exit_code == 0 and "| turn-taking | shift-hold |" in done.output
+    assert invoke("table", path).output == done.output
+    assert invoke("table").exit_code == invoke("all").exit_code == invoke("chess", "--data", planted).exit_code == 2
