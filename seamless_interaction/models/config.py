@@ -43,7 +43,7 @@ class ImitatorConfig:
     fps: int = 30
     mels: int = 40
     text_buckets: int = 1024
-    width: int = 96
+    width: int = 64
     heads: int = 4
     fusion_layers: int = 1
     joint_layers: int = 2

@@ -36,13 +36,14 @@ from seamless_interaction.models.layers import (
     transformer,
 )
 from seamless_interaction.models.rotations import between, from_six, to_matrix, to_six, to_vector
-from seamless_interaction.models.streams import Streams, read
+from seamless_interaction.models.streams import Streams, of_joints, read
 
 WEIGHTS = "model.safetensors"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _MASKS = len(JOINTS)
 _MOTION = NUM_JOINTS * (6 + 3) + _MASKS  # six numbers and the last turn of each joint, and which columns are there
 _FACE = 2 * FACE_SIZE + 1  # value, last change, and whether it is there
+_GAIN = 20  # Adam moves a weight by the learning rate and no further; what must come to be about 1 is scaled up
 _SHARED = 128  # dimensions in which modalities are compared
 
 
@@ -147,6 +148,7 @@ class ImitatorModel(
         self.decoder = nn.ModuleList([DecoderLayer(config) for _ in range(config.decoder_layers)])
         self.decoded = nn.LayerNorm(width)
         self.turn = nn.Linear(width, NUM_JOINTS * 3 + FACE_SIZE)
+        self.keep = nn.Parameter(torch.zeros(NUM_JOINTS * 3 + FACE_SIZE))  # how much of the last turn goes on, / _GAIN
         nn.init.zeros_(self.turn.weight)  # so it begins as "stay where you are"
         nn.init.zeros_(self.turn.bias)
         self.log_scale = nn.Parameter(torch.zeros(NUM_JOINTS * 3 + FACE_SIZE))
@@ -183,8 +185,7 @@ class ImitatorModel(
     def features(self, motion: Motion) -> tuple[Tensor, Tensor]:
         """A body and a face as numbers of order 1, (..., 472) and (..., 257)."""
         there = motion.has_motion.to(motion.turns.dtype)
-        counts = torch.tensor(list(JOINTS.values()), device=there.device)
-        each = there.repeat_interleave(counts, dim=-1, output_size=NUM_JOINTS)[..., None]
+        each = of_joints(there)[..., None]
         six = (to_six(motion.rotations) * each).flatten(-2)
         turns = (motion.turns / self.speed[:, None] * each).clamp(-10, 10).flatten(-2)
         has_face = motion.has_face[..., None].to(there.dtype)
@@ -264,7 +265,7 @@ class ImitatorModel(
         ids = window.get("id")
         is_list = isinstance(ids, list)
         is_pair = is_list and not isinstance(window.get("interaction_id"), list)
-        if is_pair or (is_list and isinstance(ids[0], list)):  # type: ignore[index]
+        if is_pair or (is_list and isinstance(ids[0], list)):
             both = streams.swapped(torch.ones(len(first), dtype=torch.bool, device=self.device))
             first = torch.stack([first, self.encode_streams(both).joint[:, 0]], 1)
         return first if is_list and not is_pair else first[0]
@@ -275,9 +276,11 @@ class ImitatorModel(
         read: Tensor = self.read_motion(torch.cat(self.features(motion), -1))
         return read
 
-    def _turns(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def _turns(self, tokens: Tensor, last: Motion) -> tuple[Tensor, Tensor]:
         """(..., 52, 3) turns in radians a frame, and (..., 128) changes of the face."""
-        turns, changes = self.turn(self.decoded(tokens)).split([NUM_JOINTS * 3, FACE_SIZE], -1)
+        before = torch.cat([(last.turns / self.speed[:, None]).flatten(-2), last.changes / self.face_speed], -1)
+        now = self.turn(self.decoded(tokens)) + _GAIN * self.keep * before.clamp(-10, 10)
+        turns, changes = now.split([NUM_JOINTS * 3, FACE_SIZE], -1)
         return turns.unflatten(-1, (NUM_JOINTS, 3)) * self.speed[:, None], changes * self.face_speed
 
     def scales(self) -> tuple[Tensor, Tensor]:
@@ -301,7 +304,7 @@ class ImitatorModel(
         number = torch.arange(frames, device=tokens.device)
         for layer in self.decoder:
             tokens = layer(tokens, heard, number[1:], number.repeat_interleave(people))
-        return self._turns(tokens)
+        return self._turns(tokens, past)
 
     @torch.no_grad()
     def generate(
@@ -366,10 +369,7 @@ class ImitatorModel(
             columns = {name: past[name] for name in (*JOINTS, FACE) if past.get(name) is not None}
             motion = self.motion(self.read({**columns, "mask": past.get("mask", {})}))
             motion = Motion(*(part[:, 0] for part in motion))
-            there = motion.has_motion.repeat_interleave(
-                torch.tensor(list(JOINTS.values()), device=self.device), dim=-1, output_size=NUM_JOINTS
-            )
-            rotations = torch.where(there[..., None, None], motion.rotations, self.rest)
+            rotations = torch.where(of_joints(motion.has_motion)[..., None, None], motion.rotations, self.rest)
             return motion._replace(rotations=rotations), rotations.shape[1]
         ones = torch.ones(1, 1, device=self.device, dtype=torch.bool)
         still = torch.zeros(1, 1, NUM_JOINTS, 3, device=self.device)
@@ -451,7 +451,7 @@ class ImitatorModel(
         if memory is not None:
             people = memory.shape[1]
             flat = memory.transpose(1, 2).flatten(1, 2)
-            caches = [Cache(layer, flat, people) for layer in self.decoder]  # type: ignore[arg-type]
+            caches = [Cache(layer, flat, people) for layer in self.decoder]
             for number in range(known - 1):
                 self._step(Motion(*(part[:, number : number + 1] for part in past)), caches, number)
         frames = [Motion(*(part[:, number : number + 1] for part in past)) for number in range(known)]
@@ -477,8 +477,8 @@ class ImitatorModel(
     def _step(self, last: Motion, caches: list[Cache], number: int) -> tuple[Tensor, Tensor]:
         token = self._read_motion(last)
         for layer, cache in zip(self.decoder, caches, strict=True):
-            token = layer.step(token, cache, number, number + 1)  # type: ignore[operator]
-        return self._turns(token)
+            token = layer.step(token, cache, number, number + 1)
+        return self._turns(token, last)
 
     # --- saving and loading
 

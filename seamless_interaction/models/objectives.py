@@ -79,18 +79,17 @@ def mean(values: Tensor, mask: Tensor) -> Tensor | None:
 def _restored(
     model: ImitatorModel, streams: Streams, motion: Motion, mels: Tensor, joint: Tensor, hidden: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    guess = {name: model.restore[name](joint) for name in MODALITIES}
+    guess = {name: model.restore[name](joint) for name in MODALITIES if name != "text"}
     rotations = from_six((guess["motion"].unflatten(-1, (NUM_JOINTS, 6)) + to_six(model.rest)).float())
     angles = geodesic(rotations, motion.rotations) / model.spread
     face = (motion.face - model.face_mean) / model.face_std
-    words = cross_entropy(guess["text"].float().movedim(-1, 1), streams.text, reduction="none")
+    spoken = streams.has_text & hidden["text"] & (streams.text > 0)
+    words = cross_entropy(model.restore["text"](joint[spoken]).float(), streams.text[spoken], reduction="none")
     all_of = {
         "audio": mean((guess["audio"] - mels).square(), (streams.has_audio & hidden["audio"])[..., None]),
         "motion": mean(angles, streams.is_joint_there & hidden["motion"][..., None]),
         "face": mean((guess["face"] - face).square(), (streams.has_face & hidden["face"])[..., None]),
-        "text": mean(
-            words / math.log(model.config.text_buckets), streams.has_text & hidden["text"] & (streams.text > 0)
-        ),
+        "text": mean(words / math.log(model.config.text_buckets), torch.ones_like(words, dtype=torch.bool)),
     }
     return {f"restore_{name}": value for name, value in all_of.items() if value is not None}
 

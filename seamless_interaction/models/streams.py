@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from seamless_interaction.errors import UsageError
-from seamless_interaction.models.config import FACE, FACE_SIZE, JOINTS, NUM_JOINTS, ImitatorConfig
+from seamless_interaction.models.config import FACE, FACE_SIZE, JOINTS, ImitatorConfig
 from seamless_interaction.models.rotations import to_matrix
 
 
@@ -62,9 +62,13 @@ class Streams:
     @property
     def is_joint_there(self) -> Tensor:
         """(B, P, T, 52) bool: ``has_motion`` for each joint."""
-        return self.has_motion.repeat_interleave(
-            torch.tensor(list(JOINTS.values()), device=self.has_motion.device), dim=-1, output_size=NUM_JOINTS
-        )
+        return of_joints(self.has_motion)
+
+
+def of_joints(of_columns: Tensor) -> Tensor:
+    """(..., 4), a value for each column of ``JOINTS``, as (..., 52), one for each joint."""
+    parts = zip(of_columns.split(1, -1), JOINTS.values(), strict=True)
+    return torch.cat([part.expand(*part.shape[:-1], count) for part, count in parts], -1)
 
 
 def read(batch: Mapping[str, Any], config: ImitatorConfig, device: torch.device | str = "cpu") -> Streams:
@@ -102,18 +106,13 @@ def read(batch: Mapping[str, Any], config: ImitatorConfig, device: torch.device 
     face, has_face = column(FACE, (FACE_SIZE,))
     audio, has_audio = _audio(batch, pairs, frames, config)
     words, has_text = _text(batch, lead, frames, config)
-    sizes = [
-        tensor.shape[:2] for tensor in (audio, face, words, *(values for values, _ in rotations)) if tensor is not None
-    ]
-    number, people = sizes[0] if sizes else (1, 1)
+    number, people = pairs(torch.zeros(np.asarray(batch.get("id", "")).shape)).shape
     nothing = torch.zeros(number, people, frames, dtype=torch.bool)
     vectors, masks = [], []
     for (values, mask), count in zip(rotations, JOINTS.values(), strict=True):
         mask = nothing if mask is None else mask
-        values = (
-            torch.zeros(number, people, frames, count, 3) if values is None else values.reshape(*mask.shape, count, 3)
-        )
-        vectors.append(torch.where(mask[..., None, None], values, 0.0))
+        rows = torch.zeros(*mask.shape, count, 3) if values is None else values.reshape(*mask.shape, count, 3)
+        vectors.append(torch.where(mask[..., None, None], rows, 0.0))
         masks.append(mask)
     streams = Streams(
         audio=torch.zeros(number, people, frames, config.samples_per_frame) if audio is None else audio,

@@ -51,15 +51,15 @@ class Settings:
     """
 
     preset: str = "tiny"
-    steps: int = 300
+    steps: int = 200
     batch_size: int = 8
-    seconds: float = 3.0
+    seconds: float = 2.0
     hop: float = 1.0
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     clip: float = 1.0
     seed: int = 0
-    validated_on: int = 64
+    validated_on: int = 32
     where: str | None = None
 
 
@@ -268,7 +268,7 @@ class Run:
         with self._autocast():
             found = self.losses(self.model, streams, self.random)
         self.step += 1
-        values = {name: float(value) for name, value in found.items()}
+        values = {name: float(value.detach()) for name, value in found.items()}
         if not all(map(math.isfinite, values.values())):
             ids = [id for pair in batch["id"] for id in pair]
             raise NonFiniteLoss(self.step, ids, ", ".join(f"{name} {value:g}" for name, value in values.items()))
