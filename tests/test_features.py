@@ -432,6 +432,18 @@ def test_what_is_absent_is_masked_and_no_error(tmp_path):
     assert not any(table.num_rows for table in features.events.values())
 
 
+def test_a_conversation_that_is_empty_has_features_without_frames(tmp_path):
+    interaction = plant(tmp_path, {A: {"vad": [(1.0, 2.0)]}, B: {"vad": []}})
+    features = extract_features(interaction, MOTION, FPS)
+    assert_consistent(features)
+    assert len(features.times) == 0 and features[A]["head:speed"].shape == (0, 1)
+    make_features(SeamlessDataset(tmp_path), tmp_path / "out", MOTION)
+    assert_consistent(read_features(next((tmp_path / "out").rglob("*.parquet"))))
+    asked = extract_features(interaction, MOTION, FPS, duration=3.0)
+    assert_consistent(asked)
+    assert len(asked.times) == 90 and not any(mask.any() for mask in asked.masks[A].values())
+
+
 def test_of_one_participant_nothing_is_dyadic(tmp_path):
     features = extract_features(plant(tmp_path, {A: {**arrays(), "vad": VAD_A}}), ["dyadic"], FPS)
     assert_consistent(features)

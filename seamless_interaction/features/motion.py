@@ -169,11 +169,11 @@ def rhythm(velocity: np.ndarray, mask: np.ndarray, fps: float) -> tuple[np.ndarr
     frequencies = np.arange(size // 2 + 1) * fps / size
     band = np.flatnonzero((frequencies >= BAND[0]) & (frequencies <= BAND[1]))
     energy, frequency = np.zeros(len(mask), np.float32), np.zeros(len(mask), np.float32)
+    if not (len(band) and len(mask)):  # a grid too slow for any of it, or without rows
+        return energy, frequency, np.zeros(len(mask), bool)
     values = np.lib.stride_tricks.sliding_window_view(np.pad(velocity * mask, reach), len(window))
     known = np.lib.stride_tricks.sliding_window_view(np.pad(mask, reach), len(window))
     enough = mask & (known.sum(1) * 2 >= len(window))
-    if not len(band):  # a grid too slow for any of it
-        return energy, frequency, np.zeros(len(mask), bool)
     for first in range(0, len(mask), _AT_ONCE):
         at = first + np.flatnonzero(enough[first : first + _AT_ONCE])
         if not len(at):

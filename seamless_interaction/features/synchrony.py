@@ -99,4 +99,4 @@ def _correlations(x: np.ndarray, x_known: np.ndarray, y: np.ndarray, y_known: np
     covariance = y @ x / count - x_mean * y_mean
     varies = enough & (x_var > _SMALL) & (y_var > _SMALL)
     norm = np.sqrt(np.where(varies, x_var * y_var, 1.0))
-    return np.where(varies, covariance / norm, -np.inf)
+    return np.where(varies, np.clip(covariance / norm, -1.0, 1.0), -np.inf)
