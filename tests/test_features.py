@@ -23,6 +23,7 @@ from seamless_interaction.errors import (
 )
 from seamless_interaction.features import FEATURES, GROUPS, dyadic, extract_features, make_features, read_features
 from seamless_interaction.features.motion import BAND, compose, rhythm, turns
+from seamless_interaction.features.prosody import word_times
 from seamless_interaction.features.synchrony import synchrony
 from seamless_interaction.features.table import LIMBS, as_markdown, features_of
 from seamless_interaction.layouts import tree_path
@@ -355,6 +356,13 @@ def test_speech_rate_counts_words_around_each_time(tmp_path):
     rate = features[A]["prosody:speech_rate"][:, 0]
     np.testing.assert_allclose(rate[[round(t * FPS) for t in (2, 5, 7, 9, 15)]], [0, 2, 4, 4, 0], atol=0.51)
     assert rate[7 * FPS] == 4 and features.masks[A]["prosody:speech_rate"].all()
+
+
+def test_words_without_times_share_the_room_that_their_neighbours_leave():
+    times = [(None, None), (3.0, 4.0), (None, None), (None, None)]
+    words = [{"word": "w", "start": start, "end": end, "score": None} for start, end in times]
+    found = word_times([{"start": 2.0, "end": 6.0, "transcript": "w w w w", "words": words}])
+    np.testing.assert_allclose(found, [2.75, 3.5, 3.5 + 2.5 / 3, 3.5 + 5 / 3])
 
 
 def test_silero_hears_silence_as_the_data_does(tmp_path):
