@@ -177,6 +177,12 @@ def test_an_interruption_that_fails_is_one_without_success():
     assert [row["who"] for row in made["turns"]] == [0]
 
 
+def test_a_backchannel_in_a_pause_does_not_take_the_floor():
+    made = dyadic.events(([(0.0, 5.0), (6.2, 9.0)], [(5.3, 5.6)]), 0.0, 10.0)
+    assert [(row["who"], row["start"], row["end"]) for row in made["turns"]] == [(0, 0.0, 9.0)]
+    assert [row["who"] for row in made["backchannels"]] == [1] and not made["transfers"]
+
+
 def test_pauses_of_200_ms_part_units_and_shorter_ones_do_not():
     records = [{"start": s, "end": e} for s, e in ((0.0, 1.0), (1.2, 2.0), (2.199, 3.0))]
     assert dyadic.inter_pausal_units(records, 0.0, 9.0) == [(0.0, 1.0), (1.2, 3.0)]
