@@ -384,7 +384,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_weights(folder, tmp_path):
     for one, other in zip(*lines, strict=True):
         timed = {"seconds", "loading_share"}
         assert {key: one[key] for key in one.keys() - timed} == {key: other[key] for key in other.keys() - timed}
-    assert set(whole["errors"]) == {"model", "repeat-last", "mean-pose"}
+    assert set(whole["errors"]) == {"model", "repeat-last", "mean-pose", "constant-turn"}
     assert ImitatorModel.from_pretrained(straight).config == ImitatorConfig.preset("tiny")
     with pytest.raises(ForeignCheckpoint, match="another folder"):
         train(folder, straight, replace(QUICK, seed=1))

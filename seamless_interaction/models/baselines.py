@@ -1,4 +1,4 @@
-"""How well the next frames are predicted, by the model and by two guesses that know nothing of conversations."""
+"""How well the next frames are predicted, by the model and by guesses that know nothing of conversations."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 from seamless_interaction.models.config import FACE_SIZE, NUM_JOINTS
 from seamless_interaction.models.objectives import mean
-from seamless_interaction.models.rotations import between, geodesic
+from seamless_interaction.models.rotations import between, geodesic, to_matrix
 from seamless_interaction.models.streams import Streams
 
 if TYPE_CHECKING:
     from seamless_interaction.models.imitator import ImitatorModel
 
 HORIZON = 12  # frames: 400 ms at 30 a second, as far as "short-term" goes in the literature (Martinez et al. 2017)
-NAMES = ("model", "repeat-last", "mean-pose")
+NAMES = ("model", "repeat-last", "mean-pose", "constant-turn")
 
 
 @torch.no_grad()
@@ -26,6 +26,7 @@ def compare(model: ImitatorModel, batches: Iterable[Streams], horizon: int = HOR
 
     The model goes on by itself for ``horizon`` frames, with temperature 0; it hears and sees nothing that is later.
     ``repeat-last`` keeps the last known frame, ``mean-pose`` the mean pose of the training data: both never move.
+    ``constant-turn`` turns each joint on as in the last known frame, about the same axis.
 
     Returns:
         For each of ``NAMES``: ``next_frame`` and ``rotation``, mean angles between predicted and true rotation of the
@@ -46,7 +47,13 @@ def compare(model: ImitatorModel, batches: Iterable[Streams], horizon: int = HOR
             last, true = motion.rotations[:, 0, known - 1 : known], motion.rotations[:, 0, known:]
             there = seen.is_joint_there[:, 0, known - 1 :]
             both = there[:, 1:] & there[:, :-1]
-            guesses = {"model": made, "repeat-last": last.expand_as(true), "mean-pose": model.rest.expand_as(true)}
+            ahead = torch.arange(1, horizon + 1, device=model.device)[:, None, None]
+            guesses = {
+                "model": made,
+                "repeat-last": last.expand_as(true),
+                "mean-pose": model.rest.expand_as(true),
+                "constant-turn": last @ to_matrix(past.turns[:, -1:] * ahead),
+            }
             turns = motion.turns[:, 0, known:]
             for name, guess in guesses.items():
                 angles = geodesic(guess, true) * degrees

@@ -51,7 +51,7 @@ class Settings:
     """
 
     preset: str = "tiny"
-    steps: int = 200
+    steps: int = 150
     batch_size: int = 8
     seconds: float = 2.0
     hop: float = 1.0
@@ -137,6 +137,7 @@ class Run:
         self.dev = SeamlessDataset(data, split="dev").windows(
             settings.seconds, settings.hop, shuffle=True, seed=0, **shape
         )
+        self.count = len(self.windows)
         self.step = 0
         self.initial: dict[str, float] = {}
 
@@ -320,7 +321,7 @@ class Run:
         errors = compare(self.model, self._of_dev())
         results = {
             "settings": asdict(self.settings),
-            "windows": {"train": self.windows._number, "dev": min(self.settings.validated_on, len(self.dev))},
+            "windows": {"train": self.count, "dev": min(self.settings.validated_on, len(self.dev))},
             "fingerprints": {"train": self.windows.fingerprint, "dev": self.dev.fingerprint},
             "validation": {"first": self.initial, "last": final},
             "errors": errors,
