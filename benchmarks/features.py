@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from pathlib import Path
 
+import data
 import measure
 import numpy as np
 from bench import MB, Bench, Row, Table
@@ -16,7 +18,7 @@ from seamless_interaction.features import GROUPS, extract_features
 LEAST = 30  # times real time, of a conversation: both partners
 TOGETHER = ["prosody", "head", "dyadic"]
 MOST_GROWTH = 1.5  # of memory beyond the features' own, for ten times as long
-SHORT, LONG = 60.0, 600.0  # seconds
+LONG = 600.0  # seconds of a conversation, and a tenth of it
 
 MEMORY = """
 import json, logging, os, sys
@@ -51,12 +53,13 @@ def features(bench: Bench) -> list[Row | Table]:
             median = statistics.median(speed)
             what = f"features {', '.join(groups)}, of a conversation"
             rows.append(Row(what, f"{median:.0f} times real time", f"at least {LEAST}", median >= LEAST))
-    taken = [_memory(bench, seconds) for seconds in (SHORT, LONG)]
-    (short, kept), (long, kept_long) = taken
+    seconds = min(LONG, bench.sizes.long_seconds)
+    folder = data.make(bench.root, "window-tree", 1, seconds).folder
+    (short, kept), (long, kept_long) = (_memory(folder, duration) for duration in (seconds / 10, seconds))
     growth = long / max(short, 1)
     rows.append(
         Row(
-            f"  memory beyond features and imports, {SHORT:g} s and {LONG:g} s of one conversation",
+            f"  memory beyond features and imports, {seconds / 10:g} s and {seconds:g} s of a conversation",
             f"{short / MB:.0f} and {long / MB:.0f} MB (features: {kept / MB:.0f} and {kept_long / MB:.0f} MB)",
             f"at most {MOST_GROWTH:g} times",
             growth <= MOST_GROWTH,
@@ -88,9 +91,8 @@ def _speed(interactions: list, groups: list[str], rounds: int) -> list[float]:
     return found
 
 
-def _memory(bench: Bench, seconds: float) -> tuple[int, int]:
+def _memory(folder: Path, seconds: float) -> tuple[int, int]:
     """Most bytes held while features are computed, beyond those from before and the features' own; and the latter."""
-    arguments = (bench.long.folder, seconds, ",".join(TOGETHER))
-    printed, peak = measure.watched(measure.python(MEMORY, *arguments))
+    printed, peak = measure.watched(measure.python(MEMORY, folder, seconds, ",".join(TOGETHER)))
     before, kept = json.loads(printed)
     return max(peak - before - kept, 0), kept
