@@ -668,6 +668,7 @@ def train(
         str | None, typer.Option(help="Which windows, as in 'speech > 0.1 and smplh_valid > 0.5'.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order, and what is hidden.")] = 0,
+    threads: Annotated[int, typer.Option(help="Of torch, on a CPU: for tiny, more are slower.", min=1)] = 1,
     workers: Annotated[int, typer.Option(help="Processes that read windows.", min=0, max=256)] = 1,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; without it, a GPU if there is one.")] = None,
     precision: Annotated[Precision, typer.Option(help="bf16 on a GPU only.")] = Precision.float32,
@@ -695,6 +696,7 @@ def train(
                 learning_rate=learning_rate,
                 where=where,
                 seed=seed,
+                threads=threads,
             ),
             workers=workers,
             device=device,

@@ -47,6 +47,7 @@ class Settings:
         weight_decay, clip: of AdamW, and the most that the gradient's norm may be.
         seed: of weights, order, and what is hidden.
         validated_on: windows of the dev split, at most.
+        threads: of torch, on a CPU. More wait for each other longer than they work, on matrices as small as tiny's.
         where: which windows, see ``SeamlessDataset.windows``.
     """
 
@@ -60,6 +61,7 @@ class Settings:
     clip: float = 1.0
     seed: int = 0
     validated_on: int = 32
+    threads: int = 1
     where: str | None = None
 
 
@@ -81,7 +83,7 @@ def train(
 
     ``output`` gets the model (``config.json``, ``model.safetensors``, ``README.md``), ``checkpoint.safetensors``,
     ``metrics.jsonl`` (a line for each step, and for each validation) and ``results.json``. On a CPU a run is a function
-    of data, settings and the number of torch's threads: stopped and resumed, it ends in the same weights, bit for bit.
+    of data and settings: stopped and resumed, it ends in the same weights, bit for bit.
 
     Args:
         data: a place of the dataset, as ``SeamlessDataset`` takes it.
@@ -102,7 +104,7 @@ def train(
         ForeignCheckpoint: the checkpoint is of other settings, data, or of another version.
     """
     run = Run(data, Path(output), settings or Settings(), workers, device, precision, compiled)
-    with _reproducible(run.device):
+    with _reproducible(run.device, run.settings.threads):
         run.begin()
         return run.go(evaluate_every, checkpoint_every, stop_after, tell or (lambda line: None))
 
@@ -125,8 +127,9 @@ class Run:
             raise UsageError(f"precision is {precision!r}. Give one of {', '.join(PRECISIONS)}.")
         if self.device.type == "cpu" and (compiled or precision != "float32"):
             raise UsageError("bf16 and compile are for a GPU. Leave them out, or give device='cuda'.")
-        if settings.steps < 1 or settings.batch_size < 1:
-            raise UsageError(f"{settings.steps} steps of {settings.batch_size} windows. Give 1 or more of each.")
+        for name in ("steps", "batch_size", "threads", "validated_on"):
+            if getattr(settings, name) < 1:
+                raise UsageError(f"{name} is {getattr(settings, name)}. Give 1 or more.")
         self.config = ImitatorConfig.preset(settings.preset)
         self.output, self.settings, self.workers = output, settings, workers
         self.precision, self.compiled = precision, compiled
@@ -362,12 +365,14 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _reproducible(device: torch.device) -> Iterator[None]:
-    """The caller's random numbers stay as they are; on a CPU, only algorithms that always give the same are used."""
-    was = torch.are_deterministic_algorithms_enabled()
+def _reproducible(device: torch.device, threads: int) -> Iterator[None]:
+    """On a CPU, so many threads, and only algorithms that always give the same; the caller's state comes back."""
+    was, had = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     with torch.random.fork_rng():
         torch.use_deterministic_algorithms(was or device.type == "cpu")
+        torch.set_num_threads(threads if device.type == "cpu" else had)
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(was)
+            torch.set_num_threads(had)
