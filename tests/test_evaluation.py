@@ -2,7 +2,10 @@
 
 import csv
 import json
+import sys
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,80 +13,136 @@ from typer.testing import CliRunner
 
 from seamless_interaction import SeamlessDataset
 from seamless_interaction.cli import app
-from seamless_interaction.errors import ForeignResults, IncomparableResults, UnknownSplit, UnknownTask
+from seamless_interaction.errors import (
+    ForeignResults,
+    IncomparableResults,
+    MissingDependency,
+    UnknownSplit,
+    UnknownTask,
+)
 from seamless_interaction.evaluation.splits import divide, person
 from seamless_interaction.evaluation.turn_events import Event, merged, turn_events
+from seamless_interaction.features import extract_features
 from seamless_interaction.layouts import tree_path
-from seamless_interaction.synthetic import corpus
+from seamless_interaction.synthetic import corpus, prompt_id, synthesize
 from seamless_interaction.synthetic_files import NOTICE, notice, tables
 from seamless_interaction.synthetic_media import generator
 
 pytest.importorskip("sklearn", reason="scikit-learn is optional")
 
 from seamless_interaction.evaluation import BASELINES, TASKS, read_results, run, table, tasks_of, write_results
-from seamless_interaction.evaluation.metrics import Prediction, Weighted, ccc, measure, with_intervals
+from seamless_interaction.evaluation.metrics import METRICS, Prediction, Weighted, ccc, measure, with_intervals
 from seamless_interaction.evaluation.pooling import voice
 
 # --- conversations with a planted rule ------------------------------------------------------------
 
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+
 TRAIN, TEST, SECONDS = 10, 8, 60.0
+FRAMES = round(SECONDS * 30)
 
 
-def plan(name):
-    """Turns (who, start, end): after a long stretch the floor shifts, after a short one it is held."""
-    rng = generator(0, name, "plan")
+def are_strangers(number):
+    return number // 2 % 2 == 0
+
+
+def plan(number):
+    """Turns (who, start, end): after a long stretch the floor shifts, after a short one it is held.
+
+    Strangers wait longer.
+    """
+    rng = generator(0, number, "plan")
     turns, who, start = [], 0, 0.2
     while True:
         shifts = rng.random() < 0.5
-        end = start + rng.uniform(2.4, 3.0) if shifts else start + rng.uniform(1.2, 1.6)
+        end = start + (rng.uniform(2.4, 3.0) if shifts else rng.uniform(1.2, 1.6))
         if end > SECONDS - 1:
             return turns
         turns.append((who, round(start, 3), round(end, 3)))
-        who, start = who ^ int(shifts), end + rng.uniform(0.3, 0.6)
+        who, start = (
+            who ^ int(shifts),
+            end + (rng.uniform(0.7, 1.0) if are_strangers(number) else rng.uniform(0.3, 0.5)),
+        )
+
+
+def arrays(number, role, vendor):
+    """A body that does not move; of V00, arousal that is how much one speaks in 4 s, and scores that follow from it."""
+    body = {"smplh:body_pose": np.zeros((FRAMES, 21, 3), np.float32)}
+    if vendor != "V00":
+        return body
+    rng = generator(0, number, role, "face")
+    times = np.arange(FRAMES) / 30
+    speaks = sum((times >= start) & (times < end) for who, start, end in plan(number) if who == role)
+    share = np.repeat(speaks.reshape(-1, 120).mean(1), 120)
+    scores = rng.normal(0, 0.1, (FRAMES, 8))
+    scores[np.arange(FRAMES), np.where(share > 0.4, 5, 2)] += 1
+    valid = np.ones((FRAMES, 1))
+    valid[:120] = 0  # the first window
+    valid[120:165] = 0  # 1.5 s of the second one, where arousal has no meaning
+    arousal = np.where(valid[:, 0] > 0, share + rng.normal(0, 0.02, FRAMES), 9)
+    noise = np.repeat(rng.normal(size=FRAMES // 120), 120)
+    movement = {
+        "emotion_arousal": arousal[:, None],
+        "emotion_valence": noise[:, None],
+        "emotion_scores": scores,
+        "is_valid": valid,
+    }
+    return {**body, **{f"movement:{name}": values.astype(np.float32) for name, values in movement.items()}}
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
-    """A tree of voice activity and a body that does not move, 60 s each. Synthetic."""
+    """A tree of voice activity, bodies and, of V00, emotion, 60 s each. Synthetic."""
     root = tmp_path_factory.mktemp("planted")
-    made = corpus(1, seconds=SECONDS)
+    plain = corpus(1, seconds=SECONDS)
     recordings = []
     for number in range(TRAIN + TEST):
         vendor, split = f"V0{number % 2}", "train" if number < TRAIN else "test"
         people = [f"P{2 * number + role:04d}" for role in (0, 1)]
         if number == TRAIN:
             people[0] = "P0000A"  # whom train has as P0000
-        ids = [f"{vendor}_S{number:04d}_I00000081_{one}" for one in people]
-        for role in (0, 1):
-            made_one = replace(
-                made.recordings[role], file_id=ids[role], partner=ids[1 - role], split=split, label="improvised"
-            )
-            recordings.append(made_one)
-            for part, content in (
-                ("vad", "".join(json.dumps({"start": s, "end": e}) + "\n" for w, s, e in plan(number) if w == role)),
-                ("transcript", ""),
-            ):
-                path = root / tree_path("improvised", split, part, ids[role])
+        prompt = prompt_id(0 if are_strangers(number) else 14)
+        ids = [f"{vendor}_S{number:04d}_I{prompt}_{one}" for one in people]
+        for role, (file_id, partner) in enumerate([ids, ids[::-1]]):
+            known = {"file_id": file_id, "partner": partner, "split": split}
+            recordings.append(replace(plain.recordings[role], **known))
+
+            def place(part, file_id=file_id, split=split):
+                path = root / tree_path("improvised", split, part, file_id)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(content)
-            path = root / tree_path("improvised", split, "smplh:body_pose", ids[role])
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, np.zeros((round(SECONDS * 30), 21, 3), np.float32))
-    made = replace(made, recordings=recordings)
-    for name, rows in tables(made).items():
+                return path
+
+            vad = [{"start": start, "end": end} for who, start, end in plan(number) if who == role]
+            place("vad").write_text("".join(json.dumps(record) + "\n" for record in vad))
+            place("transcript").write_text("")
+            for key, values in arrays(number, role, vendor).items():
+                np.save(place(key), values)
+    written = tables(replace(plain, recordings=recordings))
+    for line in written["relationships.csv"]:
+        line["relationship"] = "stranger" if are_strangers(int(line["session_id"])) else "familiar"
+    for name, rows in written.items():
         with open(root / name, "w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-    (root / NOTICE).write_text(notice(made))
+    (root / NOTICE).write_text(notice(plain))
     return root
 
 
 @pytest.fixture(scope="module")
+def faulty(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faulty") / "data"
+    synthesize(folder, interactions=12, seconds=2.0, defects=True)
+    return folder
+
+
+def measured(folder, task, **options):
+    return run(TASKS[task], SeamlessDataset(folder), **{"groups": ("dyadic",), "resamples": 100, **options})
+
+
+@pytest.fixture(scope="module")
 def result(planted):
-    return run(
-        TASKS["turn-taking"], SeamlessDataset(planted), models=BASELINES, groups=("dyadic",), seed=0, resamples=100
-    )
+    return measured(planted, "turn-taking", models=BASELINES)
 
 
 # --- events ---------------------------------------------------------------------------------------
@@ -276,18 +335,100 @@ def test_a_result_says_what_it_was_measured_on(result):
 
 
 def test_a_run_is_the_same_again_and_the_prior_needs_no_features(planted, result):
-    again = run(TASKS["turn-taking"], SeamlessDataset(planted), resamples=100)
+    again = measured(planted, "turn-taking")
     assert again.groups == [] and list(again.parts["shift-hold"].models) == ["prior"]
     for name, part in result.parts.items():
         assert again.parts[name].digest == part.digest
     assert again.parts["shift-hold"].models["prior"] == result.parts["shift-hold"].models["prior"]
 
 
-def test_what_cannot_be_used_is_counted(tree):
-    """Of the common corpus: one conversation has one participant, in one the voice activity is empty beside words."""
-    made = run(TASKS["turn-taking"], SeamlessDataset(tree), resamples=10)
-    assert made.left_out == {"one participant only": 1, "voice activity not known": 1}
-    assert all(part.not_measured for part in made.parts.values())  # 2 s are shorter than the context
+@pytest.mark.parametrize("task", TASKS)
+def test_what_cannot_be_used_is_counted(faulty, task):
+    """Of a corpus with every defect, in 2 to 3 s each: less than an event needs, or a window of emotion."""
+    made = measured(faulty, task, models=BASELINES, resamples=5, shuffles=1)
+    assert made.left_out
+    if task == "understanding":
+        assert made.left_out["one participant only"] >= 1 and made.left_out["relationship not known"] >= 1
+        assert made.parts["relationship-50"].models["linear"]
+    else:
+        assert all(part.not_measured for part in made.parts.values())
+    if task == "turn-taking":
+        assert made.left_out["one participant only"] >= 1 and made.left_out["voice activity not known"] >= 1
+
+
+def test_emotion_is_told_from_speech_where_it_follows_from_it_and_not_where_it_is_noise(planted):
+    made = measured(planted, "emotion", models=BASELINES, shuffles=8)
+    arousal, valence, scores = (made.parts[part].models for part in ("arousal", "valence", "scores"))
+    assert arousal["linear"]["ccc"].low > 0.9 and arousal["prior"]["ccc"].value == 0
+    assert arousal["linear"]["mae"].high < arousal["prior"]["mae"].low
+    assert arousal["linear, shuffled labels"]["ccc"].high < 0.3
+    assert valence["linear"]["ccc"].low < 0.1
+    assert scores["linear"]["uar"].low > 0.8 and scores["prior"]["uar"].value == 0.5
+    assert set(made.parts["scores"].classes) == {"2", "5"}  # numbers, and no names
+    assert made.left_out["no valid movement"] == (TRAIN + TEST) // 2  # of V01
+
+
+def test_windows_of_emotion_are_the_means_of_what_is_valid(planted):
+    """Of 15 windows the first has no valid frame; in the second, what is invalid would raise arousal far above 1."""
+    interaction = next(iter(SeamlessDataset(planted, vendor="V00")))
+    samples = [one for one in TASKS["emotion"].samples(interaction, (), Counter()) if one.part == "arousal"]
+    assert [one.time for one in samples] == 2 * list(np.arange(2, 16) * 4.0)
+    assert max(one.target for one in samples) < 1.1
+
+
+def test_relationship_and_type_are_told_from_the_beginning(planted):
+    made = measured(planted, "understanding", models=BASELINES, shuffles=5)
+    assert list(made.parts) == [
+        f"{name}-{share}" for name in ("interaction-type", "relationship") for share in (10, 25, 50)
+    ]
+    for name, classes in {"interaction-type": {"ipc_conversation", "charades"}, "relationship": None}.items():
+        part = made.parts[f"{name}-50"]
+        assert set(part.classes) == (classes or {"stranger", "familiar"})
+        assert part.models["linear"]["macro_f1"].low > part.models["prior"]["macro_f1"].high
+        assert part.models["linear, shuffled labels"]["accuracy"].value < part.models["linear"]["accuracy"].low
+
+
+def test_what_is_shown_of_the_beginning_does_not_depend_on_what_follows(planted):
+    """Samples of 50 % of a conversation are those of 100 % of its half."""
+    interaction = next(iter(SeamlessDataset(planted, vendor="V01")))
+    shown = {one.part: one.features for one in TASKS["understanding"].samples(interaction, ("dyadic",), Counter())}
+    assert not np.array_equal(shown["relationship-10"], shown["relationship-50"])
+    features = extract_features(interaction, "dyadic", 25, 0.0, 15.0)
+    whole = extract_features(interaction, "dyadic", 25)
+    state = [whole[one]["dyadic:state"][:375].mean(0) for one in interaction.participants]
+    np.testing.assert_allclose(shown["relationship-25"][:4], np.mean(state, 0), atol=1e-3)
+    assert len(features.times) == 375
+
+
+def test_transfer_learns_elsewhere_or_there(planted):
+    made = measured(planted, "transfer", models=BASELINES, shuffles=0)
+    elsewhere, there = (made.parts[f"shift-hold at V01, learnt {where}"] for where in ("elsewhere", "there"))
+    assert elsewhere.counts["train_interactions"] == there.counts["train_interactions"] == TRAIN // 2
+    assert elsewhere.train_digest != there.train_digest
+    assert elsewhere.classes == there.classes and elsewhere.counts["evaluation_interactions"] == TEST // 2
+    assert elsewhere.models["linear"]["balanced_accuracy"].low > 0.7
+    assert made.parts["shift-hold at V02, learnt elsewhere"].not_measured == "no sample to measure on"
+
+
+def test_every_protocol_says_all_that_one_must():
+    for name, protocol in TASKS.items():
+        assert protocol.name == name and name in README
+        for text in (
+            protocol.task,
+            protocol.input,
+            protocol.target,
+            protocol.split,
+            protocol.baselines,
+            protocol.hides,
+        ):
+            assert len(text) > 15
+        assert all(metric in METRICS for part in protocol.parts for metric in part.metrics)
+
+
+def test_without_scikit_learn_the_extra_is_named(planted, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(MissingDependency, match=r"seamless-interaction\[evaluation\]"):
+        measured(planted, "turn-taking")
 
 
 # --- files and tables -----------------------------------------------------------------------------

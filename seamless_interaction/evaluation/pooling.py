@@ -8,7 +8,6 @@ are many; so are features that look further ahead than ``GUARD``, wherever nothi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -22,10 +21,13 @@ GUARD = 0.05  # seconds before a time that are not shown: sound is analysed in 6
 SPANS = (0.5, 3.0)  # seconds up to a time that are pooled
 VOICE_SPANS = (1.0, 3.0, 10.0)  # the same, of voice activity
 
-_MANY = ("prosody:log_mel",)
-# These know of words up to 1 s ahead, of movement 1 s ahead, and of who has the floor later.
-_FORESIGHTED = ("prosody:speech_rate", "head:nod", "head:nod_frequency", "head:shake", "head:shake_frequency")
-_RULES = ("dyadic:state", "dyadic:floor")
+MANY = ("prosody:log_mel",)
+FORESIGHTED_BEYOND = ("prosody:speech_rate",)  # knows of words 1 s ahead, even behind the span that was asked for
+_FORESIGHTED = (
+    *FORESIGHTED_BEYOND,
+    *("head:nod", "head:nod_frequency", "head:shake", "head:shake_frequency"),  # of 1 s of movement ahead
+    *("silero:speech", "silero:disagrees"),  # of whether speech or silence will last
+)
 
 
 def pooled(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -35,12 +37,7 @@ def pooled(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.append(mean, known / max(len(mask), 1)).astype(np.float32)
 
 
-def span(interaction: Interaction, groups: tuple[str, ...], start: float, duration: float | None) -> Features:
-    """Features of a span, with nothing of what comes after it but 32 ms of sound, and without speech rate."""
-    return extract_features(interaction, groups, FPS, start, duration)
-
-
-def of_recording(features: Features, participant: str, rows: slice, without: Sequence[str] = _MANY) -> np.ndarray:
+def of_recording(features: Features, participant: str, rows: slice, without: Sequence[str] = MANY) -> np.ndarray:
     """What is known of one participant within some rows, (D,) float32."""
     keys = [feature.key for feature in features_of(features.groups) if feature.key not in without]
     made = [pooled(features[participant][key][rows], features.masks[participant][key][rows]) for key in keys]
@@ -74,7 +71,7 @@ class History:
                         self._features,
                         self._participants[one],
                         slice(max(0, last - round(seconds * FPS)), last),
-                        (*_MANY, *_FORESIGHTED, *_RULES),
+                        (*MANY, *_FORESIGHTED),
                     )
                     for seconds in SPANS
                 ]
@@ -99,8 +96,3 @@ def voice(speech: list[Interval], time: float) -> np.ndarray:
 def known_end(interaction: Interaction) -> float:
     """Seconds that all recordings of a conversation reach."""
     return min((recording.duration for recording in interaction.recordings), default=0.0)
-
-
-def values_of(array: Any) -> np.ndarray:
-    """(n,) float64 of an (n, 1) array."""
-    return np.asarray(array, float).reshape(len(array))

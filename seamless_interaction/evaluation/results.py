@@ -49,7 +49,7 @@ class Result:
     Attributes:
         task, protocol: name and version.
         split: that was measured.
-        seed, resamples: of whatever is drawn, and of the bootstrap.
+        seed: of whatever is drawn; resamples, shuffles: of the bootstrap, and of the controls.
         groups: of features that were shown.
         source: where the data were; synthetic: whether they say that they are.
         code: version and digest of this package's features and evaluation.
@@ -63,6 +63,7 @@ class Result:
     split: str
     seed: int
     resamples: int
+    shuffles: int
     groups: list[str]
     source: str
     synthetic: bool
@@ -218,6 +219,5 @@ def _order(name: str, figures: dict[str, Figure]) -> tuple[bool, bool, float, st
 def _shown(figure: Figure) -> str:
     if figure.value is None:
         return "not defined"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+    value, *bounds = (f"{round(number, 3) + 0.0:.3f}" for number in figure if number is not None)  # 0.0: no -0.000
+    return f"{value} [{', '.join(bounds)}]" if bounds else value

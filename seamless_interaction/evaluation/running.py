@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,14 @@ from seamless_interaction.synthetic_files import NOTICE
 RESAMPLES = 1000  # of conversations, for an interval
 SHUFFLES = 20
 CONTROL = ", shuffled labels"
+
+
+class Draws(NamedTuple):
+    """How much is drawn, and from which seed."""
+
+    seed: int
+    resamples: int
+    shuffles: int
 
 
 @dataclass
@@ -58,12 +66,13 @@ def run(
     groups: tuple[str, ...] | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
+    shuffles: int = SHUFFLES,
     progress: Meter | None = None,
 ) -> Result:
     """Measure models by a protocol.
 
-    Each model but ``prior`` has a control: it is fitted and measured ``SHUFFLES`` times with labels shuffled among the
-    samples of ``train``, and among those that are measured. What it then tells beyond chance would be an error of ours.
+    Each model but ``prior`` has a control: it is fitted and measured with labels shuffled among the samples of
+    ``train``, and among those that are measured. What it then tells beyond chance would be an error of ours.
 
     Args:
         dataset: all splits of it.
@@ -72,6 +81,7 @@ def run(
             computed.
         groups: of features; None: the protocol's own.
         resamples: of the bootstrap.
+        shuffles: of the control; 0: there is none.
 
     Raises:
         UnknownSplit: no conversation of ``train`` or of the split.
@@ -79,6 +89,8 @@ def run(
         MissingDependency: scikit-learn, or what a group needs, is not installed.
     """
     sklearn()
+    from threadpoolctl import threadpool_limits as threads  # which scikit-learn brings
+
     groups = resolve_groups(protocol.groups if groups is None else groups)
     shown = groups if set(models) - {"prior"} else ()
     division = divide(dataset.interactions.to_pylist(), split)
@@ -86,17 +98,18 @@ def run(
     sets = _collect(protocol, dataset, division, shown, left_out, progress or Meter())
     if division.crossing:
         left_out["participant in another split"] = division.crossing
-    parts = {
-        part.name: _measure(
-            part,
-            sets["train"][part.made_as].of(part.train_vendors),
-            sets["evaluation"][part.made_as].of(part.evaluation_vendors),
-            models,
-            seed,
-            resamples,
-        )
-        for part in protocol.parts
-    }
+    draws = Draws(seed, resamples, shuffles)
+    with threads(limits=1):  # so that figures do not depend on how many cores there are
+        parts = {
+            part.name: _measure(
+                part,
+                sets["train"][part.made_as].of(part.train_vendors),
+                sets["evaluation"][part.made_as].of(part.evaluation_vendors),
+                models,
+                draws,
+            )
+            for part in protocol.parts
+        }
     url = dataset._storage.described["url"]
     return Result(
         task=protocol.name,
@@ -104,12 +117,13 @@ def run(
         split=split,
         seed=seed,
         resamples=resamples,
+        shuffles=shuffles,
         groups=list(shown),
         source=url,
         synthetic=Path(url, NOTICE).exists(),
         code=code_digest(),
         interactions={"train": len(division.train), "evaluation": len(division.evaluation)},
-        left_out=dict(left_out),
+        left_out=dict(+left_out),
         parts=parts,
     )
 
@@ -138,7 +152,7 @@ def _collect(
 
 
 def _measure(
-    part: Part, train: Samples, evaluation: Samples, models: Mapping[str, MakeModel], seed: int, resamples: int
+    part: Part, train: Samples, evaluation: Samples, models: Mapping[str, MakeModel], draws: Draws
 ) -> Measured:
     truth, learnt = evaluation.targets, train.targets
     measured = Measured(
@@ -160,12 +174,18 @@ def _measure(
         return measured
     of_train, of_evaluation = train.features, evaluation.features
     for name, make in models.items():
-        prediction = predict(make(part.kind, seed).fit(of_train, learnt), part.kind, of_evaluation)
+        prediction = predict(make(part.kind, draws.seed).fit(of_train, learnt), part.kind, of_evaluation)
         measured.models[name] = with_intervals(
-            part.kind, truth, prediction, evaluation.interactions, part.metrics, resamples=resamples, seed=seed
+            part.kind,
+            truth,
+            prediction,
+            evaluation.interactions,
+            part.metrics,
+            resamples=draws.resamples,
+            seed=draws.seed,
         )
-        if name != "prior":
-            null = _of_shuffled(part, make, (of_train, learnt), (of_evaluation, truth), seed)
+        if name != "prior" and draws.shuffles:
+            null = _of_shuffled(part, make, (of_train, learnt), (of_evaluation, truth), draws)
             measured.models[name + CONTROL] = null
     return measured
 
@@ -185,14 +205,14 @@ def _of_shuffled(
     make: MakeModel,
     train: tuple[np.ndarray, np.ndarray],
     evaluation: tuple[np.ndarray, np.ndarray],
-    seed: int,
+    draws: Draws,
 ) -> dict[str, Figure]:
-    """Figures where labels mean nothing: their mean, and the middle 95 %, over ``SHUFFLES``."""
-    rng = np.random.default_rng(seed)
+    """Figures where labels mean nothing: their mean, and the middle 95 %, over all shuffles."""
+    rng = np.random.default_rng(draws.seed)
     drawn: dict[str, list[float]] = {name: [] for name in part.metrics}
-    for _ in range(SHUFFLES):
+    for _ in range(draws.shuffles):
         learnt, truth = rng.permutation(train[1]), rng.permutation(evaluation[1])
-        prediction = predict(make(part.kind, seed).fit(train[0], learnt), part.kind, evaluation[0])
+        prediction = predict(make(part.kind, draws.seed).fit(train[0], learnt), part.kind, evaluation[0])
         made = Weighted(part.kind, truth, prediction)(np.ones(len(truth)))
         for name in part.metrics:
             value = made[name]

@@ -1,0 +1,92 @@
+"""Emotion: what Meta's own face model says of a face, told from all else. Pseudo-labels: nobody has felt or seen it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from seamless_interaction.access.interaction import Interaction, ParticipantRecording
+from seamless_interaction.errors import BadFile
+from seamless_interaction.evaluation.pooling import FPS, of_recording
+from seamless_interaction.evaluation.protocol import Part, Protocol, Sample
+from seamless_interaction.features import extract_features
+
+SECONDS = 4.0  # of a window; windows lie end to end
+VALID = 0.5  # share of a window's rows that must be valid
+_KEYS = {
+    "arousal": "movement:emotion_arousal",
+    "valence": "movement:emotion_valence",
+    "scores": "movement:emotion_scores",
+}
+
+
+def samples(interaction: Interaction, groups: tuple[str, ...], left_out: Counter[str]) -> Iterator[Sample]:
+    """Of each participant who has the arrays, the windows that are valid enough."""
+    labels = {one.participant_id: found for one in interaction.recordings if (found := _labels(one, left_out))}
+    if not any(labels.values()):
+        left_out["no valid movement"] += 1
+        return
+    features = extract_features(interaction, groups, FPS) if groups else None
+    for participant, found in labels.items():
+        for number, targets in sorted(found.items()):
+            shown = None
+            if features is not None:
+                rows = slice(round(number * SECONDS * FPS), round((number + 1) * SECONDS * FPS))
+                own = of_recording(features, participant, rows)
+                partner = next((one for one in interaction.participants if one != participant), None)
+                other = np.zeros_like(own) if partner is None else of_recording(features, partner, rows)
+                shown = np.concatenate([own, other])
+            for part, target in targets.items():
+                yield Sample(part, (number + 1) * SECONDS, target, shown)
+
+
+def _labels(recording: ParticipantRecording, left_out: Counter[str]) -> dict[int, dict[str, float | int]]:
+    """Number of a window -> part -> target: the mean of the valid rows; of scores, which of the eight is highest."""
+    try:
+        arrays = {
+            part: (recording.array(key), recording.mask(key), recording.times(key)) for part, key in _KEYS.items()
+        }
+    except BadFile:
+        left_out["movement cannot be read (recordings)"] += 1
+        return {}
+    found: dict[int, dict[str, float | int]] = {}
+    for part, (values, mask, times) in arrays.items():
+        if values is None or mask is None or times is None:
+            continue
+        for number in range(int(recording.duration / SECONDS + 1e-6)):
+            first, last = np.searchsorted(times, [number * SECONDS - 1e-6, (number + 1) * SECONDS - 1e-6])
+            valid = mask[first:last] & np.isfinite(values[first:last]).all(1)
+            if len(valid) and valid.mean() >= VALID:
+                mean = np.asarray(values[first:last][valid], float).mean(0)
+                found.setdefault(number, {})[part] = int(mean.argmax()) if part == "scores" else float(mean[0])
+    return found
+
+
+EMOTION = Protocol(
+    name="emotion",
+    version=1,
+    task=(
+        "Pseudo-label prediction: tell what the model behind `movement:*` says of a participant's face in 4 s: mean "
+        "arousal and valence, and which of its eight scores is highest."
+    ),
+    input="Both participants' features in the same 4 s, without the face unless it is asked for.",
+    target=(
+        "Means over the valid frames of `movement:emotion_arousal`, `movement:emotion_valence`, and the number (0 to "
+        "7) of the highest mean of `movement:emotion_scores`; windows with half of their frames valid or more."
+    ),
+    baselines="prior: mean, or the most frequent number; linear: ridge and logistic regression.",
+    hides=(
+        "Labels are outputs of a model that is not public, of V00 alone: agreement with it is not agreement with what "
+        "anybody felt or saw, and its errors are counted as truth. The eight scores have no names here, as sources "
+        "contradict each other about their order. With the group face, inputs are outputs of the same model."
+    ),
+    parts=(
+        Part("arousal", "regression", ("ccc", "mae")),
+        Part("valence", "regression", ("ccc", "mae")),
+        Part("scores", "classes", ("uar", "accuracy", "macro_f1", "map")),
+    ),
+    groups=("prosody", "head", "gesture", "dyadic"),
+    samples=samples,
+)
