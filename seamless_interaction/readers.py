@@ -180,16 +180,19 @@ class NpyRows:
         self._offset, shape, self._dtype = _spread(head, array, path, size)
         self.num_rows = shape[0]
         self._row_bytes = math.prod(array.shape) * self._dtype.itemsize
+        self._is_as_it_should_be = self._dtype == array.dtype
 
     def rows(self, first: int, last: int) -> np.ndarray:
         """Rows ``first`` to ``last`` (exclusive), as far as there are such, (n, *array.shape); only they are read."""
-        first = min(max(first, 0), self.num_rows)
-        values = np.empty((max(min(last, self.num_rows) - first, 0), *self._array.shape), self._dtype)
-        if len(values):
+        if first < 0 or last > self.num_rows or first > last:
+            first = min(max(first, 0), self.num_rows)
+            last = max(min(last, self.num_rows), first)
+        values = np.empty((last - first, *self._array.shape), self._dtype)
+        if last > first:
             self._file.seek(self._offset + first * self._row_bytes)
-            if self._file.readinto(values.data.cast("B")) != values.nbytes:
+            if self._file.readinto(values.data) != values.nbytes:
                 raise TruncatedFile(self._path, f"ends within its rows {first} to {last} of {self.num_rows}")
-        return values if self._dtype == self._array.dtype else _typed(values, self._array)
+        return values if self._is_as_it_should_be else _typed(values, self._array)
 
     def close(self) -> None:
         self._file.close()

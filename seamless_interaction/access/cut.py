@@ -84,7 +84,9 @@ _CONTEXT = (
 )
 
 
+# Looked up for every array of every window.
 _BETWEEN = {key: array.between for key, array in ARRAYS.items()}
+_FRAMES_PER_ROW = {key: array.frames_per_row for key, array in ARRAYS.items()}
 
 
 def note(error: BadFile, column: str) -> str:
@@ -108,11 +110,10 @@ def _arrays(
     wanted: dict[tuple[int, int], RowsOf] = {}  # by number of rows and frames per row, of which there are few
 
     def which(key: str, num_rows: int) -> RowsOf:
-        frames_per_row = ARRAYS[key].frames_per_row
-        known = wanted.get((num_rows, frames_per_row))
-        if known is None:
-            known = wanted[num_rows, frames_per_row] = span.rows(facts.rate(num_rows, frames_per_row), frames_per_row)
-        return known
+        kind = num_rows, _FRAMES_PER_ROW[key]
+        if kind not in wanted:
+            wanted[kind] = span.rows(facts.rate(*kind), kind[1])
+        return wanted[kind]
 
     recording = storage.recording(number)
     needed = dict.fromkeys((*keys, *(MASKS[key] for key in keys if key in MASKS)))

@@ -103,12 +103,15 @@ class Storage:
             }
         recording = self.recording(number)
 
-        def read(key: str) -> Rows | BadFile | None:
-            def rows() -> Rows | None:
-                npy: NpyRows | None = opened.rows.get((number, key), lambda: self.files(number, keys).open_rows(key))
-                return None if npy is None else Rows(npy.rows(*span(key, npy.num_rows)), npy.num_rows)
+        def rows(key: str) -> Rows | None:
+            npy: NpyRows | None = opened.rows.find((number, key), _LACKS)
+            if npy is _LACKS:
+                npy = self.files(number, keys).open_rows(key)
+                opened.rows.put((number, key), npy, 1)
+            return None if npy is None else Rows(npy.rows(*span(key, npy.num_rows)), npy.num_rows)
 
-            return attempt(recording, key, rows)
+        def read(key: str) -> Rows | BadFile | None:
+            return attempt(recording, key, rows, key)
 
         found = map(read, keys) if opened.source.place.is_local else threads().map(read, keys)
         return dict(zip(keys, found, strict=True))
@@ -125,7 +128,7 @@ class Storage:
                 if not source.place.is_local:
                     files.fetch(lacking, threads())
                 for key in lacking:
-                    value = attempt(recording, key, lambda key=key: files.get(key))  # type: ignore[misc]
+                    value = attempt(recording, key, files.get, key)
                     if isinstance(value, np.ndarray):
                         value.flags.writeable = False
                     if not is_mapped and not isinstance(value, BadFile):
@@ -159,7 +162,7 @@ class Storage:
 
         def read() -> list[dict[str, Any]] | BadFile | None:
             with self.files(number, (part,)) as files:
-                return attempt(recording, part, lambda: files.get(part))
+                return attempt(recording, part, files.get, part)
 
         recording = self.recording(number)
         return found(self.open.kept.get((number, part), read, _text_cost))
@@ -175,7 +178,7 @@ class Storage:
 
         def read() -> VideoHeader | AudioHeader | BadFile | None:
             with self.files(number, (part,)) as files:
-                return attempt(recording, part, lambda: files.get(part))
+                return attempt(recording, part, files.get, part)
 
         recording = self.recording(number)
         return found(self.open.headers.get((number, part), read))
@@ -277,10 +280,10 @@ class _Open:
         return self._context
 
 
-def attempt(recording: Recording, part: str, read: Callable[[], Any]) -> Any:
+def attempt(recording: Recording, part: str, read: Callable[..., Any], *arguments: Any) -> Any:
     """What ``read`` gives; what is wrong with it, as a value; or, where the format requires the part, that it lacks."""
     try:
-        value = read()
+        value = read(*arguments)
         if value is None and is_required(recording, part) and recording.meant >> PARTS.index(part) & 1:
             raise MissingFile(f"{recording.file_id} {part}", "not in the source, and the format requires it")
         return value
