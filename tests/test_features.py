@@ -354,6 +354,15 @@ def test_mel_bands_are_librosas_own_where_its_hop_fits_the_grid(tmp_path):
     np.testing.assert_allclose(features[A]["prosody:log_mel"][:73], expected[:73], atol=0.01)
 
 
+def test_sound_is_the_same_in_blocks_of_any_size(tmp_path):
+    pytest.importorskip("librosa")
+    sound = np.random.default_rng(2).normal(0, 0.1, 3 * SAMPLING_RATE)
+    interaction = plant(tmp_path, {A: {**arrays(3.0), "audio": sound}}, 3.0)
+    whole, pieces = (extract_features(interaction, ["prosody"], FPS, block=frames / FPS) for frames in (90, 20))
+    for key in ("prosody:log_mel", "prosody:rms"):
+        np.testing.assert_allclose(pieces[A][key], whole[A][key], atol=0.01)
+
+
 def test_speech_rate_counts_words_around_each_time(tmp_path):
     pytest.importorskip("librosa")
     words = [("w", 5 + n * 0.25, 5.1 + n * 0.25) for n in range(20)]  # four a second from 5 s to 10 s
@@ -435,6 +444,14 @@ def test_masks_go_in_and_come_out(tmp_path):
     assert invalid["face:smile"] == [298, *range(300, 360)]
     assert invalid["face:gaze_speed"] == [0, 298, 299, *range(300, 361)]
     assert invalid["head:nod"] == invalid["head:angular_velocity"], "half of a window is known around each row"
+
+
+def test_rows_that_are_no_numbers_are_masked(tmp_path):
+    root = np.zeros((600, 3), "float32")
+    root[50, 1], root[70] = np.nan, np.inf
+    features = extract_features(plant(tmp_path, {A: arrays(global_orient=root)}), ["head"], FPS)
+    assert_consistent(features)
+    assert np.flatnonzero(~features.masks[A]["head:speed"]).tolist() == [0, 50, 51, 70, 71]
 
 
 def test_what_is_absent_is_masked_and_no_error(tmp_path):
