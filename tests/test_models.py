@@ -272,7 +272,9 @@ def test_a_saved_model_is_loaded_bit_for_bit(model, tmp_path):
     one, other = (some.generate(audio=voice(), frames=5) for some in (model, loaded))
     assert all(torch.equal(one[name], other[name]) for name in one)
     card = (tmp_path / "README.md").read_text()
-    assert "ICCV 2023" in card and "synthetic" in card and "library_name: seamless-interaction" in card
+    assert (
+        "ICCV 2023" in card and "Not said by whoever saved it." in card and "library_name: seamless-interaction" in card
+    )
 
 
 def test_pickles_are_refused(model, tmp_path):
@@ -385,6 +387,8 @@ def test_a_run_that_was_stopped_ends_in_the_same_weights(folder, tmp_path):
         timed = {"seconds", "loading_share"}
         assert {key: one[key] for key in one.keys() - timed} == {key: other[key] for key in other.keys() - timed}
     assert set(whole["errors"]) == {"model", "repeat-last", "mean-pose", "constant-turn"}
+    card = (straight / "README.md").read_text()
+    assert "Synthetic conversations" in card and "| constant-turn |" in card
     assert ImitatorModel.from_pretrained(straight).config == ImitatorConfig.preset("tiny")
     with pytest.raises(ForeignCheckpoint, match="another folder"):
         train(folder, straight, replace(QUICK, seed=1))

@@ -1,5 +1,10 @@
 """The README.md of a saved model: what it is, what it was trained on, and what it is not."""
 
+SYNTHETIC = (
+    "Synthetic conversations: invented signals in the format of the real recordings, behind which no real person is. "
+    "This model knows nothing of people. It shows that the code works, and no more."
+)
+
 CARD = """---
 {{ card_data }}
 ---
@@ -19,9 +24,7 @@ motion = model.generate(audio=voice, partner=sample, frames=120, temperature=0.8
 
 ## Training data
 
-{{ training_data | default("Not said by whoever saved it. This package ships no trained weights, and its own examples "
-"train on synthetic conversations: invented signals in the format of the real recordings, behind which no real person "
-"is. A model of synthetic data knows nothing of people.", true) }}
+{{ training_data | default("Not said by whoever saved it.", true) }}
 
 {{ results | default("", true) }}
 

@@ -22,9 +22,11 @@ from seamless_interaction import SeamlessDataset
 from seamless_interaction.errors import ForeignCheckpoint, NonFiniteLoss, UsageError
 from seamless_interaction.local_cache import write_whole
 from seamless_interaction.models.baselines import compare
+from seamless_interaction.models.card import SYNTHETIC
 from seamless_interaction.models.config import COLUMNS, FORMAT, FORMAT_VERSION, ImitatorConfig
 from seamless_interaction.models.imitator import ImitatorModel, check_file, load_weights
 from seamless_interaction.models.objectives import fit, losses
+from seamless_interaction.synthetic_files import NOTICE
 
 CHECKPOINT, METRICS, RESULTS = "checkpoint.safetensors", "metrics.jsonl", "results.json"
 _RUN = f"{FORMAT}-run"
@@ -131,7 +133,7 @@ class Run:
             if getattr(settings, name) < 1:
                 raise UsageError(f"{name} is {getattr(settings, name)}. Give 1 or more.")
         self.config = ImitatorConfig.preset(settings.preset)
-        self.output, self.settings, self.workers = output, settings, workers
+        self.data, self.output, self.settings, self.workers = data, output, settings, workers
         self.precision, self.compiled = precision, compiled
         shape = {"modalities": list(COLUMNS), "fps": self.config.fps, "paired": True, "where": settings.where}
         self.windows = SeamlessDataset(data, split="train").windows(
@@ -332,7 +334,11 @@ class Run:
             "device": str(self.device),
             **measured,
         }
-        self.model.save_pretrained(self.output, model_card_kwargs={"results": as_text(results)})
+        is_synthetic = (Path(self.data) / NOTICE).exists()
+        self.model.save_pretrained(
+            self.output,
+            model_card_kwargs={"training_data": SYNTHETIC if is_synthetic else "", "results": as_text(results)},
+        )
         write_whole(self.output / RESULTS, lambda file: file.write(json.dumps(results, indent=2).encode()))
         return results
 
