@@ -135,7 +135,12 @@ class Run:
         self.config = ImitatorConfig.preset(settings.preset)
         self.data, self.output, self.settings, self.workers = data, output, settings, workers
         self.precision, self.compiled = precision, compiled
-        shape = {"modalities": list(COLUMNS), "fps": self.config.fps, "paired": True, "where": settings.where}
+        shape: dict[str, Any] = {
+            "modalities": list(COLUMNS),
+            "fps": self.config.fps,
+            "paired": True,
+            "where": settings.where,
+        }
         self.windows = SeamlessDataset(data, split="train").windows(
             settings.seconds, settings.hop, shuffle=True, seed=settings.seed, **shape
         )
