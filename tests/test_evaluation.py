@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from seamless_interaction import SeamlessDataset
+from seamless_interaction import SAMPLING_RATE, TABLES, SeamlessDataset
 from seamless_interaction.cli import app
 from seamless_interaction.errors import (
     ForeignResults,
@@ -26,13 +26,13 @@ from seamless_interaction.features import extract_features
 from seamless_interaction.layouts import tree_path
 from seamless_interaction.synthetic import corpus, prompt_id, synthesize
 from seamless_interaction.synthetic_files import NOTICE, notice, tables
-from seamless_interaction.synthetic_media import generator
+from seamless_interaction.synthetic_media import generator, write_wav
 
 pytest.importorskip("sklearn", reason="scikit-learn is optional")
 
 from seamless_interaction.evaluation import BASELINES, TASKS, read_results, run, table, tasks_of, write_results
 from seamless_interaction.evaluation.metrics import METRICS, Prediction, Weighted, ccc, measure, with_intervals
-from seamless_interaction.evaluation.pooling import voice
+from seamless_interaction.evaluation.pooling import History, voice
 
 # --- conversations with a planted rule ------------------------------------------------------------
 
@@ -40,6 +40,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
 TRAIN, TEST, SECONDS = 10, 8, 60.0
 FRAMES = round(SECONDS * 30)
+SHOWN = ("audio", "vad", "smplh:body_pose")
 
 
 def are_strangers(number):
@@ -203,6 +204,34 @@ def test_nothing_that_comes_later_is_shown():
     before = voice(speech((1, 2), (4, 6)), 5.0)
     np.testing.assert_allclose(before, [1, 1, 0, 1, 1 / 3, 0.2])
     np.testing.assert_array_equal(before, voice(speech((1, 2), (4, 5.0001), (7, 9)), 5.0))
+
+
+def test_features_up_to_a_time_do_not_know_what_comes_after_it(planted, tmp_path):
+    """Twice the same conversation, of which sound and body differ from 30 s on."""
+    pytest.importorskip("librosa", reason="librosa is optional")
+    ids = SeamlessDataset(planted, vendor="V01").interactions["recording_ids"][0].as_py()
+    shown = []
+    for version in range(2):
+        root = tmp_path / str(version)
+        for name in TABLES:
+            root.mkdir(exist_ok=True)
+            (root / name).write_bytes((planted / name).read_bytes())
+        for file_id in ids:
+            rng, later = generator(0, file_id), generator(version, file_id, "later")
+            sound = [one.integers(-9000, 9000, 30 * SAMPLING_RATE, np.int16) for one in (rng, later)]
+            body = np.concatenate([one.normal(0, 0.1, (FRAMES // 2, 21, 3)) for one in (rng, later)])
+            paths = {part: root / tree_path("improvised", "train", part, file_id) for part in SHOWN}
+            for path in paths.values():
+                path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(paths["smplh:body_pose"], body.astype(np.float32))
+            paths["vad"].write_text("")
+            with open(paths["audio"], "wb") as file:
+                write_wav(file, 60 * SAMPLING_RATE, iter(sound))
+        history = History(SeamlessDataset(root)[0], ("prosody", "head", "gesture", "dyadic"), (speech(), speech()))
+        shown.append([history.at(time, 0) for time in (30.0, 30.1)])
+    assert np.count_nonzero(shown[0][0]) > 40
+    np.testing.assert_array_equal(shown[0][0], shown[1][0])
+    assert not np.array_equal(shown[0][1], shown[1][1])
 
 
 # --- figures --------------------------------------------------------------------------------------
