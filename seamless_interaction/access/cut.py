@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MASKS, SAMPLING_RATE, FileId
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MASKS, MODALITIES, SAMPLING_RATE, FileId
 from seamless_interaction.access.clock import Facts, RowsOf, Span
 from seamless_interaction.access.resample import at_positions
 from seamless_interaction.access.storage import Rows, Storage
@@ -71,17 +71,11 @@ def cut(
             for record in _records(storage, number, kind, issues, "annotations") or ()
             if _touches(record, span)
         ]
-    context = [column for column in columns if column.startswith("personality:") or column in _CONTEXT]
+    context = [column for column in columns if column in MODALITIES["context"]]
     if context:
         values, _ = storage.context(number)
         sample.update((column, values[column]) for column in context)
     return {**sample, "mask": mask, "length": length, "issues": issues}
-
-
-_CONTEXT = (
-    *("interaction_type", "prompt_text_a", "prompt_text_b", "ipc_a", "ipc_b"),
-    *("relationship", "relationship_detail"),
-)
 
 
 # Looked up for every array of every window.

@@ -64,6 +64,13 @@ def check_window(start: float, duration: float, fps: float | None, frame_size: t
         raise InvalidWindow(f"frame_size is {frame_size!r}. Give height and width in pixels, such as (224, 224).")
 
 
+def _span_within(what: ParticipantRecording | Interaction, start: float, duration: float, fps: float | None) -> Span:
+    """A span that begins before the end of a recording, or of both. Raises ``InvalidWindow``."""
+    if start >= what.duration:
+        raise InvalidWindow(f"{what.id}: a window at {start} s, and it ends at {what.duration:.3f} s.")
+    return Span(float(start), float(duration), None if fps is None else float(fps))
+
+
 class Group(Mapping[str, "np.ndarray | None"]):
     """The arrays of one group of a recording, by feature, also as attributes: (T, *shape), or None where absent.
 
@@ -297,9 +304,7 @@ class ParticipantRecording:
             InvalidWindow: not a span of time, or one that begins behind the end.
         """
         check_window(start, duration, fps, frame_size)
-        if start >= self.duration:
-            raise InvalidWindow(f"{self.id}: a window at {start} s, and the recording ends at {self.duration:.3f} s.")
-        span = Span(float(start), float(duration), None if fps is None else float(fps))
+        span = _span_within(self, start, duration, fps)
         return cut(self._storage, self._number, span, resolve_modalities(modalities), frame_size)
 
 
@@ -425,11 +430,7 @@ class Interaction:
             InvalidWindow: not a span of time, or one that begins behind the end of both.
         """
         check_window(start, duration, fps, frame_size)
-        if start >= self.duration:
-            raise InvalidWindow(
-                f"{self.id}: a window at {start} s, and the conversation ends at {self.duration:.3f} s."
-            )
-        span = Span(float(start), float(duration), None if fps is None else float(fps))
+        span = _span_within(self, start, duration, fps)
         columns = resolve_modalities(modalities)
         samples = self._each(lambda recording: cut(recording._storage, recording._number, span, columns, frame_size))
         return Window(samples)
