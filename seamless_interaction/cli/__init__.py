@@ -1,0 +1,39 @@
+"""The command line: each command is a call of the library, with the same names and the same results.
+
+- ``corpus``: commands on a corpus as a whole; ``copies``: on a part of the dataset; ``research``: what is computed from
+  it; ``publishing``: making a Hub repository.
+- ``shared``: what they have in common.
+
+Commands are named here, in the order of ``--help``, and each imports what it needs when it runs, so that this is quick.
+"""
+
+import typer
+
+from seamless_interaction.cli import copies, corpus, publishing, research
+from seamless_interaction.cli.shared import Selecting
+
+app = typer.Typer(
+    name="seamless-interaction",
+    help="Seamless Interaction: filmed conversations between two people, as typed Arrow records.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+
+
+@app.callback()
+def main() -> None:
+    """Seamless Interaction: filmed conversations between two people, as typed Arrow records."""
+
+
+app.command()(corpus.synthesize)
+app.command()(corpus.index)
+app.command()(corpus.sizes)
+app.command(cls=Selecting)(copies.download)
+app.command()(copies.verify)
+app.command("list", cls=Selecting)(copies.list_)
+app.command(cls=Selecting)(copies.stream)
+app.command()(corpus.check_source)
+app.command(cls=Selecting)(research.features)
+app.command()(research.benchmark)
+app.command(cls=Selecting)(publishing.publish)
+app.command()(research.train)

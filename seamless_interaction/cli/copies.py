@@ -1,0 +1,173 @@
+"""Commands that take a part of the dataset: listing it, fetching it, checking the copy, or streaming it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seamless_interaction.cli.shared import (
+    BYTES,
+    SECONDS,
+    SHARES,
+    AsJson,
+    Filelist,
+    Quiet,
+    Source,
+    SourceIndex,
+    SourceLayout,
+    Workers,
+    named_errors,
+    number,
+    quiet_pipe,
+    selecting,
+    shown_progress,
+)
+
+
+@selecting
+def download(
+    selection: Any,
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", "-o", help="The folder of the copy.", metavar="DIR")
+    ] = Path("seamless-interaction-data"),
+    source: Source = "bucket",
+    filelist: Filelist = None,
+    layout: SourceLayout = None,
+    index: SourceIndex = None,
+    workers: Workers = 16,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be fetched, and fetch nothing.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a part of the dataset into a folder. What is there already stays; once stopped, it goes on."""
+    from seamless_interaction.copying import carry_out
+    from seamless_interaction.planning import plan
+
+    with named_errors():
+        planned = plan(selection, source, output_dir, filelist=filelist, layout=layout, index=index)
+        if dry_run:
+            typer.echo(json.dumps(planned.as_dict(), indent=2) if as_json else planned.as_text())
+            return
+        if not quiet and not as_json:
+            typer.echo(planned.as_text(), err=True)
+        with shown_progress(quiet) as progress:
+            report = carry_out(planned, workers=workers, progress=progress)
+    typer.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
+    raise typer.Exit(report.exit_code)
+
+
+def verify(
+    directory: Annotated[Path, typer.Argument(help="The folder of a copy.", metavar="DIR")],
+    sample: Annotated[
+        str | None, typer.Option(help="Read this share of the files, such as 5%: those read the longest ago.")
+    ] = None,
+    time_limit: Annotated[str | None, typer.Option(help="Read no further file after this time, such as 10m.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Fetch what is missing or corrupt again.")] = False,
+    source: Annotated[
+        str | None, typer.Option(help="Where from, with --repair; without it, where the copy came from.")
+    ] = None,
+    workers: Workers = 16,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a copy with its manifest, offline. Exits with 0: whole, 3: files missing, 4: corrupt, 2: wrong usage."""
+    from seamless_interaction.verify import verify as verify_copy
+
+    with named_errors(), shown_progress(quiet) as progress:
+        found = verify_copy(
+            directory,
+            sample=None if sample is None else number(sample, SHARES, "share", "5%"),
+            time_limit=None if time_limit is None else number(time_limit, SECONDS, "time", "10m"),
+            repair=repair,
+            source=source,
+            workers=workers,
+            progress=progress,
+        )
+    typer.echo(json.dumps(found.as_dict(), indent=2) if as_json else found.as_text())
+    raise typer.Exit(found.exit_code)
+
+
+@selecting
+def list_(
+    selection: Any,
+    source: Source = "bucket",
+    filelist: Filelist = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
+) -> None:
+    """List the recordings that there are, all of them without a narrower choice. Reads nothing but the tables."""
+    from dataclasses import replace
+
+    from seamless_interaction import sources
+    from seamless_interaction.catalogue import as_text, catalogue
+    from seamless_interaction.errors import UsageError
+    from seamless_interaction.places import Place
+    from seamless_interaction.tables import read_filelist_file
+
+    with named_errors(), quiet_pipe():
+        if as_json and as_csv:
+            raise UsageError("--json and --csv are two formats. Choose one.")
+        place = Place(sources.address_of(source))
+        listed = read_filelist_file(filelist) if filelist else sources.filelist_of(place)
+        if listed is None:
+            raise UsageError(f"{place.url} has no filelist.csv. Name one with --filelist.")
+        table = catalogue(listed, replace(selection, subset=selection.subset or "full"), place)
+        if as_csv:
+            import pyarrow.csv
+
+            pyarrow.csv.write_csv(table, sys.stdout.buffer)
+        elif as_json:
+            for batch in table.to_batches(1000):
+                sys.stdout.writelines(f"{json.dumps(row)}\n" for row in batch.to_pylist())
+        else:
+            typer.echo(as_text(table))
+
+
+@selecting
+def stream(
+    selection: Any,
+    source: Source = "bucket",
+    layout: SourceLayout = None,
+    index: SourceIndex = None,
+    limit: Annotated[int | None, typer.Option(help="Stop after so many recordings.", min=1)] = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Keep what is fetched here; a second run reads it there.", metavar="DIR")
+    ] = None,
+    cache_size: Annotated[str, typer.Option(help="The most that --cache-dir may hold.")] = "10GB",
+) -> None:
+    """Print records as JSON, one a line: text and numbers, of arrays their shapes and figures. Nothing is prepared."""
+    from contextlib import nullcontext
+    from dataclasses import asdict
+    from itertools import islice
+
+    from seamless_interaction import load_dataset, sources
+    from seamless_interaction.range_cache import kept_in
+    from seamless_interaction.record_lines import stream_lines
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # as JSON is, whatever the terminal
+    criteria = asdict(selection)
+    label, split, modalities = (criteria.pop(name) for name in ("label", "split", "modalities"))
+    if selection.subset or label:
+        criteria["subset"] = "-".join(filter(None, [selection.size, label]))
+    with named_errors(), quiet_pipe():
+        most = number(cache_size, BYTES, "number of bytes", "10GB")
+        with kept_in(cache_dir, most) if cache_dir else nullcontext():
+            found = load_dataset(
+                **criteria,
+                split=split,
+                modalities=modalities and list(modalities),
+                data_dir=sources.address_of(source),
+                layout=layout,
+                index=index,
+                streaming=True,
+            )
+            splits = [found] if split else list(found.values())
+            lines = (line for stream in splits for line in stream_lines(stream))
+            for line in islice(lines, limit):
+                print(line, flush=True)

@@ -1,0 +1,131 @@
+"""Commands on a corpus: inventing one, writing down where its files lie, its sizes, and whether it is as we think."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seamless_interaction.cli.shared import Filelist, Source, named_errors
+
+
+class Layout(str, Enum):
+    """How a synthetic corpus is stored."""
+
+    tree = "tree"
+    bundles = "bundles"
+    archives = "archives"
+
+
+def synthesize(
+    directory: Annotated[Path, typer.Argument(help="Where to write: a new or an empty directory.", metavar="DIR")],
+    layout: Annotated[
+        Layout,
+        typer.Option(help="A file for each part (the bucket), four files a recording, or the same in tars (the Hub)."),
+    ] = Layout.tree,
+    interactions: Annotated[int, typer.Option(help="How many; 12 show every kind of recording.")] = 12,
+    seconds: Annotated[float, typer.Option(help="About how long each is, at least 2.")] = 4.0,
+    seed: Annotated[int, typer.Option(help="Other seeds give other content.")] = 0,
+    defects: Annotated[bool, typer.Option("--defects", help="Add broken recordings, one of each kind.")] = False,
+) -> None:
+    """Write a synthetic corpus: invented recordings, stored exactly as the real ones are. No real person is in it."""
+    from seamless_interaction.synthetic import synthesize as write_corpus
+
+    with named_errors():
+        corpus = write_corpus(directory, layout.value, interactions, seconds, seed, defects)
+    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    broken = sum(recording.defect is not None for recording in corpus.recordings)
+    typer.echo(
+        f"{directory}: {len(corpus.recordings)} synthetic recordings"
+        + (f" ({broken} broken on purpose)" if broken else "")
+        + f", {size:,} bytes, as {layout.value}. No real person is in them."
+    )
+
+
+def index(
+    source: Annotated[str, typer.Argument(help="A folder or URL, in any layout.", metavar="SOURCE")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The index to write.", metavar="FILE")],
+    filelist: Annotated[
+        str | None,
+        typer.Option(help="A file list of yours; without it, the source's own, or the official one.", metavar="CSV"),
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="tree, bundles or archives; found out without it.")] = None,
+) -> None:
+    """Write down what lies where in SOURCE, and what it is, for load_dataset(index=FILE). Once stopped, it goes on."""
+    from seamless_interaction.indexing import make_index
+    from seamless_interaction.places import Place
+    from seamless_interaction.sources import filelist_of
+    from seamless_interaction.tables import read_filelist_file
+
+    with named_errors():
+        place = Place(source)
+        listed = filelist_of(place) if filelist is None else read_filelist_file(filelist)
+        with typer.progressbar(length=1, label=source, show_pos=True, file=sys.stderr) as bar:
+
+            def progress(done: int, of: int) -> None:
+                bar.length = of
+                bar.update(done - bar.pos)
+
+            made = make_index(place, output, listed, layout, progress)
+    here = made.found["files"].to_pylist()
+    typer.echo(
+        f"{output}: {len(here):,} recordings, {sum(files == 0 for files in here):,} of them not in the source; "
+        f"{output.stat().st_size:,} bytes"
+    )
+    for issue in made.archive_issues():
+        typer.echo(f"Warning: {issue}", err=True)
+
+
+def sizes(
+    filelist: Annotated[
+        Path | None, typer.Option(help="A file list of yours; without it, the official one.", metavar="CSV")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same numbers as JSON, one object a size.")] = False,
+) -> None:
+    """List what each size holds: interactions, recordings, hours and bytes as far as they are known beforehand."""
+    from seamless_interaction.sizes import as_text, describe
+    from seamless_interaction.sources import official_filelist
+    from seamless_interaction.tables import read_filelist_file
+
+    with named_errors():
+        described = describe(official_filelist() if filelist is None else read_filelist_file(filelist))
+    typer.echo(json.dumps(described.to_pylist(), indent=2) if as_json else as_text(described))
+
+
+def check_source(
+    source: Source = "bucket",
+    filelist: Filelist = None,
+    small: Annotated[
+        bool,
+        typer.Option("--small", help="Less than 150 MB instead of about 700: no samples, of arrays the beginning."),
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the whole report as JSON.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Hold a source against all that this package takes for true of it. Please send us what disagrees."""
+    from seamless_interaction import sources
+    from seamless_interaction.check_source import check
+    from seamless_interaction.local_cache import write_whole
+    from seamless_interaction.places import Place
+    from seamless_interaction.tables import read_filelist_file
+
+    with named_errors():
+        place = Place(sources.address_of(source))
+        listed = read_filelist_file(filelist) if filelist else sources.filelist_of(place)
+        if listed is None:
+            listed = sources.official_filelist()
+        with typer.progressbar(length=1, label=place.url, show_pos=True, file=sys.stderr) as bar:
+
+            def progress(done: int, of: int) -> None:
+                bar.length = of
+                bar.update(done - bar.pos)
+
+            report = check(place, listed, small, progress)
+        if output:
+            write_whole(output, lambda file: file.write(report.as_json().encode()))
+    typer.echo(report.as_text())

@@ -1,0 +1,146 @@
+"""What commands have in common: options, those of a selection among them, units, errors as a line, and progress."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+Source = Annotated[str, typer.Option(help="bucket, hub, or a folder or URL of a copy, in any layout.")]
+Filelist = Annotated[
+    str | None, typer.Option(help="A file list of yours; without it, the source's own, or the official one.")
+]
+SourceLayout = Annotated[str | None, typer.Option("--layout", help="tree, bundles or archives; found out without it.")]
+SourceIndex = Annotated[str | None, typer.Option("--index", help="An index of the source.", metavar="FILE")]
+Workers = Annotated[int, typer.Option(help="Files fetched at a time.", min=1, max=256)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing while it goes.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+
+# Options that stand for a `Selection`, by the names of its fields.
+_CRITERIA: dict[str, Any] = {
+    "subset": Annotated[
+        str | None,
+        typer.Option("--subset", "--version", help="10GB, 100GB, 1TB or full; 10GB, or what else bounds it."),
+    ],
+    "label": Annotated[str | None, typer.Option(help="improvised or naturalistic.")],
+    "split": Annotated[str | None, typer.Option(help="train, dev or test.")],
+    "vendor": Annotated[list[str] | None, typer.Option(help="V00 to V03; several as V00,V03.")],
+    "session": Annotated[list[str] | None, typer.Option(help="Sessions, such as V00_S0809.")],
+    "interaction": Annotated[list[str] | None, typer.Option(help="Interactions, such as V00_S0809_I00000582.")],
+    "file_ids": Annotated[
+        list[str] | None, typer.Option("--file-id", help="Recordings, such as V00_S0809_I00000582_P0947.")
+    ],
+    "annotated": Annotated[
+        str | None, typer.Option(help="With annotations: 1P, 3P, or any, which --annotated alone means.")
+    ],
+    "movement": Annotated[bool | None, typer.Option("--movement/--no-movement", help="With or without face motion.")],
+    "modalities": Annotated[
+        list[str] | None, typer.Option(help="What of each: audio,video,transcript,vad,smplh,… or single arrays.")
+    ],
+    "max_bytes": Annotated[str | None, typer.Option(help="The most it may have, such as 20GB, as expected.")],
+    "sample": Annotated[int | None, typer.Option(help="So many interactions, at random.")],
+    "seed": Annotated[int, typer.Option(help="Another seed, another sample.")],
+    "single": Annotated[bool, typer.Option("--single", help="Recordings as they match, without their partners.")],
+}
+_DEFAULTS = {"seed": 0, "single": False}
+
+
+class Selecting(TyperCommand):
+    """``--annotated`` with nothing behind it means any."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for at in reversed(range(len(args))):
+            if args[at] == "--annotated" and (at + 1 == len(args) or args[at + 1].startswith("-")):
+                args.insert(at + 1, "any")
+        return super().parse_args(ctx, args)
+
+
+def selecting(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first parameter is a ``Selection`` has an option for each of its fields."""
+
+    @wraps(command)
+    def run(**options: Any) -> None:
+        from seamless_interaction.selection import Selection
+
+        with named_errors():
+            criteria = {name: options.pop(name) for name in _CRITERIA}
+            for name, value in criteria.items():
+                if isinstance(value, list):
+                    criteria[name] = tuple(one for text in value for one in text.split(",") if one) or None
+            if criteria["max_bytes"] is not None:
+                criteria["max_bytes"] = number(criteria["max_bytes"], BYTES, "number of bytes", "20GB")
+            command(Selection(**criteria), **options)
+
+    signature = inspect.signature(command, eval_str=True)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    options = [
+        inspect.Parameter(name, kind, default=_DEFAULTS.get(name), annotation=annotation)
+        for name, annotation in _CRITERIA.items()
+    ]
+    own = [parameter.replace(kind=kind) for parameter in list(signature.parameters.values())[1:]]
+    run.__signature__ = signature.replace(parameters=[*options, *own])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*options, *own)}
+    return run
+
+
+# Units of what people type, for `number`.
+BYTES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+SHARES = {"": 1, "%": 0.01}
+
+
+def number(text: str, units: Mapping[str, float], what: str, example: str) -> Any:
+    """A number with a unit."""
+    from seamless_interaction.errors import UsageError
+
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([a-zA-Z%]*)", text.strip())
+    if match is None or match[2] not in units:
+        raise UsageError(f"not a {what}: {text!r}. One looks like {example}.")
+    value = float(match[1]) * units[match[2]]
+    return int(value) if units is BYTES else value
+
+
+@contextmanager
+def named_errors() -> Iterator[None]:
+    """Errors as a line, and exit codes: 2 for an argument, 1 for all else, 130 for Ctrl-C."""
+    from seamless_interaction.errors import SeamlessInteractionError, UsageError
+
+    try:
+        yield
+    except SeamlessInteractionError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on where it was.", err=True)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def quiet_pipe() -> Iterator[None]:
+    """Whoever reads may stop, as ``head`` does."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it exits
+        raise typer.Exit from None
+
+
+@contextmanager
+def shown_progress(quiet: bool) -> Iterator[Any]:
+    """Tell how it goes, unless quiet, until the end."""
+    from seamless_interaction.progress import Meter, shown
+
+    meter = Meter() if quiet else shown()
+    try:
+        yield meter
+    finally:
+        meter.close()
