@@ -201,7 +201,11 @@ class MissingDependency(UsageError):
     """Something was asked for that needs a package of an extra, which is not installed."""
 
     def __init__(self, what: str, package: str, extra: str):
-        super().__init__(f"{what} needs {package}: pip install 'seamless-interaction[{extra}]'")
+        super().__init__(what, package, extra)  # with which it comes from another process
+
+    def __str__(self) -> str:
+        what, package, extra = self.args
+        return f"{what} needs {package}: pip install 'seamless-interaction[{extra}]'"
 
 
 # --- models --------------------------------------------------------------------------------------

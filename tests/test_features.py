@@ -2,10 +2,14 @@
 
 import csv
 import json
+import os
+import pickle
+import signal
 import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -17,6 +21,7 @@ from seamless_interaction.errors import (
     ForeignFeatures,
     InvalidWindow,
     MissingDependency,
+    SeamlessInteractionError,
     UnknownGroup,
     UnknownName,
     UsageError,
@@ -27,6 +32,7 @@ from seamless_interaction.features.prosody import word_times
 from seamless_interaction.features.synchrony import synchrony
 from seamless_interaction.features.table import LIMBS, as_markdown, features_of
 from seamless_interaction.layouts import tree_path
+from seamless_interaction.progress import Meter
 from seamless_interaction.synthetic_media import write_wav
 from seamless_interaction.tables import TABLES
 
@@ -613,6 +619,59 @@ def test_a_file_gives_the_same_features_again(planted_turns, tmp_path):
     assert all(found.events[key].equals(table) for key, table in expected.events.items())
 
 
+def written(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_several_processes_write_the_same_files_and_name_the_same_issues(broken, tmp_path):
+    dataset, meter = SeamlessDataset(broken["tree"][0]), Meter()
+    alone = make_features(dataset, tmp_path / "1", MOTION)
+    several = make_features(dataset, tmp_path / "2", MOTION, workers=2, progress=meter)
+    assert (several.made, several.bytes) == (alone.made, alone.bytes) == (len(dataset), meter.num_bytes)
+    assert meter.files_done == meter.files == len(dataset)
+    assert several.issues == alone.issues and any("truncated" in issue for issue in alone.issues)
+    assert written(tmp_path / "1") == written(tmp_path / "2")
+
+
+class Deadly(SeamlessDataset):
+    """Its second conversation kills whoever reads it."""
+
+    def __getitem__(self, which):
+        if which == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(which)
+
+
+def test_a_process_that_dies_is_reported_with_its_conversation(tree, tmp_path):
+    dataset = Deadly(tree)
+    with pytest.raises(SeamlessInteractionError, match=f"{dataset.interactions['interaction_id'][1]}: .* SIGKILL"):
+        make_features(dataset, tmp_path, ["dyadic"], workers=2)
+    assert not list(tmp_path.rglob(".*"))
+
+
+class Interrupting(Meter):
+    """Ctrl-C, after the first conversation."""
+
+    def done(self, expected):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_ends_all_processes_and_leaves_whole_files(tree, tmp_path):
+    dataset = SeamlessDataset(tree)
+    with pytest.raises(KeyboardInterrupt) as held:  # as a notebook holds the last error, with all its frames
+        make_features(dataset, tmp_path / "out", ["dyadic"], workers=2, progress=Interrupting())
+    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())], held
+    assert len(written(tmp_path / "out")) == 1
+    assert make_features(dataset, tmp_path / "out", ["dyadic"]).kept == 1
+    make_features(dataset, tmp_path / "whole", ["dyadic"])
+    assert written(tmp_path / "out") == written(tmp_path / "whole")
+
+
+def test_what_is_not_installed_is_named_by_another_process_too():
+    error = MissingDependency("This group of features", "librosa", "features")
+    assert repr(pickle.loads(pickle.dumps(error))) == repr(error) and "needs librosa: pip" in str(error)
+
+
 def features_command(*arguments):
     return CliRunner().invoke(app, ["features", *map(str, arguments)])
 
@@ -662,6 +721,7 @@ def test_the_command_names_what_it_cannot_use(tree, tmp_path):
         (["--groups", "hed"], "Did you mean 'head'"),
         (["--groups", "head", "--fps", "0"], "above 0"),
         (["--groups", "head", "--modalities", "audio"], "--groups says"),
+        (["--groups", "head", "--workers", "0"], "--workers"),
     ):
         run = features_command(tree, "-o", tmp_path / "out", *arguments)
         assert run.exit_code == 2 and text in run.stderr, run.stderr

@@ -33,6 +33,7 @@ def features(
     fps: Annotated[float, typer.Option(help="Rows a second of the grid that all is put on.")] = 30.0,
     layout: SourceLayout = None,
     index: SourceIndex = None,
+    workers: Annotated[int, typer.Option(help="Processes, each with a conversation at a time.", min=1, max=256)] = 1,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -48,8 +49,9 @@ def features(
         if criteria.pop("modalities"):
             raise UsageError("--modalities is for records. What is computed, --groups says.")
         dataset = SeamlessDataset(data, layout=layout, index=index, **criteria)
+        chosen = [one for one in groups.split(",") if one]
         with shown_progress(quiet) as progress:
-            report = make_features(dataset, output, [one for one in groups.split(",") if one], fps, progress=progress)
+            report = make_features(dataset, output, chosen, fps, workers=workers, progress=progress)
     typer.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
 
 

@@ -8,13 +8,16 @@ mix in a folder.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -23,12 +26,13 @@ import pyarrow.parquet as pq
 from seamless_interaction import __version__
 from seamless_interaction.access.dataset import SeamlessDataset
 from seamless_interaction.access.interaction import check_window
-from seamless_interaction.errors import ForeignFeatures
+from seamless_interaction.errors import ForeignFeatures, SeamlessInteractionError
 from seamless_interaction.features.blocks import Grid
 from seamless_interaction.features.extract import Features, event_table, extract_features
 from seamless_interaction.features.table import DEFAULT_GROUPS, FEATURES, features_of, resolve_groups
 from seamless_interaction.local_cache import write_whole
 from seamless_interaction.progress import Meter
+from seamless_interaction.publishing.executors import in_pool
 from seamless_interaction.sizes import decimal
 
 _METADATA = b"seamless_interaction"
@@ -78,6 +82,7 @@ def make_features(
     groups: str | Sequence[str] = DEFAULT_GROUPS,
     fps: float = 30.0,
     *,
+    workers: int = 1,
     progress: Meter | None = None,
 ) -> FeaturesReport:
     """Write the features of each conversation to ``output/LABEL/SPLIT/INTERACTION.parquet``.
@@ -85,9 +90,18 @@ def make_features(
     A file that is there is not made again, whoever made it: so a run that was stopped goes on, and several can
     share a folder, each with its own part of the data.
 
+    Args:
+        dataset, groups, fps: as for ``extract_features``.
+        output: the folder.
+        workers: how many conversations are computed at a time, each by a process if these are several. The files are
+            the same, and it is this process that writes them.
+        progress: told how it goes.
+
     Raises:
-        UsageError: a group or a rate that cannot be; a file that is there and was computed otherwise.
+        UsageError: a group, a rate or workers that cannot be; a file that is there and was computed otherwise.
         MissingDependency: a group needs a package that is not installed.
+        SourceError: the place, not a file, is at fault.
+        SeamlessInteractionError: a worker died.
     """
     groups, output, progress = resolve_groups(groups), Path(output), progress or Meter()
     check_window(0.0, 1.0, fps, None)
@@ -102,19 +116,40 @@ def make_features(
     ]
     report.kept = len(paths) - len(left)
     progress.begin(len(left), len(left))
-    for number in left:
-        features = extract_features(dataset[number], groups, fps)
-        write_features(features, paths[number])
-        size = paths[number].stat().st_size
-        progress.came(size)
-        progress.done(1)
-        report.made, report.bytes = report.made + 1, report.bytes + size
-        report.seconds += len(features.times) / fps
-        for issue in (issue for issues in features.issues.values() for issue in issues):
-            code = ": ".join(issue.split(": ")[:2])
-            report.issues[code] = report.issues.get(code, 0) + 1
+    compute = partial(_computed, dataset, groups, fps)
+    one_by_one = (compute(number) for number in left)
+    with closing(one_by_one if workers == 1 else in_pool(compute, left, workers, partial(_died, rows))) as computed:
+        for one in computed:
+            _write(paths[one.number], one.content)
+            progress.came(len(one.content))
+            progress.done(1)
+            report.made, report.bytes = report.made + 1, report.bytes + len(one.content)
+            report.seconds += one.seconds
+            for issue in one.issues:
+                code = ": ".join(issue.split(": ")[:2])
+                report.issues[code] = report.issues.get(code, 0) + 1
     report.took = time.monotonic() - began
     return report
+
+
+class _Computed(NamedTuple):
+    """A conversation's file, and what the report needs to know of it."""
+
+    number: int
+    content: bytes
+    seconds: float
+    issues: list[str]
+
+
+def _computed(dataset: SeamlessDataset, groups: tuple[str, ...], fps: float, number: int) -> _Computed:
+    """The features of a conversation, not written yet: a process that is killed leaves nothing behind."""
+    features = extract_features(dataset[number], groups, fps)
+    issues = [issue for issues in features.issues.values() for issue in issues]
+    return _Computed(number, _as_parquet(features), len(features.times) / fps, issues)
+
+
+def _died(rows: list[dict[str, Any]], number: int, how: str) -> NoReturn:
+    raise SeamlessInteractionError(f"{rows[number]['interaction_id']}: {how}")
 
 
 def _described(groups: tuple[str, ...], fps: float) -> dict[str, Any]:
@@ -147,6 +182,14 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 def write_features(features: Features, path: str | os.PathLike[str]) -> None:
     """Write a conversation's features, whole or not at all."""
+    _write(Path(path), _as_parquet(features))
+
+
+def _write(path: Path, content: bytes) -> None:
+    write_whole(path, lambda file: file.write(content))
+
+
+def _as_parquet(features: Features) -> bytes:
     participants = list(features)
     columns: dict[str, pa.Array] = {
         "id": pa.array(list(features.ids.values()), pa.string()),
@@ -182,7 +225,9 @@ def write_features(features: Features, path: str | os.PathLike[str]) -> None:
         columns[feature.key] = pa.array([features.shares[one][feature.key] for one in participants], pa.float64())
     described = json.dumps(_described(features.groups, features.fps))
     table = pa.table(columns).replace_schema_metadata({_METADATA: described.encode()})
-    write_whole(Path(path), lambda file: pq.write_table(table, file, compression="zstd"))
+    file = io.BytesIO()
+    pq.write_table(table, file, compression="zstd")
+    return file.getvalue()
 
 
 def read_features(path: str | os.PathLike[str]) -> Features:

@@ -21,7 +21,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import get_context, parent_process, resource_tracker
@@ -78,7 +78,7 @@ def in_process(attempt: Attempt[T], numbers: Iterable[int]) -> Iterator[T]:
 # --- processes of this machine --------------------------------------------------------------------
 
 
-def in_pool(attempt: Attempt[T], numbers: Sequence[int], workers: int, died: Died[T]) -> Iterator[T]:
+def in_pool(attempt: Attempt[T], numbers: Sequence[int], workers: int, died: Died[T]) -> Generator[T, None, None]:
     """By several processes, each with one number at a time.
 
     A process that dies, as when the system needs its memory, takes one number with it, and another process comes in its
@@ -104,7 +104,7 @@ def in_pool(attempt: Attempt[T], numbers: Sequence[int], workers: int, died: Die
     return _in_pool(attempt, deque(numbers), workers, died)
 
 
-def _in_pool(attempt: Attempt[T], left: deque[int], workers: int, died: Died[T]) -> Iterator[T]:
+def _in_pool(attempt: Attempt[T], left: deque[int], workers: int, died: Died[T]) -> Generator[T, None, None]:
     pool: list[_Worker[T]] = []
     try:
         for _ in range(min(workers, len(left))):
