@@ -48,7 +48,7 @@ format: $(INSTALLED) ## repair what lint can repair
 types: types-script types-stub types-agree ## check types: the implementation, the stub, and that they agree (-j2: at once)
 
 types-script: $(INSTALLED)
-	$(BIN)/mypy --cache-dir .mypy_cache/implementation seamless_interaction.py $(wildcard seamless_interaction/*.py seamless_interaction/*/*.py)
+	$(BIN)/mypy --cache-dir .mypy_cache/implementation seamless_interaction.py $(wildcard seamless_interaction/*.py seamless_interaction/*/*.py seamless_interaction/*/*/*.py)
 
 types-stub: $(INSTALLED)
 	$(BIN)/mypy --cache-dir .mypy_cache/stub seamless_interaction $(wildcard examples/*.py)

@@ -32,7 +32,7 @@ pytest.importorskip("sklearn", reason="scikit-learn is optional")
 
 from seamless_interaction.evaluation import BASELINES, TASKS, read_results, run, table, tasks_of, write_results
 from seamless_interaction.evaluation.metrics import METRICS, Prediction, Weighted, ccc, measure, with_intervals
-from seamless_interaction.evaluation.pooling import History, voice
+from seamless_interaction.evaluation.seen import Seen, voice
 
 # --- conversations with a planted rule ------------------------------------------------------------
 
@@ -227,8 +227,9 @@ def test_features_up_to_a_time_do_not_know_what_comes_after_it(planted, tmp_path
             paths["vad"].write_text("")
             with open(paths["audio"], "wb") as file:
                 write_wav(file, 60 * SAMPLING_RATE, iter(sound))
-        history = History(SeamlessDataset(root)[0], ("prosody", "head", "gesture", "dyadic"), (speech(), speech()))
-        shown.append([history.at(time, 0) for time in (30.0, 30.1)])
+        groups = ("prosody", "head", "gesture", "dyadic")
+        seen = Seen(SeamlessDataset(root)[0], groups, None)
+        shown.append([seen.before(time, 0, groups, (speech(), speech()))["features"] for time in (30.0, 30.1)])
     assert np.count_nonzero(shown[0][0]) > 40
     np.testing.assert_array_equal(shown[0][0], shown[1][0])
     assert not np.array_equal(shown[0][1], shown[1][1])
@@ -400,7 +401,8 @@ def test_emotion_is_told_from_speech_where_it_follows_from_it_and_not_where_it_i
 def test_windows_of_emotion_are_the_means_of_what_is_valid(planted):
     """Of 15 windows the first has no valid frame; in the second, what is invalid would raise arousal far above 1."""
     interaction = next(iter(SeamlessDataset(planted, vendor="V00")))
-    samples = [one for one in TASKS["emotion"].samples(interaction, (), Counter()) if one.part == "arousal"]
+    samples = TASKS["emotion"].samples(Seen(interaction, (), None), (), Counter())
+    samples = [one for one in samples if one.part == "arousal"]
     assert [one.time for one in samples] == 2 * list(np.arange(2, 16) * 4.0)
     assert max(one.target for one in samples) < 1.1
 
@@ -420,7 +422,9 @@ def test_relationship_and_type_are_told_from_the_beginning(planted):
 def test_what_is_shown_of_the_beginning_does_not_depend_on_what_follows(planted):
     """Samples of 50 % of a conversation are those of 100 % of its half."""
     interaction = next(iter(SeamlessDataset(planted, vendor="V01")))
-    shown = {one.part: one.features for one in TASKS["understanding"].samples(interaction, ("dyadic",), Counter())}
+    seen = Seen(interaction, ("dyadic",), None)
+    samples = TASKS["understanding"].samples(seen, ("dyadic",), Counter())
+    shown = {one.part: one.shown["features"] for one in samples}
     assert not np.array_equal(shown["relationship-10"], shown["relationship-50"])
     features = extract_features(interaction, "dyadic", 25, 0.0, 15.0)
     whole = extract_features(interaction, "dyadic", 25)
@@ -469,7 +473,7 @@ def test_results_are_read_as_they_were_written(tmp_path, result):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"format": 1}', '{"format": 2, "results": []}', '{"format": 1, "results": [{}]}']
+    "text", ["", "[]", '{"format": 2}', '{"format": 1, "results": []}', '{"format": 2, "results": [{}]}']
 )
 def test_what_is_no_result_is_refused(tmp_path, text):
     (tmp_path / "one.json").write_text(text)

@@ -63,6 +63,13 @@ def benchmark(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Measure the linear model on features too, not the prior alone.")
     ] = False,
+    model: Annotated[
+        str | None, typer.Option(help="Measure an ImitatorModel too: a run's folder, or owner/name.", metavar="RUN")
+    ] = None,
+    motion_space: Annotated[
+        Path | None,
+        typer.Option(help="That motion is compared in; without it, one is learnt, and written beside --output."),
+    ] = None,
     split: Annotated[str, typer.Option(help="That is measured: test or dev. Models learn from train.")] = "test",
     groups: Annotated[str | None, typer.Option(help="Of features, as dyadic,head; without it, the task's own.")] = None,
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
@@ -84,20 +91,25 @@ def benchmark(
         protocols = evaluation.tasks_of(task)
         if files or data is None:
             raise UsageError("name the data, as in --data DATA; files are for `benchmark table`.")
+        imitator = None
+        if model is not None:
+            from seamless_interaction.models import ImitatorModel
+
+            imitator = ImitatorModel.from_pretrained(model)
         dataset = SeamlessDataset(data, layout=layout, index=index)
-        results = []
-        for protocol in protocols:
-            with shown_progress(quiet) as progress:
-                result = evaluation.run(
-                    protocol,
-                    dataset,
-                    split=split,
-                    models=evaluation.BASELINES if baselines else evaluation.PRIOR,
-                    groups=tuple(groups.split(",")) if groups else None,
-                    seed=seed,
-                    progress=progress,
-                )
-            results.append(result)
+        with shown_progress(quiet) as progress:
+            results = evaluation.run_all(
+                protocols,
+                dataset,
+                split=split,
+                models=evaluation.BASELINES if baselines else evaluation.PRIOR,
+                imitator=imitator,
+                groups=tuple(groups.split(",")) if groups else None,
+                motion_space=motion_space,
+                keep_motion_space_in=output.parent if output else None,
+                seed=seed,
+                progress=progress,
+            )
         if output:
             evaluation.write_results(results, output)
     typer.echo(evaluation.table([(output.name if output else "this run", result) for result in results]))

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from seamless_interaction.access.interaction import Interaction, ParticipantRecording
+from seamless_interaction.access.interaction import ParticipantRecording
 from seamless_interaction.errors import BadFile
-from seamless_interaction.evaluation.pooling import FPS, of_recording
-from seamless_interaction.evaluation.protocol import Part, Protocol, Sample
-from seamless_interaction.features import extract_features
+from seamless_interaction.evaluation.protocol import Part, Sample, Telling
+from seamless_interaction.evaluation.seen import Seen
 
 SECONDS = 4.0  # of a window; windows lie end to end
 VALID = 0.5  # share of a window's rows that must be valid
@@ -22,22 +21,14 @@ _KEYS = {
 }
 
 
-def samples(interaction: Interaction, groups: tuple[str, ...], left_out: Counter[str]) -> Iterator[Sample]:
+def samples(seen: Seen, groups: tuple[str, ...], left_out: Counter[str]) -> Iterator[Sample]:
     """Of each participant who has the arrays, the windows that are valid enough."""
-    labels = {one.participant_id: found for one in interaction.recordings if (found := _labels(one, left_out))}
-    if not any(labels.values()):
+    labels = [_labels(one, left_out) for one in seen.interaction.recordings]
+    if not any(labels):
         left_out["no valid movement"] += 1
-        return
-    features = extract_features(interaction, groups, FPS) if groups else None
-    for participant, found in labels.items():
+    for who, found in enumerate(labels):
         for number, targets in sorted(found.items()):
-            shown = None
-            if features is not None:
-                rows = slice(round(number * SECONDS * FPS), round((number + 1) * SECONDS * FPS))
-                own = of_recording(features, participant, rows)
-                partner = next((one for one in interaction.participants if one != participant), None)
-                other = np.zeros_like(own) if partner is None else of_recording(features, partner, rows)
-                shown = np.concatenate([own, other])
+            shown = seen.during(number * SECONDS, (number + 1) * SECONDS, who, groups)
             for part, target in targets.items():
                 yield Sample(part, (number + 1) * SECONDS, target, shown)
 
@@ -64,7 +55,7 @@ def _labels(recording: ParticipantRecording, left_out: Counter[str]) -> dict[int
     return found
 
 
-EMOTION = Protocol(
+EMOTION = Telling(
     name="emotion",
     version=1,
     task=(
@@ -76,7 +67,10 @@ EMOTION = Protocol(
         "Means over the valid frames of `movement:emotion_arousal`, `movement:emotion_valence`, and the number (0 to "
         "7) of the highest mean of `movement:emotion_scores`; windows with half of their frames valid or more."
     ),
-    baselines="prior: mean, or the most frequent number; linear: ridge and logistic regression.",
+    baselines=(
+        "prior: mean, or the most frequent number; linear: ridge and logistic regression; imitator: the same on means "
+        "of the model's representation, to which no face is shown."
+    ),
     hides=(
         "Labels are outputs of a model that is not public, of V00 alone: agreement with it is not agreement with what "
         "anybody felt or saw, and its errors are counted as truth. The eight scores have no names here, as sources "

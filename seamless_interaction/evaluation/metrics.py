@@ -24,8 +24,12 @@ METRICS = {
     "map": "mean average precision: of each class that occurs, against all others",
     "ccc": "concordance correlation coefficient (Lin 1989), with population moments",
     "mae": "mean absolute error",
+    "frechet": "Fréchet distance of codes of motion, halves of the conversations against each other",
+    "beat_consistency": "how near a beat of motion is to each onset of sound, 0 to 1",
+    "diversity": "root mean square distance of codes of two clips",
+    "velocity_error": "mean difference of a joint's angular velocities, degrees a second",
 }
-LOWER_IS_BETTER = ("mae",)
+LOWER_IS_BETTER = ("mae", "frechet", "velocity_error")
 
 
 class Prediction(NamedTuple):

@@ -1,16 +1,14 @@
-"""What a protocol is: a task, what is shown, what is to be told, on whom, by which measure, and what that hides."""
+"""What a protocol is: a task, what is shown, what is to be told or made, on whom, by which measure, what that hides."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
-
-import numpy as np
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from seamless_interaction import VENDORS
-from seamless_interaction.access.interaction import Interaction
+from seamless_interaction.evaluation.seen import Seen, Shown
 
 # What is true of every protocol.
 SPLIT = (
@@ -27,13 +25,13 @@ class Sample(NamedTuple):
         part: of the protocol.
         time: seconds; where a protocol predicts, nothing behind it is shown.
         target: 1 or 0; a class, by name or number; or a real number.
-        features: (D,) float32, or None where nobody asked for them.
+        shown: see ``seen``; empty where nobody asked for it.
     """
 
     part: str
     time: float
     target: int | float | str
-    features: np.ndarray | None
+    shown: Shown
 
 
 class Part(NamedTuple):
@@ -41,7 +39,7 @@ class Part(NamedTuple):
 
     Attributes:
         name: of the part.
-        kind: ``"binary"``, ``"classes"`` or ``"regression"``.
+        kind: ``"binary"``, ``"classes"``, ``"regression"``, or ``"motion"``.
         metrics: names in ``metrics.METRICS``; tables are ordered by the first.
         source: the part that its samples are made as, where that is another; see ``transfer``.
         train_vendors, evaluation_vendors: of whom it learns, and is measured.
@@ -59,11 +57,7 @@ class Part(NamedTuple):
         return self.source or self.name
 
 
-# Of a conversation, groups of features (empty: none are wanted), and where to count what cannot be used.
-MakeSamples = Callable[[Interaction, "tuple[str, ...]", "Counter[str]"], Iterator[Sample]]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """One benchmark task.
 
@@ -74,7 +68,6 @@ class Protocol:
         hides: what the figures do not show.
         parts: see ``Part``.
         groups: of features that the linear baseline is shown, unless others are asked for.
-        samples: of one conversation.
     """
 
     name: str
@@ -86,5 +79,30 @@ class Protocol:
     hides: str
     parts: tuple[Part, ...]
     groups: tuple[str, ...]
+    split: str = field(default=SPLIT)
+
+
+# Of a conversation, groups of features, and where to count what cannot be used.
+MakeSamples = Callable[[Seen, "tuple[str, ...]", "Counter[str]"], Iterator[Sample]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telling(Protocol):
+    """A task in which something is told of a conversation.
+
+    Attributes:
+        samples: of one conversation.
+    """
+
     samples: MakeSamples
-    split: str = SPLIT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Making(Protocol):
+    """A task in which a participant's motion is made.
+
+    Attributes:
+        heard: whose sound and words are shown: the participant's own, or the partner's, with the partner's motion.
+    """
+
+    heard: Literal["own", "partner"]

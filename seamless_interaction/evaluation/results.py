@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from seamless_interaction import __version__
 from seamless_interaction.errors import ForeignResults, IncomparableResults
@@ -17,7 +17,18 @@ from seamless_interaction.evaluation.metrics import LOWER_IS_BETTER, Figure
 from seamless_interaction.evaluation.protocol import Sample
 from seamless_interaction.local_cache import write_whole
 
-FORMAT = 1  # of the file
+FORMAT = 2  # of the file
+CONTROL = ", shuffled labels"
+OTHER_INPUT = ", other input"
+RECORDED = "recorded"
+
+
+class Draws(NamedTuple):
+    """How much is drawn, and from which seed."""
+
+    seed: int
+    resamples: int
+    shuffles: int
 
 
 @dataclass
@@ -25,12 +36,13 @@ class Measured:
     """One part of a task.
 
     Attributes:
-        kind: ``"binary"``, ``"classes"`` or ``"regression"``.
+        kind: ``"binary"``, ``"classes"``, ``"regression"`` or ``"motion"``.
         digest, train_digest: of the samples that were measured, and learnt from: conversation, time and target.
         counts: samples and conversations of both.
         classes: class -> how many of the measured samples are of it.
         models: model -> metric -> figure.
         not_measured: why there are no models, or None.
+        space: of motion, that in which it is compared: its digest, and how far from a recorded clip its own is.
     """
 
     kind: str
@@ -40,6 +52,7 @@ class Measured:
     classes: dict[str, int]
     models: dict[str, dict[str, Figure]]
     not_measured: str | None
+    space: dict[str, Any] | None = None
 
 
 @dataclass
@@ -51,8 +64,9 @@ class Result:
         split: that was measured.
         seed: of whatever is drawn; resamples, shuffles: of the bootstrap, and of the controls.
         groups: of features that were shown.
+        imitator: digest of the weights of the model that was measured, or None.
         source: where the data were; synthetic: whether they say that they are.
-        code: version and digest of this package's features and evaluation.
+        code: version and digest of this package's features, models and evaluation.
         interactions: of train and evaluation, as divided.
         left_out: reason -> how many conversations.
         parts: part -> what was measured.
@@ -65,6 +79,7 @@ class Result:
     resamples: int
     shuffles: int
     groups: list[str]
+    imitator: str | None
     source: str
     synthetic: bool
     code: dict[str, str]
@@ -109,7 +124,9 @@ def code_digest() -> dict[str, str]:
     """The package's version, and a digest of the files that samples, features and figures come from."""
     root = Path(__file__).parent.parent
     hashed = hashlib.sha256()
-    for path in sorted((*root.glob("evaluation/*.py"), *root.glob("features/*.py"))):
+    for path in sorted(
+        path for folder in ("evaluation", "features", "models") for path in root.glob(f"{folder}/**/*.py")
+    ):
         hashed.update(path.name.encode() + path.read_bytes())
     return {"version": __version__, "digest": hashed.hexdigest()[:16]}
 
@@ -142,7 +159,8 @@ def read_results(path: str | os.PathLike[str]) -> list[Result]:
 def table(results: Iterable[tuple[str, Result]]) -> str:
     """One Markdown table of results and where each came from; within a part, the best comes first.
 
-    Controls, whose labels are shuffled, come after the others, with no place. Figures have their interval.
+    Controls, whose labels are shuffled or whose input is another's, come after the others, with no place, as does what
+    was recorded. Figures have their interval.
 
     Raises:
         IncomparableResults: of one part of a task, but not of the same version, split or samples.
@@ -164,6 +182,13 @@ def table(results: Iterable[tuple[str, Result]]) -> str:
         "n: samples (conversations) measured. Intervals: bootstrap over conversations; where they overlap, places mean "
         "little. Of shuffled labels: mean and middle 95 % over shuffles, which is what chance gives here."
     ]
+    spaces = {_space(measured) for _, result in rows for measured in result.parts.values() if measured.space}
+    if spaces:
+        notes.append(
+            "Motion: `recorded` is what people did, scored as if it had been made; `other input`: made for another "
+            "clip of the same conversation. Fréchet distances and diversity are in the space "
+            f"{', '.join(sorted(spaces))}."
+        )
     if any(result.synthetic for _, result in rows):
         notes.append("Data marked * are synthetic: their figures say nothing about real conversations.")
     return "\n".join([*lines, "", *notes])
@@ -176,12 +201,17 @@ def _check_same(task: str, part: str, held: list[tuple[str, Result]]) -> None:
             ("version of the protocol", first.protocol, result.protocol),
             ("split", first.split, result.split),
             ("samples", first.parts[part].digest, result.parts[part].digest),
+            ("space of motion", _space(first.parts[part]), _space(result.parts[part])),
         ):
             if one != other:
                 raise IncomparableResults(
                     f"{task}, {part}: {first_origin} and {origin} were not measured on the same data, so there is no "
                     f"order between them. {what}: {one} and {other}. Measure both on one copy, or make two tables."
                 )
+
+
+def _space(measured: Measured) -> Any:
+    return measured.space and measured.space["digest"]
 
 
 def _part_lines(task: str, part: str, held: list[tuple[str, Result]]) -> list[str]:
@@ -206,7 +236,7 @@ def _part_lines(task: str, part: str, held: list[tuple[str, Result]]) -> list[st
 
 
 def _is_control(name: str) -> bool:
-    return name.endswith("shuffled labels")
+    return name == RECORDED or name.endswith((CONTROL, OTHER_INPUT))
 
 
 def _order(name: str, figures: dict[str, Figure]) -> tuple[bool, bool, float, str]:

@@ -1,234 +1,137 @@
-"""Measuring: samples of every conversation, models fitted on ``train``, figures with intervals, and a control."""
+"""Measuring: conversations of ``train`` are learnt from, those of a split are measured, one at a time."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from seamless_interaction.access.dataset import SeamlessDataset
-from seamless_interaction.evaluation.baselines import PRIOR, MakeModel, predict
-from seamless_interaction.evaluation.metrics import Figure, Weighted, interval, sklearn, with_intervals
-from seamless_interaction.evaluation.protocol import Part, Protocol, Sample
-from seamless_interaction.evaluation.results import Measured, Result, code_digest, digest
-from seamless_interaction.evaluation.splits import Division, divide
+from seamless_interaction.evaluation.baselines import PRIOR, MakeModel
+from seamless_interaction.evaluation.metrics import sklearn
+from seamless_interaction.evaluation.protocol import Making, Protocol, Telling
+from seamless_interaction.evaluation.results import Draws, Result, code_digest
+from seamless_interaction.evaluation.seen import Seen
+from seamless_interaction.evaluation.splits import divide
+from seamless_interaction.evaluation.telling import Teller
 from seamless_interaction.features.table import resolve_groups
 from seamless_interaction.progress import Meter
 from seamless_interaction.synthetic_files import NOTICE
 
+if TYPE_CHECKING:
+    from seamless_interaction.models import ImitatorModel
+
 RESAMPLES = 1000  # of conversations, for an interval
 SHUFFLES = 20
-CONTROL = ", shuffled labels"
 
 
-class Draws(NamedTuple):
-    """How much is drawn, and from which seed."""
-
-    seed: int
-    resamples: int
-    shuffles: int
+def run(protocol: Protocol, dataset: SeamlessDataset, **options: Any) -> Result:
+    """Measure models by a protocol: ``run_all`` of one."""
+    return run_all([protocol], dataset, **options)[0]
 
 
-@dataclass
-class Samples:
-    """Samples of one part, in the order of their conversations."""
-
-    interactions: list[str] = field(default_factory=list)
-    rows: list[Sample] = field(default_factory=list)
-
-    def of(self, vendors: Iterable[str]) -> Samples:
-        """Those of some vendors."""
-        wanted = tuple(vendors)
-        kept = [pair for pair in zip(self.interactions, self.rows, strict=True) if pair[0].startswith(wanted)]
-        return Samples([id for id, _ in kept], [row for _, row in kept])
-
-    @property
-    def targets(self) -> np.ndarray:
-        return np.array([row.target for row in self.rows])
-
-    @property
-    def features(self) -> np.ndarray:
-        """(n, D); of samples without features, (n, 1) zeros."""
-        rows = [np.zeros(1, np.float32) if row.features is None else row.features for row in self.rows]
-        return np.stack(rows) if rows else np.zeros((0, 1), np.float32)
-
-
-def run(
-    protocol: Protocol,
+def run_all(
+    protocols: Sequence[Protocol],
     dataset: SeamlessDataset,
     *,
     split: str = "test",
     models: Mapping[str, MakeModel] = PRIOR,
+    imitator: ImitatorModel | None = None,
     groups: tuple[str, ...] | None = None,
+    motion_space: str | Path | None = None,
+    keep_motion_space_in: str | Path | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
     shuffles: int = SHUFFLES,
     progress: Meter | None = None,
-) -> Result:
-    """Measure models by a protocol.
+) -> list[Result]:
+    """Measure models by protocols, in one pass over the data. Memory is that of samples, and of one conversation.
 
     Each model but ``prior`` has a control: it is fitted and measured with labels shuffled among the samples of
-    ``train``, and among those that are measured. What it then tells beyond chance would be an error of ours.
+    ``train``, and among those that are measured. What it then tells beyond chance would be an error of ours. Of tasks
+    in which motion is made, see ``motion.making``.
 
     Args:
         dataset: all splits of it.
         split: that is measured, ``"test"`` or ``"dev"``.
         models: name -> ``(kind, seed) -> estimator``; ``BASELINES`` has two. With ``prior`` alone, no feature is
-            computed.
-        groups: of features; None: the protocol's own.
+            computed. Where motion is made, those that do not move are measured, and with ``linear`` a linear one.
+        imitator: a trained model, measured as ``imitator``: a linear model on its representation, whose weights stay
+            as they are; or what motion it generates.
+        groups: of features; None: the protocols' own.
+        motion_space: a file, in whose space motion is compared; None: it is learnt from ``train``.
+        keep_motion_space_in: a folder to write one that was learnt to, under a name with its digest.
         resamples: of the bootstrap.
         shuffles: of the control; 0: there is none.
 
     Raises:
         UnknownSplit: no conversation of ``train`` or of the split.
         UnknownGroup: not a group of features.
-        MissingDependency: scikit-learn, or what a group needs, is not installed.
+        MissingDependency: scikit-learn, or what a group or a task needs, is not installed.
+        ForeignCheckpoint, UnsafeCheckpoint: ``motion_space`` is not what it should be.
     """
     sklearn()
     from threadpoolctl import threadpool_limits as threads  # which scikit-learn brings
 
-    groups = resolve_groups(protocol.groups if groups is None else groups)
-    shown = groups if set(models) - {"prior"} else ()
-    division = divide(dataset.interactions.to_pylist(), split)
-    left_out: Counter[str] = Counter()
-    sets = _collect(protocol, dataset, division, shown, left_out, progress or Meter())
-    if division.crossing:
-        left_out["participant in another split"] = division.crossing
+    wanted = {protocol.name: resolve_groups(protocol.groups if groups is None else groups) for protocol in protocols}
+    if not set(models) - {"prior"}:
+        wanted = dict.fromkeys(wanted, ())
+    representation = None
+    if imitator is not None:
+        from seamless_interaction.evaluation.representation import Representation
+
+        representation = Representation(imitator)
     draws = Draws(seed, resamples, shuffles)
+    library: Any = None
+    if any(isinstance(protocol, Making) for protocol in protocols):
+        from seamless_interaction.evaluation.motion import need_packages
+
+        need_packages()
+        from seamless_interaction.evaluation.motion.library import Library
+        from seamless_interaction.evaluation.motion.making import MotionMeasurer
+
+        library = Library(motion_space, keep_motion_space_in, seed)
+    runners: dict[str, Any] = {}
+    for protocol in protocols:
+        own = wanted[protocol.name]
+        if isinstance(protocol, Telling):
+            runners[protocol.name] = Teller(protocol, models, own, imitator is not None, draws)
+        elif isinstance(protocol, Making):
+            runners[protocol.name] = MotionMeasurer(protocol, own, imitator, library, draws)
+    division = divide(dataset.interactions.to_pylist(), split)
+    everything = tuple(dict.fromkeys(group for groups in wanted.values() for group in groups))
+    meter = progress or Meter()
+    meter.begin(len(division.train) + len(division.evaluation), len(division.train) + len(division.evaluation))
     with threads(limits=1):  # so that figures do not depend on how many cores there are
-        parts = {
-            part.name: _measure(
-                part,
-                sets["train"][part.made_as].of(part.train_vendors),
-                sets["evaluation"][part.made_as].of(part.evaluation_vendors),
-                models,
-                draws,
-            )
-            for part in protocol.parts
-        }
+        for ids, what in ((division.train, "learn"), (division.evaluation, "measure")):
+            for id in ids:
+                seen = Seen(dataset.get_interaction(id), everything, representation)
+                for runner in runners.values():
+                    getattr(runner, what)(seen)
+                meter.done(1)
+        parts = {name: runner.finish() for name, runner in runners.items()}
     url = dataset._storage.described["url"]
-    return Result(
-        task=protocol.name,
-        protocol=protocol.version,
-        split=split,
-        seed=seed,
-        resamples=resamples,
-        shuffles=shuffles,
-        groups=list(shown),
-        source=url,
-        synthetic=Path(url, NOTICE).exists(),
-        code=code_digest(),
-        interactions={"train": len(division.train), "evaluation": len(division.evaluation)},
-        left_out=dict(+left_out),
-        parts=parts,
-    )
-
-
-def _collect(
-    protocol: Protocol,
-    dataset: SeamlessDataset,
-    division: Division,
-    groups: tuple[str, ...],
-    left_out: Counter[str],
-    progress: Meter,
-) -> dict[str, dict[str, Samples]]:
-    """``train`` and ``evaluation`` -> part -> samples."""
-    names = {part.made_as for part in protocol.parts}
-    sets: dict[str, dict[str, Samples]] = {}
-    progress.begin(len(division.train) + len(division.evaluation), len(division.train) + len(division.evaluation))
-    for which, ids in (("train", division.train), ("evaluation", division.evaluation)):
-        made = sets[which] = {name: Samples() for name in names}
-        for id in ids:
-            for sample in protocol.samples(dataset.get_interaction(id), groups, left_out):
-                if sample.part in names:
-                    made[sample.part].interactions.append(id)
-                    made[sample.part].rows.append(sample)
-            progress.done(1)
-    return sets
-
-
-def _measure(
-    part: Part, train: Samples, evaluation: Samples, models: Mapping[str, MakeModel], draws: Draws
-) -> Measured:
-    truth, learnt = evaluation.targets, train.targets
-    measured = Measured(
-        kind=part.kind,
-        digest=digest(part.name, evaluation.interactions, evaluation.rows),
-        train_digest=digest(part.name, train.interactions, train.rows),
-        counts={
-            "train": len(learnt),
-            "evaluation": len(truth),
-            "train_interactions": len(set(train.interactions)),
-            "evaluation_interactions": len(set(evaluation.interactions)),
-        },
-        classes={} if part.kind == "regression" else _counted(truth),
-        models={},
-        not_measured=None,
-    )
-    measured.not_measured = _obstacle(part.kind, learnt, truth)
-    if measured.not_measured:
-        return measured
-    of_train, of_evaluation = train.features, evaluation.features
-    for name, make in models.items():
-        prediction = predict(make(part.kind, draws.seed).fit(of_train, learnt), part.kind, of_evaluation)
-        measured.models[name] = with_intervals(
-            part.kind,
-            truth,
-            prediction,
-            evaluation.interactions,
-            part.metrics,
-            resamples=draws.resamples,
-            seed=draws.seed,
+    return [
+        Result(
+            task=protocol.name,
+            protocol=protocol.version,
+            split=split,
+            seed=seed,
+            resamples=resamples,
+            shuffles=shuffles,
+            groups=list(wanted[protocol.name]),
+            imitator=None if representation is None else representation.digest,
+            source=url,
+            synthetic=Path(url, NOTICE).exists(),
+            code=code_digest(),
+            interactions={"train": len(division.train), "evaluation": len(division.evaluation)},
+            left_out=dict(+(runners[protocol.name].left_out + Counter(_crossing(division.crossing)))),
+            parts=parts[protocol.name],
         )
-        if name != "prior" and draws.shuffles:
-            null = _of_shuffled(part, make, (of_train, learnt), (of_evaluation, truth), draws)
-            measured.models[name + CONTROL] = null
-    return measured
+        for protocol in protocols
+    ]
 
 
-def _obstacle(kind: str, learnt: np.ndarray, truth: np.ndarray) -> str | None:
-    """Why nothing can be measured."""
-    for what, targets in (("to learn from", learnt), ("to measure on", truth)):
-        if not len(targets):
-            return f"no sample {what}"
-        if kind != "regression" and len(np.unique(targets)) < 2:
-            return f"one class only {what}: {targets[0]}"
-    return None
-
-
-def _of_shuffled(
-    part: Part,
-    make: MakeModel,
-    train: tuple[np.ndarray, np.ndarray],
-    evaluation: tuple[np.ndarray, np.ndarray],
-    draws: Draws,
-) -> dict[str, Figure]:
-    """Figures where labels mean nothing: their mean, and the middle 95 %, over all shuffles."""
-    rng = np.random.default_rng(draws.seed)
-    drawn: dict[str, list[float]] = {name: [] for name in part.metrics}
-    for _ in range(draws.shuffles):
-        learnt, truth = rng.permutation(train[1]), rng.permutation(evaluation[1])
-        prediction = predict(make(part.kind, draws.seed).fit(train[0], learnt), part.kind, evaluation[0])
-        made = Weighted(part.kind, truth, prediction)(np.ones(len(truth)))
-        for name in part.metrics:
-            value = made[name]
-            if value is not None:
-                drawn[name].append(value)
-    return {name: Figure(float(np.mean(found)) if found else None, *interval(found)) for name, found in drawn.items()}
-
-
-def _counted(values: np.ndarray) -> dict[str, int]:
-    names, counts = np.unique(values, return_counts=True)
-    return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
-
-
-def describe(protocol: Protocol) -> dict[str, Any]:
-    """What a protocol says of itself, for JSON."""
-    return {
-        name: getattr(protocol, name)
-        for name in ("name", "version", "task", "input", "target", "split", "baselines", "hides")
-    }
+def _crossing(number: int) -> dict[str, int]:
+    return {"participant in another split": number}

@@ -7,7 +7,7 @@ people, prompts and places at once.
 from __future__ import annotations
 
 from seamless_interaction import VENDORS
-from seamless_interaction.evaluation.protocol import Part, Protocol
+from seamless_interaction.evaluation.protocol import Part, Telling
 from seamless_interaction.evaluation.turn_taking import METRICS, samples
 
 PARTS = ("shift-hold", "shift-prediction")
@@ -25,7 +25,7 @@ def _parts() -> tuple[Part, ...]:
     return tuple(made)
 
 
-TRANSFER = Protocol(
+TRANSFER = Telling(
     name="transfer",
     version=1,
     task="Tell shift from hold, in a silence and ahead of it, at a vendor that nothing was learnt from.",

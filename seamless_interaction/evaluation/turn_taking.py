@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from seamless_interaction.access.interaction import Interaction
-from seamless_interaction.evaluation.pooling import History, known_end
-from seamless_interaction.evaluation.protocol import Part, Protocol, Sample
+from seamless_interaction.evaluation.protocol import Part, Sample, Telling
+from seamless_interaction.evaluation.seen import Seen
 from seamless_interaction.evaluation.turn_events import merged, turn_events
 from seamless_interaction.features.blocks import voice_activity
 
@@ -15,26 +14,22 @@ METRICS = ("balanced_accuracy", "weighted_f1", "precision", "recall", "auroc")
 PARTS = ("shift-hold", "shift-prediction", "short-long", "backchannel-prediction")
 
 
-def samples(interaction: Interaction, groups: tuple[str, ...], left_out: Counter[str]) -> Iterator[Sample]:
+def samples(seen: Seen, groups: tuple[str, ...], left_out: Counter[str]) -> Iterator[Sample]:
     """The events of a conversation."""
-    if len(interaction) != 2:
+    if len(seen.interaction) != 2:
         left_out["one participant only"] += 1
         return
     issues: list[str] = []
-    records = [voice_activity(recording, issues) for recording in interaction.recordings]
+    records = [voice_activity(recording, issues) for recording in seen.interaction.recordings]
     if records[0] is None or records[1] is None:
         left_out["voice activity not known"] += 1
         return
-    end = known_end(interaction)
-    speech = merged(records[0], end), merged(records[1], end)
-    events = turn_events(speech, end)
-    history = History(interaction, groups, speech) if groups and events else None
-    for event in events:
-        features = None if history is None else history.at(event.time, event.who)
-        yield Sample(event.part, event.time, int(event.is_positive), features)
+    speech = merged(records[0], seen.known_end), merged(records[1], seen.known_end)
+    for event in turn_events(speech, seen.known_end):
+        yield Sample(event.part, event.time, int(event.is_positive), seen.before(event.time, event.who, groups, speech))
 
 
-TURN_TAKING = Protocol(
+TURN_TAKING = Telling(
     name="turn-taking",
     version=1,
     task=(
@@ -44,7 +39,10 @@ TURN_TAKING = Protocol(
     ),
     input="What was heard and seen of both participants up to the event, and who spoke when.",
     target="Positive are shift, shift, short and backchannel. `turn_events` has the definitions and their figures.",
-    baselines="prior: the most frequent; linear: logistic regression on features of the last 0.5, 1, 3 and 10 s.",
+    baselines=(
+        "prior: the most frequent; linear: logistic regression on features of the last 0.5, 1, 3 and 10 s; imitator: "
+        "the same on the model's representation of the last frame, and its mean over the last second."
+    ),
     hides=(
         "Labels follow from the data's voice activity alone, itself the output of a model that looks a little ahead: "
         "words, laughter and sense count for nothing, and its errors count as events. Only clean events are counted, "

@@ -5,51 +5,43 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-import numpy as np
-
-from seamless_interaction.access.interaction import Interaction
-from seamless_interaction.evaluation.pooling import FORESIGHTED_BEYOND, FPS, MANY, of_recording
-from seamless_interaction.evaluation.protocol import Part, Protocol, Sample
-from seamless_interaction.features import extract_features
+from seamless_interaction.evaluation.protocol import Part, Sample, Telling
+from seamless_interaction.evaluation.seen import FPS, Seen
 
 SHARES = (10, 25, 50)  # per cent of the conversation
 TARGETS = {"interaction-type": "interaction_type", "relationship": "relationship"}  # part -> in the context
 
 
-def samples(interaction: Interaction, groups: tuple[str, ...], left_out: Counter[str]) -> Iterator[Sample]:
+def samples(seen: Seen, groups: tuple[str, ...], left_out: Counter[str]) -> Iterator[Sample]:
     """Of a conversation of two, one for each share of it and each target that is known."""
-    if len(interaction) != 2:
+    if len(seen.interaction) != 2:
         left_out["one participant only"] += 1
         return
-    context = interaction.recordings[0].context
+    context = seen.interaction.recordings[0].context
     targets = {part: context[name] for part, name in TARGETS.items()}
     for part, target in targets.items():
         left_out[f"{part} not known"] += target is None
     for share in SHARES:
-        seconds = interaction.duration * share / 100
+        seconds = seen.interaction.duration * share / 100
         if seconds * FPS < 1:
             left_out[f"nothing in {share} %"] += 1
             continue
-        features = None
-        if groups and any(targets.values()):
-            found = extract_features(interaction, groups, FPS, 0.0, seconds)
-            everything = slice(0, len(found.times))
-            first, second = (
-                of_recording(found, one, everything, (*MANY, *FORESIGHTED_BEYOND)) for one in interaction.participants
-            )
-            features = np.concatenate([(first + second) / 2, np.abs(first - second)])  # who comes first means nothing
+        shown = seen.beginning(seconds, groups) if any(targets.values()) else {}
         for part, target in targets.items():
             if target is not None:
-                yield Sample(f"{part}-{share}", seconds, str(target), features)
+                yield Sample(f"{part}-{share}", seconds, str(target), shown)
 
 
-UNDERSTANDING = Protocol(
+UNDERSTANDING = Telling(
     name="understanding",
     version=1,
     task="Tell the type of a conversation, and whether its participants are strangers, from its first 10, 25 and 50 %.",
     input="Features of both participants up to then (and of 32 ms of sound more), pooled over all of that time.",
     target="`interaction_type` of the prompt, and `relationship` of the session, as the tables have them.",
-    baselines="prior: the most frequent; linear: logistic regression on means, and differences between partners.",
+    baselines=(
+        "prior: the most frequent; linear: logistic regression on means, and differences between partners; imitator: "
+        "the same on the model's representation."
+    ),
     hides=(
         "The type is the prompt's. Some prompts contradict theirs, and by the dataset's own README about one "
         "conversation in ten has wrong times or a neighbour's prompt. Prompts of `train` occur in what is measured, so "

@@ -164,6 +164,11 @@ class ImitatorModel(
         """Where its weights are."""
         return self.rest.device
 
+    @property
+    def reach(self) -> int:
+        """How many earlier frames a representation depends on."""
+        return self.config.joint_layers * (self.config.context - 1) + self.encoders["audio"].back + 2
+
     # --- encoding
 
     def read(self, batch: Mapping[str, Any]) -> Streams:
@@ -423,8 +428,7 @@ class ImitatorModel(
 
     def _memory(self, conditions: Streams) -> Tensor:
         """The encoded conditions, (B, P, T, width), in stretches: memory grows with the length and not its square."""
-        config = self.config
-        back = config.joint_layers * (config.context - 1) + self.encoders["audio"].back + 2
+        back = self.reach
         frames, at_once = conditions.text.shape[2], max(2 * back, 256)
         parts = []
         for first in range(0, frames, at_once):

@@ -76,7 +76,7 @@ def read(batch: Mapping[str, Any], config: ImitatorConfig, device: torch.device 
 
     Args:
         batch: as ``Windows`` gives and collates them, with ``fps=config.fps``. Columns that are not there are masked,
-            and so are audio beyond its length and whatever the masks of the batch say.
+            and so are audio beyond its length, what is no number, and whatever the masks of the batch say.
 
     Raises:
         UsageError: it lies on another grid, or an array has another shape.
@@ -100,7 +100,8 @@ def read(batch: Mapping[str, Any], config: ImitatorConfig, device: torch.device 
                 f"fps={config.fps}."
             )
         mask = batch.get("mask", {}).get(name)
-        return values, torch.ones(values.shape[:3], dtype=torch.bool) if mask is None else pairs(mask).bool()
+        known = torch.ones(values.shape[:3], dtype=torch.bool) if mask is None else pairs(mask).bool()
+        return _without_gaps(values, known)
 
     rotations = [column(name, (3,) if count == 1 else (count, 3)) for name, count in JOINTS.items()]
     face, has_face = column(FACE, (FACE_SIZE,))
@@ -168,7 +169,15 @@ def _audio(
     own = torch.full(samples.shape[:2], samples.shape[-1]) if length is None else pairs(length)
     samples = pad(samples[..., : frames * step], (0, max(0, frames * step - samples.shape[-1])))
     ends = torch.arange(1, frames + 1) * step
-    return samples.unflatten(-1, (frames, step)), ends <= own[..., None]
+    return _without_gaps(samples.unflatten(-1, (frames, step)), ends <= own[..., None])
+
+
+def _without_gaps(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, P, T, …) and its (B, P, T) mask, where what is no number is 0 and masked."""
+    finite = values.isfinite().flatten(3).all(-1)
+    if not finite.all():
+        values, mask = values.nan_to_num(0.0, 0.0, 0.0), mask & finite
+    return values, mask
 
 
 def _text(

@@ -1,0 +1,110 @@
+"""Measuring a task in which motion is made: the clips of ``train`` are learnt from, those of a split are made anew.
+
+Of each conversation that is measured, sums are kept. Makers that are shown something have a control: what they make
+when the sound, words and partner of another clip of the same conversation are shown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from seamless_interaction.evaluation.motion.clips import Clips
+from seamless_interaction.evaluation.motion.figures import Sums, onsets, sums, with_intervals
+from seamless_interaction.evaluation.motion.library import Library
+from seamless_interaction.evaluation.motion.makers import AnyClip, Imitator, LastPose, Linear, Maker, MeanPose
+from seamless_interaction.evaluation.protocol import Making, Sample
+from seamless_interaction.evaluation.results import OTHER_INPUT, RECORDED, Draws, Measured, digest
+from seamless_interaction.evaluation.seen import Seen
+from seamless_interaction.models import ImitatorModel
+
+
+class MotionMeasurer:
+    """Learns from clips, then has them made anew, by every maker."""
+
+    def __init__(
+        self,
+        protocol: Making,
+        groups: tuple[str, ...],
+        imitator: ImitatorModel | None,
+        library: Library,
+        draws: Draws,
+    ):
+        self._protocol, self._library, self._draws = protocol, library, draws
+        self._guesses: dict[str, Maker] = {
+            "mean-pose": MeanPose(),
+            "last-pose": LastPose(),
+            "any-clip": AnyClip(library, draws.seed),
+        }
+        self._shown: dict[str, Maker] = {}
+        if groups:
+            self._shown["linear"] = Linear(groups, protocol.heard)
+        if imitator is not None:
+            self._shown["imitator"] = Imitator(imitator, protocol.heard, draws.seed)
+        self.left_out: Counter[str] = Counter()
+        self._samples: tuple[list[tuple[str, Sample]], ...] = [], []  # of train, and of what is measured
+        self._rows: dict[str, list[Sums]] = {}
+        self._missed: list[float] = []
+
+    def learn(self, seen: Seen) -> None:
+        self._library.learn(seen.interaction)
+        clips = self._clips(seen, 0)
+        if clips is not None:
+            for maker in (*self._guesses.values(), *self._shown.values()):
+                maker.learn(clips, seen)
+
+    def measure(self, seen: Seen) -> None:
+        clips = self._clips(seen, 1)
+        if clips is None or not self._samples[0]:
+            return
+        as_they_are = np.arange(len(clips))
+        made = {name: maker.make(clips, seen, as_they_are) for name, maker in (self._guesses | self._shown).items()}
+        if self._draws.shuffles:
+            others = np.roll(as_they_are, 1)
+            made |= {name + OTHER_INPUT: maker.make(clips, seen, others) for name, maker in self._shown.items()}
+        made[RECORDED] = clips.made
+        heard = [onsets(sound) for sound in clips.sound(self._protocol.heard)]
+        space = self._library.space
+        for name, motion in made.items():
+            self._rows.setdefault(name, []).append(sums(motion, clips.body, heard, space))
+        self._missed += [space.missed(clips.made)] * len(clips)
+
+    def _clips(self, seen: Seen, which: int) -> Clips | None:
+        found, left_out = self._library.clips(seen.interaction)
+        self.left_out += left_out
+        clips = None if found is None else found.with_sound(self._protocol.heard, self.left_out)
+        if not clips:
+            return None
+        self._samples[which].extend(
+            (seen.interaction.id, Sample("body", name.start, name.participant_id, {})) for name in clips.names
+        )
+        return clips
+
+    def finish(self) -> dict[str, Measured]:
+        """Part -> what was measured."""
+        train, evaluation = (([id for id, _ in rows], [row for _, row in rows]) for rows in self._samples)
+        (part,) = self._protocol.parts
+        obstacle = None if self._rows else f"no clip to {'measure on' if train[0] else 'learn from'}"
+        space = None
+        models = {}
+        if obstacle is None:
+            models = with_intervals(self._rows, self._draws)
+            space = {"digest": self._library.space.digest, "missed": float(np.mean(self._missed))}
+        return {
+            part.name: Measured(
+                kind=part.kind,
+                digest=digest(part.name, *evaluation),
+                train_digest=digest(part.name, *train),
+                counts={
+                    "train": len(train[0]),
+                    "evaluation": len(evaluation[0]),
+                    "train_interactions": len(set(train[0])),
+                    "evaluation_interactions": len(set(evaluation[0])),
+                },
+                classes={},
+                models=models,
+                not_measured=obstacle,
+                space=space,
+            )
+        }

@@ -1,0 +1,49 @@
+"""What an ``ImitatorModel`` makes of whole conversations, stretch by stretch, so that memory is that of a stretch."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+
+from seamless_interaction.access.interaction import Interaction
+from seamless_interaction.models.config import COLUMNS, FACE
+from seamless_interaction.models.imitator import ImitatorModel
+
+SHOWN = tuple(name for name in COLUMNS if name != FACE)
+
+
+class Representation:
+    """A model, and what it is called in results.
+
+    Attributes:
+        fps: rows a second.
+        digest: of its weights.
+    """
+
+    def __init__(self, model: ImitatorModel):
+        self.model, self.fps = model.eval(), model.config.fps
+        hashed = hashlib.sha256()
+        for name, tensor in sorted(model.state_dict().items()):
+            hashed.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+        self.digest = hashed.hexdigest()[:16]
+
+    @torch.no_grad()
+    def of(self, interaction: Interaction) -> np.ndarray:
+        """(P, T, D) float32: of each participant, in the order of the recordings, from their own point of view."""
+        frames = max(1, int(interaction.duration * self.fps + 1e-6))
+        back = self.model.reach
+        at_once = max(2 * back, 256)
+        parts: list[np.ndarray] = []
+        for first in range(0, frames, at_once):
+            begin, last = max(0, first - back), min(frames, first + at_once)
+            window: Any = interaction.window(begin / self.fps, (last - begin) / self.fps, list(SHOWN), fps=self.fps)
+            streams = self.model.read(window.stack())
+            views = []
+            for who in range(len(interaction)):
+                of_both = streams.swapped(torch.tensor([who == 1], device=self.model.device))
+                views.append(self.model.encode_streams(of_both, first=begin).joint[0, 0, first - begin :])
+            parts.append(torch.stack(views).float().cpu().numpy())
+        return np.concatenate(parts, 1)
