@@ -37,6 +37,7 @@ from seamless_interaction.models.training import Settings, train
 from seamless_interaction.synthetic import synthesize
 
 COLORS = ["#0072B2", "#D55E00"]  # told apart by everybody
+torch.set_num_threads(1)  # the model is small: more threads wait for each other longer than they work
 
 # %% [markdown]
 # ## Some data
@@ -58,7 +59,7 @@ SeamlessDataset(data).interactions.to_pandas()[["interaction_id", "split"]]
 
 # %%
 run = folder / "run"
-settings = Settings(preset="tiny", steps=10, batch_size=4, seconds=2.0, hop=1.0, validated_on=4, threads=1)
+settings = Settings(preset="tiny", steps=10, batch_size=4, seconds=1.0, hop=0.5, validated_on=4, threads=1)
 results = train(data, run, settings, workers=0, device="cpu", evaluate_every=5, tell=print)
 print(sorted(path.name for path in run.iterdir()))
 
