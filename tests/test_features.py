@@ -26,7 +26,15 @@ from seamless_interaction.errors import (
     UnknownName,
     UsageError,
 )
-from seamless_interaction.features import FEATURES, GROUPS, dyadic, extract_features, make_features, read_features
+from seamless_interaction.features import (
+    FEATURES,
+    GROUPS,
+    dyadic,
+    extract_features,
+    make_features,
+    read_features,
+    silero,
+)
 from seamless_interaction.features.motion import BAND, compose, rhythm, turns
 from seamless_interaction.features.prosody import word_times
 from seamless_interaction.features.synchrony import synchrony
@@ -403,6 +411,29 @@ def test_silero_hears_silence_as_the_data_does(tmp_path, monkeypatch):
     assert features.shares[A]["silero:disagreement"] == pytest.approx(0.25)
     whole = extract_features(interaction, ["silero"], FPS)
     np.testing.assert_allclose(features[A]["silero:probability"], whole[A]["silero:probability"], atol=1e-4)
+
+
+class Loudness:
+    """In place of silero's model, which remembers what was before a span: how loud it is."""
+
+    def reset_states(self): ...
+
+    def __call__(self, chunk, rate):
+        return min(1.0, 8 * float(chunk.abs().max()))
+
+
+def test_silero_of_a_span_is_that_part_of_the_whole(tmp_path, monkeypatch):
+    pytest.importorskip("silero_vad")
+    monkeypatch.setattr(silero._of_thread, "model", Loudness(), raising=False)
+    times = np.arange(round(6.0 * SAMPLING_RATE)) / SAMPLING_RATE
+    sound = hum(131.0, 6.0) * ((times > 2.0) & (times < 3.0) | (times > 4.0) & (times < 4.7))
+    interaction = plant(tmp_path, {A: {**arrays(6.0), "audio": sound, "vad": [(1.5, 2.5)]}}, 6.0)
+    whole = extract_features(interaction, ["silero"], FPS)
+    span = extract_features(interaction, ["silero"], FPS, start=1.6, duration=4.0, block=1.5)  # 50 chunks, 48 rows
+    assert 40 < span[A]["silero:speech"].sum() < 60 and 10 < span[A]["silero:disagrees"].sum() < 60
+    for key, values in span[A].items():
+        np.testing.assert_allclose(values, whole[A][key][48:168], atol=1e-3)
+        np.testing.assert_array_equal(span.masks[A][key], whole.masks[A][key][48:168])
 
 
 # --- planted: face --------------------------------------------------------------------------------
