@@ -125,6 +125,21 @@ def test_an_unknown_way_is_an_error():
         at_positions(np.zeros((2, 3)), None, np.array([0.5]), "cubic")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_what_is_not_finite_stays_so_without_a_warning_and_without_touching_the_rest(how, number):
+    values = np.random.default_rng(0).normal(size=(10, 4, 3)).astype("float32")
+    broken = values.copy()
+    broken[[3, 4, 7]], broken[5] = number, -number
+    positions = np.arange(9) + 0.25
+    rows, mask = at_positions(broken, None, positions, how)
+    touched = [3, 4, 5, 7] if how == "nearest" else [2, 3, 4, 5, 6, 7]
+    assert mask.all() and not np.isfinite(rows[touched]).any()
+    expected, _ = at_positions(values, None, positions, how)
+    np.testing.assert_array_equal(np.delete(rows, touched, 0), np.delete(expected, touched, 0))
+
+
 # --- masks ----------------------------------------------------------------------------------------
 
 

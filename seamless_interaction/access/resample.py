@@ -71,9 +71,10 @@ def _slice(values: np.ndarray, valid: np.ndarray | None, first: int, count: int)
 
 def _on_line(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
     """``first + share * (second - first)``, in the precision of the values: equal ones stay equal."""
-    line = second - first
-    line *= share.astype(line.dtype)
-    line += first
+    with np.errstate(invalid="ignore"):  # infinity less infinity is NaN
+        line = second - first
+        line *= share.astype(line.dtype)
+        line += first
     return line
 
 
@@ -106,8 +107,9 @@ def quaternions(rotations: np.ndarray) -> np.ndarray:
     parts = np.empty((4, *rotations.shape[:-1]))
     parts[1:] = np.moveaxis(rotations, -1, 0)
     half = _length(parts[1:]) / 2
-    parts[0] = np.cos(half)
-    parts[1:] *= np.sinc(half / np.pi) / 2  # sin(half) / (2 half), and 1/2 of no turn
+    with np.errstate(invalid="ignore"):  # of an infinite turn all is NaN
+        parts[0] = np.cos(half)
+        parts[1:] *= np.sinc(half / np.pi) / 2  # sin(half) / (2 half), and 1/2 of no turn
     return parts
 
 
