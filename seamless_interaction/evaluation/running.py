@@ -90,8 +90,10 @@ def run_all(
         need_packages()
         from seamless_interaction.evaluation.motion.library import Library
         from seamless_interaction.evaluation.motion.making import MotionMeasurer
+        from seamless_interaction.models import ImitatorConfig
 
-        library = Library(motion_space, keep_motion_space_in, seed)
+        config = ImitatorConfig() if imitator is None else imitator.config
+        library = Library(config, motion_space, keep_motion_space_in, seed)
     runners: dict[str, Any] = {}
     for protocol in protocols:
         own = wanted[protocol.name]

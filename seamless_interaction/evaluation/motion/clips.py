@@ -72,8 +72,12 @@ class Clips:
         return Clips(names, self.who[known.numpy()], self.streams.map(lambda part: part[known]))
 
 
-def clips_of(interaction: Interaction) -> tuple[Clips | None, Counter[str]]:
-    """The clips of both participants in which the body is known throughout, and what was left out, and why."""
+def clips_of(interaction: Interaction, config: ImitatorConfig) -> tuple[Clips | None, Counter[str]]:
+    """The clips of both participants in which the body is known throughout, and what was left out, and why.
+
+    Args:
+        config: of the model that is to read them; its frames a second are ``FPS``.
+    """
     left_out: Counter[str] = Counter()
     if len(interaction) != 2:
         return None, Counter({"one participant only": 1})
@@ -85,7 +89,7 @@ def clips_of(interaction: Interaction) -> tuple[Clips | None, Counter[str]]:
     columns = [*SHOWN, _TRACKED]
     samples = [interaction.window(float(start), _SECONDS, columns, fps=FPS).stack() for start in starts]
     batch: dict[str, Any] = collate(samples, 1, True)
-    streams = read(batch, ImitatorConfig(fps=FPS))
+    streams = read(batch, config)
     tracked = batch[_TRACKED].bool() | ~batch["mask"][_TRACKED]  # where that is not told, it is taken for true
     whole = (streams.has_motion[..., :2].all(-1) & tracked).all(-1)
     left_out["clips without a body throughout"] += int((~whole).sum())

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from seamless_interaction.access.interaction import Interaction
-from seamless_interaction.evaluation.motion.clips import Clips, clips_of
+from seamless_interaction.errors import UsageError
+from seamless_interaction.evaluation.motion.clips import FPS, Clips, clips_of
 from seamless_interaction.evaluation.motion.space import MotionSpace, chunks, learn, read_space
+from seamless_interaction.models.config import ImitatorConfig
 from seamless_interaction.models.rotations import to_six
 
 KEPT = 1024  # clips of train, of which each is as likely to be kept as any other: about 65 MB
@@ -25,8 +27,15 @@ class Library:
         kept: (MADE, 22, 6) six numbers each, of what was to be made in clips of ``train``.
     """
 
-    def __init__(self, space: str | Path | None, keep_space_in: str | Path | None, seed: int):
-        """``space`` is a file; without one, a space is learnt, and written to the other folder, if there is one."""
+    def __init__(self, config: ImitatorConfig, space: str | Path | None, keep_space_in: str | Path | None, seed: int):
+        """``space`` is a file; without one, a space is learnt, and written to the other folder, if there is one.
+
+        Raises:
+            UsageError: the model of this config has another number of frames a second.
+        """
+        if config.fps != FPS:
+            raise UsageError(f"the model makes {config.fps} frames a second, and motion is measured at {FPS}.")
+        self._config = config
         self._given, self._keep_space_in, self._seed = None if space is None else read_space(space), keep_space_in, seed
         self._random = np.random.default_rng(seed)
         self._count = 0
@@ -37,7 +46,7 @@ class Library:
     def clips(self, interaction: Interaction) -> tuple[Clips | None, Counter[str]]:
         """See ``clips_of``; those of the last conversation are not read again."""
         if self._last is None or self._last[0] != interaction.id:
-            self._last = interaction.id, clips_of(interaction)
+            self._last = interaction.id, clips_of(interaction, self._config)
         return self._last[1]
 
     def learn(self, interaction: Interaction) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seamless_interaction.errors import UsageError
 from seamless_interaction.evaluation.baselines import PENALTY
 from seamless_interaction.evaluation.motion.clips import FPS, MADE, NUM_BODY, PAST, Clips, without
 from seamless_interaction.evaluation.motion.library import Library
@@ -128,12 +127,10 @@ class Linear:
 
 
 class Imitator:
-    """``ImitatorModel.generate``, of all clips at once, with noise of ``TEMPERATURE``."""
+    """``ImitatorModel.generate``, of all clips at once."""
 
-    def __init__(self, model: ImitatorModel, heard: str, seed: int):
-        if model.config.fps != FPS:
-            raise UsageError(f"the model makes {model.config.fps} frames a second, and motion is measured at {FPS}.")
-        self._model, self._heard = model.eval(), heard
+    def __init__(self, model: ImitatorModel, heard: str, seed: int, temperature: float = TEMPERATURE):
+        self._model, self._heard, self._temperature = model.eval(), heard, temperature
         self._random = torch.Generator().manual_seed(seed)
 
     def learn(self, clips: Clips, seen: Seen) -> None: ...
@@ -145,6 +142,6 @@ class Imitator:
         motion = self._model.motion(streams)
         past = type(motion)(*(part[:, 0, :PAST] for part in motion))
         conditions = without(streams, self._heard).map(lambda part: part[torch.from_numpy(inputs).to(device)])
-        noise = torch.randn(MADE, len(clips), NUM_JOINTS * 3 + FACE_SIZE, generator=self._random) * TEMPERATURE
+        noise = torch.randn(MADE, len(clips), NUM_JOINTS * 3 + FACE_SIZE, generator=self._random) * self._temperature
         rotations, _ = self._model.roll_out(conditions, past, noise.to(device))
         return rotations[:, :, :NUM_BODY].float().cpu()

@@ -25,9 +25,10 @@ from seamless_interaction.models.rotations import to_six
 
 CHUNK = 60  # frames of a point in the space: 2 s
 DIMS = 32
-_WIDTH = 48
+STEPS = 400  # of learning
+_WIDTH, _STRIDE = 32, 4
 _SIX = NUM_BODY * 6
-_STEPS, _BATCH, _RATE = 400, 32, 2e-3
+_BATCH, _RATE = 32, 2e-3
 _KIND = "seamless-interaction-motion-space"
 
 
@@ -51,21 +52,22 @@ class MotionSpace(nn.Module):
         self.register_buffer("moves_scale", torch.ones(1))
         self.register_buffer("center", torch.zeros(DIMS))  # of the codes, in training
         self.register_buffer("spread", torch.ones(1))
+        places = CHUNK // _STRIDE
         self.encoder = nn.Sequential(
-            nn.Conv1d(2 * _SIX, _WIDTH, 4, 2, 1),
+            nn.Conv1d(2 * _SIX, _WIDTH, _STRIDE, _STRIDE),
             nn.GELU(),
-            nn.Conv1d(_WIDTH, _WIDTH, 4, 2, 1),
+            nn.Conv1d(_WIDTH, _WIDTH, 3, padding=1),
             nn.GELU(),
             nn.Flatten(),
-            nn.Linear(_WIDTH * CHUNK // 4, DIMS),
+            nn.Linear(_WIDTH * places, DIMS),
         )
         self.decoder = nn.Sequential(
-            nn.Linear(DIMS, _WIDTH * CHUNK // 4),
-            nn.Unflatten(1, (_WIDTH, CHUNK // 4)),
+            nn.Linear(DIMS, _WIDTH * places),
+            nn.Unflatten(1, (_WIDTH, places)),
             nn.GELU(),
-            nn.ConvTranspose1d(_WIDTH, _WIDTH, 4, 2, 1),
+            nn.Conv1d(_WIDTH, _WIDTH, 3, padding=1),
             nn.GELU(),
-            nn.ConvTranspose1d(_WIDTH, 2 * _SIX, 4, 2, 1),
+            nn.ConvTranspose1d(_WIDTH, 2 * _SIX, _STRIDE, _STRIDE),
         )
 
     def read(self, six: Tensor) -> Tensor:
@@ -111,7 +113,7 @@ def chunks(six: Tensor) -> Tensor:
     return six.reshape(-1, CHUNK, _SIX)
 
 
-def learn(six: Tensor, seed: int) -> MotionSpace:
+def learn(six: Tensor, seed: int, steps: int = STEPS) -> MotionSpace:
     """A space of (N, CHUNK, 132) six numbers. On one machine and version of torch, the same seed gives the same."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -121,8 +123,8 @@ def learn(six: Tensor, seed: int) -> MotionSpace:
         space.pose_scale.copy_((poses - space.pose).square().mean().sqrt().clamp(min=1e-3))
         space.moves_scale.copy_((six - poses[:, None]).square().mean().sqrt().clamp(min=1e-3))
         optimizer = torch.optim.AdamW(space.parameters(), _RATE)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, _STEPS)
-        for _ in range(_STEPS):
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, steps)
+        for _ in range(steps):
             read = space.read(six[torch.randint(len(six), (_BATCH,))])
             made = space.decoder(space.encoder(read))
             loss = mse_loss(made, read) + mse_loss(made.diff(), read.diff())  # where it is, and where it goes
