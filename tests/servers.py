@@ -391,7 +391,8 @@ def find_file(root: Path, path: str) -> Path | None:
 
 def list_files(root: Path, below: str = "") -> list[str]:
     """Paths of all files below a folder, relative to the root, in the order of their bytes."""
-    return sorted(path.relative_to(root).as_posix() for path in (root / below).rglob("*") if path.is_file())
+    folders = os.walk(root / below)
+    return sorted(os.path.join(folder, name)[len(str(root)) + 1 :] for folder, _, names in folders for name in names)
 
 
 def etag_of(file: Path) -> str:
@@ -1030,7 +1031,8 @@ class S3(Server):
         after = query.field("continuation-token") or query.field("start-after")
         limit = min(int(query.field("max-keys", "1000")), 1000)
         names: dict[str, None] = {}  # keys, and what keys share up to the delimiter; each once, in order
-        for key in list_files(self.root):
+        below = prefix.rpartition("/")[0]
+        for key in list_files(self.root, below) if find(self.root, below) else ():
             if key.startswith(prefix):
                 head, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else (key, "", "")
                 names[prefix + head + found if found else key] = None
