@@ -31,8 +31,9 @@ env-test: $(INSTALLED_TORCH) ## make the environment, with what the tests need
 demo: $(INSTALLED) ## make a small synthetic dataset and read it in every way
 	$(BIN)/python examples/demo.py $(ARGS)
 
+# The many processes that tests start compile nothing again, wherever Python is told not to keep what it compiled.
 test: $(INSTALLED_TORCH) ## run the tests (this alone installs torch)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: $(INSTALLED) ## check style and formatting
 	$(BIN)/ruff check .
