@@ -28,6 +28,9 @@ settings.load_profile("untimed")
 
 LAYOUTS = ("tree", "bundles", "archives")
 
+# For processes that have no use for torch, which `datasets` would import, in seconds.
+WITHOUT_TORCH = {**os.environ, "USE_TORCH": "0"}
+
 
 @pytest.fixture(scope="session")
 def corpora(tmp_path_factory):

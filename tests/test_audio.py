@@ -214,13 +214,19 @@ def test_audio_by_url(wav):
     assert np.array_equal(audio.read(0.5, 0.75), SAMPLES[24000:36000]) and np.array_equal(audio["array"], SAMPLES)
 
 
-def test_audio_pickle_leaves_the_samples_behind(wav):
+@pytest.fixture(scope="module")
+def spawned():
+    """Another process, which takes seconds to import what it needs."""
+    with get_context("spawn").Pool(1) as pool:
+        yield pool
+
+
+def test_audio_pickle_leaves_the_samples_behind(wav, spawned):
     audio = Audio(wav)
     audio["array"]
     assert len(pickle.dumps(audio)) < 300
-    with get_context("spawn").Pool(1) as pool:
-        assert pool.apply(np.sum, (Audio(wav).read(0, 0.1),)) == SAMPLES[:4800].sum()
-        assert np.array_equal(pool.apply(Audio.read, (audio, 0.5)), SAMPLES[24000:])
+    assert spawned.apply(np.sum, (Audio(wav).read(0, 0.1),)) == SAMPLES[:4800].sum()
+    assert np.array_equal(spawned.apply(Audio.read, (audio, 0.5)), SAMPLES[24000:])
 
 
 def test_import_loads_no_decoder():

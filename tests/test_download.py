@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import LAYOUTS, pairs, tar_of, warnings
+from conftest import LAYOUTS, WITHOUT_TORCH, pairs, tar_of, warnings
 from servers import S3, Bucket, Hub, use_hub
 from typer.testing import CliRunner
 
@@ -525,7 +525,7 @@ def test_list_reads_nothing_but_tables(corpora):
 def test_stream_ends_quietly_when_nobody_reads_on(corpora):
     command = [sys.executable, "-m", "seamless_interaction.cli", "stream", "--version", "full"]
     command += ["--source", str(corpora["tree"][0]), "--modalities", "transcript"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=WITHOUT_TORCH)
     first = json.loads(process.stdout.readline())
     process.stdout.close()
     assert first["transcript"] and process.wait(60) == 0

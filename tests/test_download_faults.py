@@ -18,6 +18,7 @@ from email.utils import formatdate
 
 import numpy as np
 import pytest
+import soundfile
 from servers import Bucket, Hub, use_hub
 
 from seamless_interaction import copying, places
@@ -36,7 +37,7 @@ def small(tmp_path_factory):
     """Layout -> folder; "copy" is what comes out of the tars."""
     root = tmp_path_factory.mktemp("small")
     for layout in ("tree", "archives"):
-        synthesize(root / layout, layout, interactions=2, seconds=2.0, seed=3)
+        synthesize(root / layout, layout, interactions=1, seconds=2.0, seed=3)
     assert download(FULL, root / "archives", root / "copy").exit_code == 0
     return root
 
@@ -146,9 +147,7 @@ def large(small, tmp_path):
     """A tree with one WAV of several megabytes, half of which came before the host went silent."""
     shutil.copytree(small / "tree", tmp_path / "tree")
     wav = sorted((tmp_path / "tree").rglob("*.wav"))[0]
-    import soundfile
-
-    soundfile.write(wav, [[random.random() / 2] for _ in range(2_000_000)], 48_000, subtype="PCM_16")
+    soundfile.write(wav, np.random.default_rng(0).random(2_000_000) / 2, 48_000, subtype="PCM_16")
     return tmp_path / "tree", wav
 
 

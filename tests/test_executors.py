@@ -313,20 +313,20 @@ def test_slurm_gets_an_array_and_a_job_that_finishes(tmp_path, slurm):
         "account": "we",
         "sbatch_args": {"nice": 5},
         "mem_per_cpu_gb": 3,
-        "max_array_size": 3,
+        "max_array_size": 2,
     }
-    ids = datatrove("slurm", tmp_path, NUMBERS[:4], options, fail={11: ValueError}, kill={10: signal.SIGKILL})
+    ids = datatrove("slurm", tmp_path, NUMBERS[:3], options, fail={11: ValueError}, kill={10: signal.SIGKILL})
     assert ids == ["101", "102"]
     (how, asks, ends), (how_last, asks_last, ends_last) = slurm()
     asked = {"partition=main", "account=we", "nice=5", "mem-per-cpu=3G", "cpus-per-task=1", "time=24:00:00"}
     assert {f"--{ask}" for ask in asked} < set(asks) & set(asks_last)
     assert not any("qos" in ask for ask in asks)
-    # Four numbers in the three tasks that one array may have: 10 with 13. The task of 11 failed, and no other.
-    assert "--array=0-2%2" in asks and ends == [0, 1, 0]
+    # Three numbers in the two tasks that one array may have: 10 with 12. The task of 11 failed, and not the other.
+    assert "--array=0-1%2" in asks and ends == [0, 1]
     assert (tmp_path / "10.died").exists() and how == ["--export=ALL,RUN_OFFSET=0"]
     assert how_last == ["--export=ALL,RUN_OFFSET=0", "--dependency=afterany:101"]
     assert "--array=0-0" in asks_last and ends_last == [0]
-    assert (tmp_path / "finished").read_text() == "10 11 12 13\n"
+    assert (tmp_path / "finished").read_text() == "10 11 12\n"
 
 
 def test_slurm_without_numbers_only_finishes(tmp_path, slurm):

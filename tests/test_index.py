@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import LAYOUTS, assert_same_arrays, pairs, tar_of, warnings
+from conftest import LAYOUTS, WITHOUT_TORCH, assert_same_arrays, pairs, tar_of, warnings
 from typer.testing import CliRunner
 
 import seamless_interaction
@@ -526,6 +526,7 @@ def killed(how, source, target, pieces):
     run = subprocess.run(
         [sys.executable, "-c", KILLED, how, str(source), str(target), pieces],
         cwd=os.path.dirname(seamless_interaction.__file__),
+        env=WITHOUT_TORCH,
         capture_output=True,
         text=True,
     )
@@ -640,7 +641,7 @@ def test_processes_that_begin_at_once_all_get_everything(many, tmp_path):
 
     def run(_):
         cwd = os.path.dirname(seamless_interaction.__file__)
-        return subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True)
+        return subprocess.run([sys.executable, "-c", code], cwd=cwd, env=WITHOUT_TORCH, capture_output=True, text=True)
 
     with ThreadPoolExecutor() as pool:
         runs = list(pool.map(run, range(2)))

@@ -115,9 +115,9 @@ def test_a_batch_out_of_order_is_refused(windows):
         windows.state_dict({"audio": batch["audio"]})
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_workers_that_live_on_follow_the_epoch(windows, start):
-    living = loader(windows, 2, persistent_workers=True, multiprocessing_context=start)
+@pytest.mark.parametrize(("start", "workers"), [("fork", 2), ("spawn", 1)])  # each takes seconds to be spawned
+def test_workers_that_live_on_follow_the_epoch(windows, start, workers):
+    living = loader(windows, workers, persistent_workers=True, multiprocessing_context=start)
     seen = []
     for number in range(2):
         windows.set_epoch(number)
