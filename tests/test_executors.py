@@ -95,27 +95,26 @@ def test_in_process_does_one_after_the_other_and_only_what_is_asked_for(tmp_path
 # --- a pool ---------------------------------------------------------------------------------------
 
 
-def test_a_pool_does_each_number_once_in_processes_of_its_own(tmp_path):
-    assert sorted(pool(tmp_path, range(20))) == [number * number for number in range(20)]
-    assert os.getpid() not in pids(tmp_path) and len(set(pids(tmp_path))) <= 2
+def test_a_pool_returns_what_ends_first_and_closing_it_leaves_no_process(tmp_path):
+    results = pool(tmp_path, [7, 1, 2, 8], sleep={7: 600, 8: 600})
+    assert [next(results), next(results)] == [1, 4]
+    wait_for(lambda: len(pids(tmp_path)) == 4)
+    assert len(alive(tmp_path)) == 4 and len(set(pids(tmp_path))) == 2
+    results.close()
     assert not alive(tmp_path)
 
 
-def test_a_pool_returns_what_ends_first(tmp_path):
-    results = pool(tmp_path, [7, 1, 2], sleep={7: 600})
-    assert [next(results), next(results)] == [1, 4]
-    results.close()
-
-
-def test_a_pool_begins_no_more_than_it_has_processes_for(tmp_path):
+def test_a_pool_does_each_number_once_and_begins_no_more_than_it_has_processes_for(tmp_path):
     results = pool(tmp_path, range(20))
-    next(results)
+    first = next(results)
     living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
     spawned = [child for child in living if "spawn_main" in " ".join(child.cmdline())]
     assert len(spawned) == 2
     time.sleep(0.3)  # for them to begin what they must not
     assert len(pids(tmp_path)) <= 1 + 2
-    results.close()
+    assert sorted([first, *results]) == [number * number for number in range(20)]
+    assert os.getpid() not in pids(tmp_path) and len(set(pids(tmp_path))) <= 2
+    assert not alive(tmp_path)
 
 
 def test_a_pool_without_numbers_starts_nothing(tmp_path):
@@ -159,16 +158,7 @@ def test_a_result_that_does_not_pickle_is_an_error(tmp_path):
 
 def test_a_process_that_cannot_start_is_an_error(tmp_path):
     with pytest.raises(SeamlessInteractionError, match="a worker process ended with exit status 5 before"):
-        list(in_pool(partial(attempt, Unloadable()), range(20), 2, partial(died, tmp_path)))
-
-
-def test_closing_a_pool_leaves_no_process(tmp_path):
-    results = pool(tmp_path, range(4), sleep={1: 600, 2: 600, 3: 600})
-    assert next(results) == 0
-    wait_for(lambda: len(pids(tmp_path)) >= 2)
-    assert alive(tmp_path)
-    results.close()
-    assert not alive(tmp_path)
+        list(in_pool(partial(attempt, Unloadable()), range(20), 1, partial(died, tmp_path)))
 
 
 CALLER = """

@@ -138,8 +138,7 @@ def names(requests):
 # --- the bucket -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("streaming", [True, False])
-@pytest.mark.parametrize("named_by", ["environment", "data_dir"])
+@pytest.mark.parametrize("named_by, streaming", [("environment", True), ("data_dir", False)])
 def test_the_bucket_gives_the_records_of_the_folder(tree, corpora, local, monkeypatch, named_by, streaming):
     with Bucket(tree, prefix=PREFIX) as bucket:
         if named_by == "environment":
@@ -575,8 +574,7 @@ def tars(hub):
     return Counter(path for path in paths if path.endswith(".tar"))
 
 
-@pytest.mark.parametrize("streaming", [True, False])
-@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize("indexed, streaming", [(True, False), (False, True)])
 def test_the_hub_gives_the_records_of_the_folder(hub, corpora, local, index, indexed, streaming):
     found = load(repo(hub), streaming=streaming, index=index if indexed else None)
     assert_same(found, local["archives"])
@@ -672,8 +670,7 @@ def test_without_the_key_nothing_opens(tree, locked, monkeypatch):
             load(locked.url, modalities=["vad"])
 
 
-@pytest.mark.parametrize("streaming", [True, False])
-@pytest.mark.parametrize("layout", ["tree", "archives"])
+@pytest.mark.parametrize("layout, streaming", [("tree", True), ("archives", False)])
 def test_options_reach_parts_tables_and_media(corpora, local, layout, streaming):
     with Locked(corpora[layout][0]) as bucket:
         found = load(bucket.url, layout=layout, streaming=streaming, storage_options=KEY)
