@@ -118,13 +118,6 @@ def environment(folder):
     return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "HF_MODULES_CACHE": modules, "USE_TORCH": "0"}
 
 
-@pytest.mark.parametrize("code", CODES)
-def test_python_runs(failures, code):
-    if SCRIPT in code and not HAS_SCRIPTS:
-        pytest.skip("datasets 4 and later run no scripts")
-    assert code not in failures, failures[code]
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_run(commands, command):
     if command.startswith("make"):
@@ -135,6 +128,13 @@ def test_commands_run(commands, command):
         run = commands[command]
         assert run.exit_code == 0, run.output
         assert run.stdout
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_python_runs(failures, code):
+    if SCRIPT in code and not HAS_SCRIPTS:
+        pytest.skip("datasets 4 and later run no scripts")
+    assert code not in failures, failures[code]
 
 
 def test_the_installed_command_runs(folder):
