@@ -2,7 +2,8 @@
 
 - Whose turn ends with a bright sound passes the floor on, whose ends with a dark one holds it; long turns end with a
   bright one more often.
-- An arm strokes with each accent of one's own speech, and the head nods after those of the partner's.
+- An arm strokes after each accent of one's own speech, the head nods after those of the partner's, late enough that
+  who hears an accent can know of it beforehand.
 """
 
 import csv
@@ -19,7 +20,7 @@ from seamless_interaction.synthetic_media import generator, write_wav
 
 FPS = 30
 ELBOW, HEAD = 17, 14  # rows of body_pose
-DARK, BRIGHT = 400, 2600  # Hz
+VOICE, DARK, MIDDLE, BRIGHT = 150, 450, 1050, 2550  # Hz: multiples, so that pitch and voicing tell nothing
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ def sound(turns, who, seconds, rng):
             first, last = round(turn.start * SAMPLING_RATE), round(turn.end * SAMPLING_RATE)
             at = times[first:last]
             loud = 0.15 + sum(np.exp(-(at - accent) / 0.12) * (at >= accent) for accent in turn.accents)
-            tone = np.where(at < turn.end - 0.6, 1000, BRIGHT if turn.shifts else DARK)
-            made[first:last] += 3000 * loud * (np.sin(2 * np.pi * 150 * at) + 0.5 * np.sin(2 * np.pi * tone * at))
+            tone = np.where(at < turn.end - 0.6, MIDDLE, BRIGHT if turn.shifts else DARK)
+            made[first:last] += 3000 * loud * (np.sin(2 * np.pi * VOICE * at) + 0.5 * np.sin(2 * np.pi * tone * at))
     return made.clip(-32000, 32000).astype(np.int16)
 
 
@@ -76,8 +77,8 @@ def body(turns, who, seconds, rng):
     kinds = generator(0, "postures").normal(0, 0.15, (3, 21, 3))  # of which everybody has a share
     posture = np.tensordot(rng.normal(0, 0.7, 3), kinds, 1) + rng.normal(0, 0.01, (21, 3))
     pose = np.repeat(posture[None], frames, 0)
-    pose[:, ELBOW, 1] += 0.8 * strokes(own, seconds, 0.1, 0.12)
-    pose[:, HEAD, 0] += 0.3 * strokes(partners, seconds, 0.4, 0.12)
+    pose[:, ELBOW, 1] += 0.8 * strokes(own, seconds, 0.35, 0.12)
+    pose[:, HEAD, 0] += 0.3 * strokes(partners, seconds, 0.5, 0.12)
     hands = np.zeros((frames, 15, 3))
     made = {
         "smplh:global_orient": np.repeat(rng.normal(0, 0.02, (1, 3)), frames, 0),

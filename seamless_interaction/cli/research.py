@@ -145,7 +145,7 @@ def train(
     preset: Annotated[
         Preset, typer.Option(help="How large: tiny is for a laptop, the others for a GPU.")
     ] = Preset.tiny,
-    steps: Annotated[int, typer.Option(help="Of the optimiser.", min=1)] = 150,
+    steps: Annotated[int, typer.Option(help="Of the optimiser.", min=1)] = 300,
     batch_size: Annotated[int, typer.Option(help="Windows of both participants.", min=1)] = 8,
     seconds: Annotated[float, typer.Option(help="Of a window.")] = 2.0,
     hop: Annotated[float, typer.Option(help="Seconds from a window's start to the next one's.")] = 1.0,

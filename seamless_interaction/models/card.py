@@ -35,7 +35,8 @@ motion = model.generate(audio=voice, partner=sample, frames=120, temperature=0.8
   face code instead of face vertices; no style embedding of a person and no adaptation to one; no lip contact loss;
   log-mel instead of wav2vec 2.0; both participants are heard and seen.
 - From Ekstedt and Skantze, *Voice Activity Projection* (Interspeech 2022): both participants in one causal model that
-  learns from what comes next, without labels. Different here: what comes next is motion, not voice activity.
+  learns from what comes next, without labels. Different here: what comes next is motion, and how loud each will be,
+  instead of voice activity in one of 256 states.
 - Rotations as six numbers: Zhou et al. (CVPR 2019). Biases by age: Press, Smith and Lewis (ICLR 2022).
 
 ## What it is not

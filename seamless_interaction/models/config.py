@@ -8,7 +8,7 @@ from seamless_interaction import ARRAYS, SAMPLING_RATE
 from seamless_interaction.errors import ForeignCheckpoint, UnknownPreset, UsageError
 
 FORMAT = "seamless-interaction-imitator"
-FORMAT_VERSION = 1  # of the saved weights: 1 more whenever older ones would not mean the same
+FORMAT_VERSION = 2  # of the saved weights: 1 more whenever older ones would not mean the same
 
 # Rotations of a frame, in this order: column of a sample -> how many joints.
 JOINTS = {
@@ -19,6 +19,7 @@ NUM_JOINTS = sum(JOINTS.values())  # 52
 FACE = "movement:expression"
 FACE_SIZE = ARRAYS[FACE].shape[0]  # 128
 MODALITIES = ("audio", "motion", "face", "text")
+AHEAD = ((0.0, 0.2), (0.2, 0.6), (0.6, 1.2))  # seconds: the first of the bins of voice activity projection
 COLUMNS = ("audio", *JOINTS, FACE, "transcript")  # of a window, all that the model can use
 
 

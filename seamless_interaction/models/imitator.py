@@ -18,6 +18,7 @@ from seamless_interaction import SAMPLING_RATE
 from seamless_interaction.errors import ForeignCheckpoint, UnsafeCheckpoint, UsageError
 from seamless_interaction.models.card import CARD
 from seamless_interaction.models.config import (
+    AHEAD,
     FACE,
     FACE_SIZE,
     FORMAT,
@@ -76,6 +77,19 @@ class Motion(NamedTuple):
     has_face: Tensor
 
 
+class Next(NamedTuple):
+    """The frame that follows, as Gaussians.
+
+    Attributes:
+        turns: means, (..., 52, 3) radians. changes: of the face, (..., 128).
+        log_scale: (..., 284), of the deviations, in mean speeds: of turns, then of changes.
+    """
+
+    turns: Tensor
+    changes: Tensor
+    log_scale: Tensor
+
+
 class ImitatorModel(
     nn.Module,
     PyTorchModelHubMixin,
@@ -91,8 +105,8 @@ class ImitatorModel(
     frame, from their own past motion and from what the encoder knows up to that frame, their own motion hidden from it.
 
     A frame's motion is, for each joint, a turn from the frame before: a Gaussian over rotation vectors in the joint's
-    own frame, with a predicted mean and one learned scale a channel. The face changes likewise. So a sample is always
-    a rotation. Rotations are read as six numbers (Zhou et al. 2019) and returned as rotation vectors.
+    own frame, with a predicted mean and deviation. The face changes likewise. So a sample is always a rotation.
+    Rotations are read as six numbers (Zhou et al. 2019) and returned as rotation vectors.
 
     What is taken from elsewhere:
 
@@ -101,7 +115,8 @@ class ImitatorModel(
       code instead of face vertices; there is no style embedding of a person, no adaptation to one, no lip contact loss,
       and the sound is a log-mel spectrum instead of wav2vec 2.0.
     - Ekstedt and Skantze, "Voice Activity Projection", Interspeech 2022: both participants in one causal model, trained
-      on what comes next without labels. Here what comes next is motion instead of voice activity.
+      on what comes next without labels, in bins of the future. Here what comes next is motion and, instead of voice
+      activity, how loud each will be; as numbers, and not as one of 256 states of both.
 
     It is not the Imitator with which Meta made the ``movement:*`` arrays, which is not public.
 
@@ -152,10 +167,16 @@ class ImitatorModel(
         self.keep = nn.Parameter(torch.zeros(NUM_JOINTS * 3 + FACE_SIZE))  # how much of the last turn goes on, / _GAIN
         nn.init.zeros_(self.turn.weight)  # so it begins as "stay where you are"
         nn.init.zeros_(self.turn.bias)
-        self.log_scale = nn.Parameter(torch.zeros(NUM_JOINTS * 3 + FACE_SIZE))
+        self.log_scale = nn.Linear(width, NUM_JOINTS * 3 + FACE_SIZE)
+        nn.init.zeros_(self.log_scale.weight)
+        nn.init.zeros_(self.log_scale.bias)
 
         sizes = {"audio": config.mels, "motion": NUM_JOINTS * 6, "face": FACE_SIZE, "text": config.text_buckets}
         self.restore = nn.ModuleDict({name: nn.Linear(width, sizes[name]) for name in MODALITIES})
+        self.ahead = nn.Linear(width, len(AHEAD))
+        for head in (*self.restore.values(), self.ahead):  # so it begins with a guess that knows nothing
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
         self.compare = nn.ModuleDict({name: nn.Linear(width, _SHARED, bias=False) for name in MODALITIES})
         self.log_sharpness = nn.Parameter(torch.tensor(2.0))
 
@@ -285,27 +306,27 @@ class ImitatorModel(
         read: Tensor = self.read_motion(torch.cat(self.features(motion), -1))
         return read
 
-    def _turns(self, tokens: Tensor, last: Motion) -> tuple[Tensor, Tensor]:
-        """(..., 52, 3) turns in radians a frame, and (..., 128) changes of the face."""
+    def _next(self, tokens: Tensor, last: Motion) -> Next:
         before = torch.cat([(last.turns / self.speed[:, None]).flatten(-2), last.changes / self.face_speed], -1)
-        now = self.turn(self.decoded(tokens)) + _GAIN * self.keep * before.clamp(-10, 10)
-        turns, changes = now.split([NUM_JOINTS * 3, FACE_SIZE], -1)
+        decoded = self.decoded(tokens)
+        now = self.turn(decoded) + _GAIN * self.keep * before.clamp(-10, 10)
+        log_scale = self.log_scale(decoded.detach()).clamp(-6, 3)  # it learns by itself, see `objectives`
+        return Next(*self._in_units(now), log_scale)
+
+    def _in_units(self, of_speeds: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., 284) in mean speeds as turns (..., 52, 3) in radians a frame, and changes of the face (..., 128)."""
+        turns, changes = of_speeds.split([NUM_JOINTS * 3, FACE_SIZE], -1)
         return turns.unflatten(-1, (NUM_JOINTS, 3)) * self.speed[:, None], changes * self.face_speed
 
-    def scales(self) -> tuple[Tensor, Tensor]:
-        """Deviations of the Gaussians, (52, 3) radians a frame and (128,)."""
-        turns, changes = self.log_scale.exp().split([NUM_JOINTS * 3, FACE_SIZE])
-        return turns.view(NUM_JOINTS, 3) * self.speed[:, None], changes * self.face_speed
-
-    def predict(self, past: Motion, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Means of the frames that follow each of the past ones.
+    def predict(self, past: Motion, memory: Tensor) -> Next:
+        """The frames that follow each of the past ones.
 
         Args:
             past: (B, N, …), frames 0 to N - 1 of one participant.
             memory: (B, P, T, width) with T of at least N + 1: the encoded streams, that participant's motion hidden.
 
         Returns:
-            Turns (B, N, 52, 3) and changes of the face (B, N, 128), from frame i to i + 1.
+            (B, N, ...), from frame i to i + 1.
         """
         tokens = self._read_motion(past)
         people, frames = memory.shape[1], tokens.shape[1] + 1
@@ -313,7 +334,7 @@ class ImitatorModel(
         number = torch.arange(frames, device=tokens.device)
         for layer in self.decoder:
             tokens = layer(tokens, heard, number[1:], number.repeat_interleave(people))
-        return self._turns(tokens, past)
+        return self._next(tokens, past)
 
     @torch.no_grad()
     def generate(
@@ -451,7 +472,6 @@ class ImitatorModel(
             Rotations (B, frames, 52, 3, 3) and faces (B, frames, 128).
         """
         known = past.rotations.shape[1]
-        turn_scale, change_scale = self.scales()
         memory = self._memory(conditions) if use_cache else None
         caches: list[Cache] = []
         if memory is not None:
@@ -464,14 +484,13 @@ class ImitatorModel(
         for number, drawn in enumerate(noise, known - 1):
             last = frames[-1]
             if use_cache:
-                turns, changes = self._step(last, caches, number)
+                now = self._step(last, caches, number)
             else:
                 so_far = Motion(*(torch.cat(parts, 1) for parts in zip(*frames, strict=True)))
-                now = self.encode_streams(conditions.frames(0, number + 2)).joint
-                turns, changes = (part[:, -1:] for part in self.predict(so_far, now))
-            of_turns, of_changes = drawn.split([NUM_JOINTS * 3, FACE_SIZE], -1)
-            turns = turns + of_turns.view(-1, 1, NUM_JOINTS, 3) * turn_scale
-            changes = changes + of_changes[:, None] * change_scale
+                heard = self.encode_streams(conditions.frames(0, number + 2)).joint
+                now = Next(*(part[:, -1:] for part in self.predict(so_far, heard)))
+            of_turns, of_changes = self._in_units(drawn[:, None] * now.log_scale.exp())
+            turns, changes = now.turns + of_turns, now.changes + of_changes
             rotations = from_six(to_six(last.rotations @ to_matrix(turns)))  # or errors of rounding would add up
             ones = torch.ones_like(last.has_face)
             frames.append(
@@ -480,11 +499,11 @@ class ImitatorModel(
         made = frames[known:]
         return torch.cat([frame.rotations for frame in made], 1), torch.cat([frame.face for frame in made], 1)
 
-    def _step(self, last: Motion, caches: list[Cache], number: int) -> tuple[Tensor, Tensor]:
+    def _step(self, last: Motion, caches: list[Cache], number: int) -> Next:
         token = self._read_motion(last)
         for layer, cache in zip(self.decoder, caches, strict=True):
             token = layer.step(token, cache, number, number + 1)
-        return self._turns(token, last)
+        return self._next(token, last)
 
     # --- saving and loading
 

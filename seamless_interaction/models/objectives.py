@@ -8,6 +8,8 @@
   their mean), angles of joints (the mean pose), the face (its mean), the word's number (any).
 - ``contrast``: which third of a second of one modality goes with which of another, among all of the batch, in both
   directions: InfoNCE, van den Oord, Li and Vinyals 2018 (the guess: any).
+- ``ahead``: how loud each participant will be, in the spans ``AHEAD`` (the guess: the mean of the batch); after voice
+  activity projection, Ekstedt and Skantze 2022.
 - ``spread``: the log-likelihood of the next frame, of which only the Gaussians' deviations learn. It is no part of
   ``loss``, which is the weighted sum of the others.
 """
@@ -22,14 +24,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from seamless_interaction.models.config import MODALITIES, NUM_JOINTS
+from seamless_interaction.models.config import AHEAD, MODALITIES, NUM_JOINTS
 from seamless_interaction.models.rotations import from_six, geodesic, to_matrix, to_six
 from seamless_interaction.models.streams import Streams
 
 if TYPE_CHECKING:
     from seamless_interaction.models.imitator import Encoded, ImitatorModel, Motion
 
-WEIGHTS = {"next": 1.0, "velocity": 1.0, "next_face": 0.25, "restore": 0.5, "contrast": 0.1}
+WEIGHTS = {"next": 1.0, "velocity": 1.0, "next_face": 0.25, "restore": 0.5, "contrast": 0.1, "ahead": 0.5}
 SPAN = 10  # frames that are hidden together, and that are compared as one
 _HIDDEN = 0.3  # of the spans of a modality
 _ABSENT = 0.15  # of the modalities of a participant: wholly hidden, so that the model can do without
@@ -49,6 +51,9 @@ def losses(model: ImitatorModel, streams: Streams, random: torch.Generator) -> d
     contrast = _contrast(model, streams, encoded, hidden)
     if contrast is not None:
         found["contrast"] = contrast
+    ahead = _ahead(model, streams, mels, encoded.joint)
+    if ahead is not None:
+        found["ahead"] = ahead
     found |= _next(model, streams, motion, mels, random)
     restored = [value for name, value in found.items() if name.startswith("restore_")]
     terms = {name: found[name] for name in WEIGHTS if name in found}
@@ -120,6 +125,21 @@ def _contrast(model: ImitatorModel, streams: Streams, encoded: Encoded, hidden: 
     return torch.stack(found).mean() if found else None
 
 
+def _ahead(model: ImitatorModel, streams: Streams, mels: Tensor, joint: Tensor) -> Tensor | None:
+    guess, loud = model.ahead(joint).float(), mels.mean(-1)
+    found = []
+    for number, span in enumerate(AHEAD):
+        first, last = (round(seconds * model.config.fps) + 1 for seconds in span)
+        if last > loud.shape[2]:
+            continue
+        later = loud[:, :, first:].unfold(2, last - first, 1).mean(-1)
+        known = streams.has_audio[:, :, first:].unfold(2, last - first, 1).all(-1)
+        if int(known.sum()) > 1:
+            error = (guess[:, :, : later.shape[2], number] - later)[known].square().mean()
+            found.append(error / later[known].var().clamp(min=1e-3))
+    return torch.stack(found).mean() if found else None
+
+
 def _next(
     model: ImitatorModel, streams: Streams, motion: Motion, mels: Tensor, random: torch.Generator
 ) -> dict[str, Tensor]:
@@ -130,8 +150,8 @@ def _next(
     hidden = {name: mask.to(streams.text.device) for name, mask in absent.items()}
     memory = model.encode_streams(streams, hidden, motion=motion, mels=mels).joint
     own = type(motion)(*(part[:, 0] for part in motion))
-    turns, changes = model.predict(type(motion)(*(part[:, :-1] for part in own)), memory)
-    turns, changes = turns.float(), changes.float()
+    following = model.predict(type(motion)(*(part[:, :-1] for part in own)), memory)
+    turns, changes, log_scale = (part.float() for part in following)
     there = streams.is_joint_there[:, 0]
     both = there[:, 1:] & there[:, :-1]
     true = own.rotations[:, 1:]
@@ -146,7 +166,7 @@ def _next(
         "velocity": mean(geodesic(steps, true_steps) / model.speed, both[:, 1:] & both[:, :-1]),
         "next_face": mean(face_error.abs(), has_face),
         "spread": _unlikeliness(
-            model,
+            log_scale,
             torch.cat([turn_error.flatten(-2), face_error], -1).detach(),
             torch.cat([both.repeat_interleave(3, -1), has_face.expand_as(face_error)], -1),
         ),
@@ -154,10 +174,9 @@ def _next(
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _unlikeliness(model: ImitatorModel, errors: Tensor, mask: Tensor) -> Tensor | None:
+def _unlikeliness(log_scale: Tensor, errors: Tensor, mask: Tensor) -> Tensor | None:
     """Minus the log-likelihood of errors, in units of the mean speed, but for a constant."""
-    scale = model.log_scale.clamp(min=-6)
-    return mean(0.5 * (errors / scale.exp()).square() + scale, mask)
+    return mean(0.5 * (errors / log_scale.exp()).square() + log_scale, mask)
 
 
 @torch.no_grad()

@@ -54,7 +54,7 @@ class Settings:
     """
 
     preset: str = "tiny"
-    steps: int = 150
+    steps: int = 300
     batch_size: int = 8
     seconds: float = 2.0
     hop: float = 1.0
