@@ -84,7 +84,7 @@ def model(dataset):
 def results(dataset, model, tmp_path_factory):
     tasks = [TASKS[name] for name in (*MAKING, "turn-taking")]
     kept = tmp_path_factory.mktemp("spaces")
-    options = {"resamples": 200, "shuffles": 2, "keep_motion_space_in": kept}
+    options = {"resamples": 100, "shuffles": 2, "keep_motion_space_in": kept}
     made = run_all(tasks, dataset, models=BASELINES, imitator=model, **options)
     return {result.task: result for result in made}, kept
 
