@@ -619,7 +619,7 @@ def put(file: Path, content: bytes | Path) -> None:
 
 
 class Hub(Server):
-    """A folder as the one dataset repository of a Hub, with the revisions `main` and its commit.
+    """A folder as the one repository of a Hub, of a dataset or a model, with the revisions `main` and its commit.
 
     Files above `lfs_above` bytes, and those with a suffix of LFS_SUFFIXES, lie in `hub.storage`, a bucket at another
     host, as those of the Hub do: `huggingface_hub` takes a redirect within one host (before 2.0, whatever the port) for
@@ -644,6 +644,7 @@ class Hub(Server):
         token: what writing takes, and reading if private; None if anybody may do everything
         read_token: what reading takes, and does not do for writing
         parts_above: bytes above which a large file is put in parts of this size, rather than at once
+        kind: "dataset" or "model"
     """
 
     def __init__(
@@ -660,9 +661,11 @@ class Hub(Server):
         token: str | None = None,
         read_token: str | None = None,
         parts_above: int | None = None,
+        kind: str = "dataset",
         **options,
     ):
         super().__init__(latency, **options)
+        self.kind = kind
         self.root, self.repo, self.lfs_above, self.page_size = Path(root).resolve(), repo, lfs_above, page_size
         self.extra_entries = list(extra_entries)
         self.exists, self.private, self.token, self.read_token = exists, private, token, read_token
@@ -694,6 +697,7 @@ class Hub(Server):
         # Revisions are quoted whole (`refs%2Fpr%2F1`), so a path is taken apart before it is unquoted.
         path = urlsplit(query.target).path
         role = self._role(query)
+        here, api = self.prefix, f"/api/{self.kind}s"
         for pattern, answer in (
             (r"/api/whoami-v2", self._whoami),
             (r"/api/repos/create", self._create),
@@ -702,14 +706,14 @@ class Hub(Server):
             if re.fullmatch(pattern, path):
                 return answer(query, role)
         for pattern, answer, needed in (
-            (r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self._resolve, READ),
-            (r"/datasets/([^/]+/[^/]+)\.git/info/lfs/objects/()(batch|verify)", self._lfs, WRITE),
-            (r"/datasets/([^/]+/[^/]+)\.git/info/lfs/()complete/([0-9a-f]{64})", self._complete, None),
-            (r"/api/datasets/([^/]+/[^/]+)/tree/([^/]+)(?:/(.*))?", self._tree, READ),
-            (r"/api/datasets/([^/]+/[^/]+)/paths-info/([^/]+)()", self._paths_info, READ),
-            (r"/api/datasets/([^/]+/[^/]+)/preupload/([^/]+)()", self._preupload, WRITE),
-            (r"/api/datasets/([^/]+/[^/]+)/commit/([^/]+)()", self._commit, WRITE),
-            (r"/api/datasets/([^/]+/[^/]+)(?:/revision/([^/]+))?()", self._info, READ),
+            (here + r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self._resolve, READ),
+            (here + r"/([^/]+/[^/]+)\.git/info/lfs/objects/()(batch|verify)", self._lfs, WRITE),
+            (here + r"/([^/]+/[^/]+)\.git/info/lfs/()complete/([0-9a-f]{64})", self._complete, None),
+            (api + r"/([^/]+/[^/]+)/tree/([^/]+)(?:/(.*))?", self._tree, READ),
+            (api + r"/([^/]+/[^/]+)/paths-info/([^/]+)()", self._paths_info, READ),
+            (api + r"/([^/]+/[^/]+)/preupload/([^/]+)()", self._preupload, WRITE),
+            (api + r"/([^/]+/[^/]+)/commit/([^/]+)()", self._commit, WRITE),
+            (api + r"/([^/]+/[^/]+)(?:/revision/([^/]+))?()", self._info, READ),
         ):
             match = re.fullmatch(pattern, path)
             if match:
@@ -720,6 +724,11 @@ class Hub(Server):
                     raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
                 return answer(query, rest.rstrip("/"))
         return _json({"error": "Sorry, we can't find the page you are looking for."}, 404)
+
+    @property
+    def prefix(self) -> str:
+        """Of the addresses of the repository's files."""
+        return "/datasets" if self.kind == "dataset" else ""
 
     def _refusal(self, refusal: Refused) -> Answer:
         headers = {"X-Error-Message": str(refusal), "X-Repo-Commit": self.commit}
@@ -839,11 +848,11 @@ class Hub(Server):
         owner, name = self.repo.split("/")
         if role is None:
             raise Refused(401, NO_ONE)
-        if role != WRITE or (asked.get("organization") or owner) != owner or asked.get("type") != "dataset":
-            raise Refused(403, "You don't have the rights to create a dataset under this namespace")
-        made = {"url": f"{self.origin}/datasets/{owner}/{asked['name']}", "name": f"{owner}/{asked['name']}"}
+        if role != WRITE or (asked.get("organization") or owner) != owner or asked.get("type", "model") != self.kind:
+            raise Refused(403, f"You don't have the rights to create a {self.kind} under this namespace")
+        made = {"url": f"{self.origin}{self.prefix}/{owner}/{asked['name']}", "name": f"{owner}/{asked['name']}"}
         if self.exists and asked["name"] == name:
-            return _json({"error": "You already created this dataset repo", **made}, 409)
+            return _json({"error": f"You already created this {self.kind} repo", **made}, 409)
         if asked["name"] != name:
             raise Refused(403, f"This Hub has but one repository, {self.repo}")
         self.private = asked.get("private") is True or asked.get("visibility") == "private"  # before 1.0, the former
@@ -882,7 +891,7 @@ class Hub(Server):
 
     def _lfs(self, query: Query, call: str) -> Answer:
         """https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md"""
-        asked, here = json.loads(query.body), f"{self.origin}/datasets/{self.repo}.git/info/lfs"
+        asked, here = json.loads(query.body), f"{self.origin}{self.prefix}/{self.repo}.git/info/lfs"
         if call == "verify":
             file = self.object(asked["oid"])
             return _json({}, 200 if file and file.stat().st_size == asked["size"] else 404)
@@ -924,7 +933,7 @@ class Hub(Server):
             parent, self.commit = self.commit, hashlib.sha1(self.commit.encode() + query.body).hexdigest()
             tree = {path: digest("sha256", self.root / path) for path in list_files(self.root)}
             self.commits.append(Commit(self.commit, parent, header["summary"], tuple(added), tuple(deleted), tree))
-        url = f"{self.origin}/datasets/{self.repo}/commit/{self.commit}"
+        url = f"{self.origin}{self.prefix}/{self.repo}/commit/{self.commit}"
         return _json({"success": True, "commitUrl": url, "commitOid": self.commit, "hookOutput": ""})
 
     def _content(self, key: str, value: dict) -> bytes | Path:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from servers import Hub, use_hub
 
 from seamless_interaction import SeamlessDataset
 from seamless_interaction.errors import (
@@ -275,6 +276,19 @@ def test_a_saved_model_is_loaded_bit_for_bit(model, tmp_path):
     assert (
         "ICCV 2023" in card and "Not said by whoever saved it." in card and "library_name: seamless-interaction" in card
     )
+
+
+def test_a_model_is_pushed_to_the_hub_and_loaded_from_there(model, tmp_path):
+    repo = "someone/imitator"
+    with Hub(tmp_path / "hub", repo, kind="model", exists=False, token="hf_test") as hub, use_hub(hub):
+        model.push_to_hub(repo, token="hf_test", private=True)
+        (commit,) = hub.commits
+        assert set(commit.added) == {"README.md", "config.json", "model.safetensors"} and hub.private
+        loaded = ImitatorModel.from_pretrained(repo, token="hf_test", cache_dir=tmp_path / "cache")
+        assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
+        (tmp_path / "hub" / "model.safetensors").unlink()
+        with pytest.raises(UnsafeCheckpoint, match=r"no model\.safetensors, and nothing else is loaded"):
+            ImitatorModel.from_pretrained(repo, token="hf_test", cache_dir=tmp_path / "other")
 
 
 def test_pickles_are_refused(model, tmp_path):

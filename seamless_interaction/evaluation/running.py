@@ -56,7 +56,7 @@ def run_all(
         dataset: all splits of it.
         split: that is measured, ``"test"`` or ``"dev"``.
         models: name -> ``(kind, seed) -> estimator``; ``BASELINES`` has two. With ``prior`` alone, no feature is
-            computed. Where motion is made, those that do not move are measured, and with ``linear`` a linear one.
+            computed. Where motion is made, guesses are measured in their place, and with any other, a linear model.
         imitator: a trained model, measured as ``imitator``: a linear model on its representation, whose weights stay
             as they are; or what motion it generates.
         groups: of features; None: the protocols' own.

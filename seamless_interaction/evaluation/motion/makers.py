@@ -6,6 +6,7 @@ them, rotations (B, MADE, 22, 3, 3).
 
 from __future__ import annotations
 
+import zlib
 from typing import Protocol
 
 import numpy as np
@@ -127,11 +128,11 @@ class Linear:
 
 
 class Imitator:
-    """``ImitatorModel.generate``, of all clips at once."""
+    """``ImitatorModel.generate``, of all clips at once. The noise of a clip is the same, whatever is shown."""
 
     def __init__(self, model: ImitatorModel, heard: str, seed: int, temperature: float = TEMPERATURE):
         self._model, self._heard, self._temperature = model.eval(), heard, temperature
-        self._random = torch.Generator().manual_seed(seed)
+        self._seed = seed
 
     def learn(self, clips: Clips, seen: Seen) -> None: ...
 
@@ -142,6 +143,7 @@ class Imitator:
         motion = self._model.motion(streams)
         past = type(motion)(*(part[:, 0, :PAST] for part in motion))
         conditions = without(streams, self._heard).map(lambda part: part[torch.from_numpy(inputs).to(device)])
-        noise = torch.randn(MADE, len(clips), NUM_JOINTS * 3 + FACE_SIZE, generator=self._random) * self._temperature
+        random = torch.Generator().manual_seed(zlib.crc32(f"{self._seed} {seen.interaction.id}".encode()))
+        noise = torch.randn(MADE, len(clips), NUM_JOINTS * 3 + FACE_SIZE, generator=random) * self._temperature
         rotations, _ = self._model.roll_out(conditions, past, noise.to(device))
         return rotations[:, :, :NUM_BODY].float().cpu()
