@@ -294,8 +294,8 @@ def test_figures_of_draws_are_those_of_scikit_learn(kind):
     )
 
 
-def test_the_interval_has_the_truth_and_is_that_of_conversations_not_of_samples():
-    """Samples of a conversation are all alike here, so that their number says nothing; the error is 1 on average."""
+def test_the_interval_has_the_truth_and_is_that_of_sessions_not_of_samples():
+    """Samples of a session are all alike here, so that their number says nothing; the error is 1 on average."""
     rng = np.random.default_rng(1)
     ids = np.repeat(np.arange(50), 40)
     errors = np.repeat(rng.uniform(0, 2, 50), 40)
@@ -306,7 +306,7 @@ def test_the_interval_has_the_truth_and_is_that_of_conversations_not_of_samples(
     assert figure.high - figure.low > 4 * (apart.high - apart.low)
 
 
-def test_of_one_conversation_there_is_no_interval():
+def test_of_one_session_there_is_no_interval():
     figure = with_intervals("regression", np.ones(4), Prediction(np.zeros(4)), ["a"] * 4, ["mae"], resamples=9, seed=0)
     assert figure["mae"] == (1.0, None, None)
 
@@ -503,7 +503,11 @@ def test_a_table_of_unlike_data_is_refused(result):
     for what, other in others.items():
         with pytest.raises(IncomparableResults, match=what):
             table([("mine", result), ("theirs", other)])
-    assert table([("mine", result), ("theirs", replace(result, seed=1))]).count("| shift-hold |") == 6
+    both = table([("mine", result), ("theirs", replace(result, seed=1))])
+    assert both.count("| shift-hold |") == 6 and "rows differ" not in both
+    assert "shift-hold: rows differ in the groups" in table(
+        [("mine", result), ("theirs", replace(result, groups=["a"]))]
+    )
 
 
 def test_an_unknown_task_is_named():
@@ -519,4 +523,5 @@ def test_the_command_line_measures_and_makes_a_table(planted, tmp_path):
     done = invoke("turn-taking", "--data", planted, "--output", path, "--quiet")
     assert done.exit_code == 0 and "| turn-taking | shift-hold |" in done.output
     assert invoke("table", path).output == done.output
+    assert invoke("turn-taking", "--data", planted, "--groups", "dyadic").exit_code == 2  # without --baselines
     assert invoke("table").exit_code == invoke("all").exit_code == invoke("chess", "--data", planted).exit_code == 2

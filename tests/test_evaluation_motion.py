@@ -27,14 +27,22 @@ pytest.importorskip("safetensors")
 pytest.importorskip("sklearn", reason="scikit-learn is optional")
 pytest.importorskip("librosa", reason="librosa is optional")
 
-from seamless_interaction.evaluation import BASELINES, TASKS, read_results, run, run_all, table  # noqa: E402
+from seamless_interaction.evaluation import (  # noqa: E402
+    BASELINES,
+    TASKS,
+    read_results,
+    representation,
+    run,
+    run_all,
+    table,
+)
 from seamless_interaction.evaluation.baselines import linear  # noqa: E402
 from seamless_interaction.evaluation.motion import figures  # noqa: E402
-from seamless_interaction.evaluation.motion.clips import MADE, NUM_BODY, PAST, clips_of, without  # noqa: E402
+from seamless_interaction.evaluation.motion.clips import MADE, NUM_BODY, PAST, SHOWN, clips_of, without  # noqa: E402
 from seamless_interaction.evaluation.motion.library import Library  # noqa: E402
 from seamless_interaction.evaluation.motion.makers import Imitator, Linear  # noqa: E402
 from seamless_interaction.evaluation.motion.space import chunks, learn, read_space  # noqa: E402
-from seamless_interaction.evaluation.representation import SHOWN, Representation  # noqa: E402
+from seamless_interaction.evaluation.representation import Representation  # noqa: E402
 from seamless_interaction.evaluation.results import Draws  # noqa: E402
 from seamless_interaction.evaluation.seen import Seen  # noqa: E402
 from seamless_interaction.models import ImitatorModel  # noqa: E402
@@ -124,15 +132,17 @@ def test_gaussians_of_sums_are_those_of_the_codes():
 
 
 def test_beats_are_where_motion_turns_back_and_sound_begins():
-    times = (np.arange(MADE) - 0.5) / 30  # a speed is that of the time between two frames
+    times = (np.arange(MADE - 1) + 0.5) / 30  # a speed is that of the time between two frames
     found = figures.beats(1 + np.cos(2 * np.pi * times))
     np.testing.assert_allclose(found, [0.5, 1.5, 2.5, 3.5], atol=0.02)
-    assert len(figures.beats(np.ones(MADE))) == 0
+    assert len(figures.beats(np.ones(MADE - 1))) == 0
     sound = np.random.default_rng(0).normal(0, 1e-4, 5 * SAMPLING_RATE).astype(np.float32)
     for at in (0.5, 1.5, 3.0):  # the first lies in what is known
         first = round(at * SAMPLING_RATE)
         sound[first:] += np.sin(np.arange(len(sound) - first) / 7) * np.exp(-np.arange(len(sound) - first) / 4800)
     np.testing.assert_allclose(figures.onsets(sound), [0.5, 2.0], atol=0.05)
+    hiss = np.random.default_rng(0).normal(0, 1e-3, 5 * SAMPLING_RATE).astype(np.float32)
+    assert len(figures.onsets(hiss)) == 0  # of whoever is silent there are none, however loud that is made
     assert figures.consistency(np.array([1.0, 2.0]), np.array([1.1, 5.0])) == pytest.approx(
         (np.exp(-0.5) + np.exp(-40.5)) / 2
     )
@@ -146,7 +156,7 @@ def test_velocity_is_that_of_rotations_and_diversity_that_of_codes():
     recorded[:, PAST:, 3] = to_matrix(angle[:, None] * torch.tensor([0.0, 0, 1]))  # beyond half a turn, too
     made = torch.eye(3).expand(2, MADE, NUM_BODY, 3, 3)
     space = learn(chunks(to_six(recorded[:, PAST:])), 0, steps=5)
-    of = figures.sums(made, recorded, [np.array([]), np.array([1.0])], space)
+    of = figures.sums(made, recorded[:, PAST:], [np.array([]), np.array([1.0])], space)
     assert of.velocity / of.clips == pytest.approx(np.degrees(0.1 * 30) / NUM_BODY, rel=1e-3)
     assert (of.beats, of.beats_count) == (0, 1)  # it does not move; and of silence nothing is counted
     codes = np.array([[0.0, 0.0], [3.0, 4.0]])
@@ -154,19 +164,21 @@ def test_velocity_is_that_of_rotations_and_diversity_that_of_codes():
     assert figures.measure(pair, pair, np.ones(1), [])["diversity"] == pytest.approx(5)
 
 
-def test_halves_are_of_conversations_and_what_is_alike_is_nearer_than_what_is_not():
+def test_halves_are_of_sessions_and_what_is_alike_is_nearer_than_what_is_not():
     rng = np.random.default_rng(0)
 
-    def conversations(shift):
-        rows = [rng.normal(shift, 1, (30, 4)) for _ in range(10)]
-        return [figures.Sums(30, r.sum(0), r.T @ r, 0.0, 0, float(shift), 1) for r in rows]
+    def sessions(shift):
+        rows = [rng.normal(shift, 1, (30, figures.DIMS)) for _ in range(10)]
+        return {number: figures.Sums(30, r.sum(0), r.T @ r, 0.0, 0, float(shift), 1) for number, r in enumerate(rows)}
 
-    rows = {"recorded": conversations(0), "alike": conversations(0), "not": conversations(1)}
+    rows = {"recorded": sessions(0), "alike": sessions(0), "not": sessions(1), "few": dict([*sessions(1).items()][:2])}
     found = figures.with_intervals(rows, Draws(0, 200, 0))
     assert found["alike"]["frechet"].high < found["not"]["frechet"].low
-    assert 0 < found["recorded"]["frechet"].value < 0.5  # what there is left of two samples of the same
-    assert found["not"]["frechet"].low < 4 < found["not"]["frechet"].high  # |(1, 1, 1, 1)|²
-    for of in found.values():
+    assert 0 < found["recorded"]["frechet"].value < 8  # what there is left of two samples of the same
+    assert abs(found["not"]["frechet"].value - found["recorded"]["frechet"].value - figures.DIMS) < 4  # |(1, 1, …)|²
+    assert found["few"]["velocity_error"].value == 1  # of the two sessions in which it made anything
+    for name in ("recorded", "alike", "not"):
+        of = found[name]
         assert of["frechet"].low <= of["frechet"].value <= of["frechet"].high
     assert found["not"]["velocity_error"].value == 1 and found["not"]["beat_consistency"] == (None, None, None)
 
@@ -193,6 +205,46 @@ def test_of_the_one_who_is_to_move_no_motion_is_shown(clips):
         assert bool(shown.has_audio[:, 0].all()) == own and bool(shown.has_audio[:, 1].all()) == partner
         assert bool(shown.has_text[:, 0].any()) == own and bool(shown.has_text[:, 1].any()) == partner
     assert clips.streams.has_motion[:, 0].any()  # a copy was masked
+
+
+def test_a_control_is_of_the_same_participant_at_another_time_and_nothing_else(clips):
+    others = clips.others()
+    assert all(clips.who[other] == clips.who[number] for number, other in enumerate(others))
+    assert all(clips.names[other].start != clips.names[number].start for number, other in enumerate(others))
+    for number, other in enumerate(others):  # so nobody is shown themselves, as the partner
+        assert not torch.equal(clips.streams.motion[other, 1], clips.streams.motion[number, 0])
+    assert clips.take(np.array([0, 1, 2])).others().tolist() == [2, -1, 0]
+
+
+def test_a_digest_is_of_the_motion_and_of_the_sound(clips):
+    before = clips.digests("own")
+    assert len(set(before)) == len(clips)
+    changed = replace(clips, streams=clips.streams.map(torch.clone))
+    changed.streams.motion[0, 0, 50, 3] = to_matrix(torch.tensor([0.0, 0.5, 0]))
+    changed.streams.audio[1, 0, 5] += 0.1
+    assert [one == other for one, other in zip(before, changed.digests("own"), strict=True)] == [False] * 2 + [True] * 6
+
+
+@pytest.mark.parametrize("heard", ["own", "partner"])
+def test_the_linear_model_is_shown_nothing_of_who_is_not_heard(dataset, clips, heard):
+    """Features of the other one are made to be anything."""
+    groups = TASKS[MAKING[heard == "own"]].may_show
+    inputs = []
+    for value in (0.0, 9.0):
+        seen = Seen(dataset[0], groups, None)
+        for number, name in enumerate(seen.features):
+            for features in seen.features[name].values():
+                features[:] += value * (number != 0)
+        of_first = clips.take(np.flatnonzero(clips.who == (0 if heard == "own" else 1)))
+        inputs.append(Linear(groups, heard)._inputs(of_first, seen, np.arange(len(of_first))))
+    np.testing.assert_array_equal(*inputs)
+
+
+def test_groups_that_tell_what_may_not_be_shown_are_left_out(dataset):
+    options = {"models": BASELINES, "groups": ("head", "dyadic"), "resamples": 2, "shuffles": 0}
+    response, speech = run_all([TASKS[name] for name in MAKING], dataset, **options)
+    assert response.groups == ["head"] and "linear" in response.parts["body"].models
+    assert speech.groups == [] and "linear" not in speech.parts["body"].models
 
 
 def test_what_cannot_be_used_is_counted(tmp_path):
@@ -299,7 +351,8 @@ def test_an_imitator_makes_what_it_generates(model, seen, clips):
 def test_a_representation_is_that_of_each_participant_stretch_by_stretch(model, dataset):
     interaction = dataset[0]
     found = Representation(model).of(interaction)
-    window = interaction.window(0.0, interaction.duration, list(SHOWN), fps=30)
+    assert not {"transcript", "movement:expression"} & set(representation.SHOWN)
+    window = interaction.window(0.0, interaction.duration, list(representation.SHOWN), fps=30)
     expected = torch.stack(list(model.encode(window).values()))
     assert found.shape == expected.shape == (2, 600, 16)
     np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -16,7 +16,7 @@ from seamless_interaction.errors import (
     UnsafeCheckpoint,
     UsageError,
 )
-from seamless_interaction.models.config import COLUMNS, FACE, JOINTS, NUM_JOINTS, PRESETS, ImitatorConfig
+from seamless_interaction.models.config import COLUMNS, FACE, JOINTS, NUM_JOINTS, PRESETS, TRACKED, ImitatorConfig
 from seamless_interaction.synthetic import synthesize
 
 torch = pytest.importorskip("torch")
@@ -141,7 +141,8 @@ def test_a_word_lies_on_the_frames_in_which_it_is_spoken():
 def test_streams_hold_what_the_windows_hold(model, batch):
     streams = model.read(batch)
     for (name, count), there, first in zip(JOINTS.items(), streams.has_motion.unbind(-1), (0, 1, 22, 37), strict=True):
-        assert torch.equal(there, batch["mask"][name])
+        tracked = batch[TRACKED] | ~batch["mask"][TRACKED]
+        assert torch.equal(there, batch["mask"][name] & tracked)
         expected = to_matrix(batch[name].reshape(3, 2, 30, count, 3))
         found = streams.motion[..., first : first + count, :, :]
         assert geodesic(found, expected)[there].max() < 1e-5
@@ -412,6 +413,20 @@ def test_a_loss_that_is_not_finite_names_step_and_recordings(folder, tmp_path):
     with pytest.raises(NonFiniteLoss, match=r"step \d+ is not finite .* V0\d_S") as caught:
         train(folder, tmp_path / "run", replace(QUICK, steps=20, learning_rate=1e20), workers=0)
     assert caught.value.step > 1 and len(caught.value.ids) == 6
+
+
+def test_windows_too_short_to_compare_are_refused_before_training(folder, tmp_path):
+    with pytest.raises(UsageError, match=r"Give 0\.47 s or more"):
+        train(folder, tmp_path, replace(QUICK, seconds=0.4))
+
+
+def test_motion_where_nobody_is_tracked_is_masked(model, batch):
+    tracked = torch.ones_like(batch[TRACKED])
+    tracked[1, 0, 5:9] = False
+    known = torch.ones_like(batch["mask"][TRACKED])
+    known[1, 0, 8] = False  # there it is not told
+    found = model.read({**batch, TRACKED: tracked, "mask": {**batch["mask"], TRACKED: known}}).has_motion
+    assert not found[1, 0, 5:8].any() and torch.equal(found[1, 0, 8:], model.read(batch).has_motion[1, 0, 8:])
 
 
 def test_bf16_and_compile_are_refused_on_a_cpu(folder, tmp_path):

@@ -66,6 +66,7 @@ def benchmark(
     model: Annotated[
         str | None, typer.Option(help="Measure an ImitatorModel too: a run's folder, or owner/name.", metavar="RUN")
     ] = None,
+    device: Annotated[str, typer.Option(help="That --model computes on: cpu or cuda.")] = "cpu",
     motion_space: Annotated[
         Path | None,
         typer.Option(help="That motion is compared in; without it, one is learnt, and written beside --output."),
@@ -91,11 +92,13 @@ def benchmark(
         protocols = evaluation.tasks_of(task)
         if files or data is None:
             raise UsageError("name the data, as in --data DATA; files are for `benchmark table`.")
+        if groups and not baselines:
+            raise UsageError("--groups is what the linear model is shown. Add --baselines.")
         imitator = None
         if model is not None:
             from seamless_interaction.models import ImitatorModel
 
-            imitator = ImitatorModel.from_pretrained(model)
+            imitator = ImitatorModel.from_pretrained(model, map_location=device)
         dataset = SeamlessDataset(data, layout=layout, index=index)
         with shown_progress(quiet) as progress:
             results = evaluation.run_all(

@@ -31,4 +31,5 @@ BEHAVIOUR_GENERATION = Making(
     parts=(Part("body", "motion", METRICS),),
     groups=("prosody", "head", "gesture"),
     heard="partner",
+    may_show=("prosody", "head", "gesture", "face"),
 )

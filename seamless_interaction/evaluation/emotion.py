@@ -49,7 +49,7 @@ def _labels(recording: ParticipantRecording, left_out: Counter[str]) -> dict[int
         for number in range(int(recording.duration / SECONDS + 1e-6)):
             first, last = np.searchsorted(times, [number * SECONDS - 1e-6, (number + 1) * SECONDS - 1e-6])
             valid = mask[first:last] & np.isfinite(values[first:last]).all(1)
-            if len(valid) and valid.mean() >= VALID:
+            if len(times) > 1 and valid.sum() * (times[1] - times[0]) >= VALID * SECONDS - 1e-6:
                 mean = np.asarray(values[first:last][valid], float).mean(0)
                 found.setdefault(number, {})[part] = int(mean.argmax()) if part == "scores" else float(mean[0])
     return found
@@ -62,7 +62,10 @@ EMOTION = Telling(
         "Pseudo-label prediction: tell what the model behind `movement:*` says of a participant's face in 4 s: mean "
         "arousal and valence, and which of its eight scores is highest."
     ),
-    input="Both participants' features in the same 4 s, without the face unless it is asked for.",
+    input=(
+        "Both participants' features in the same 4 s, some of which look 1 s beyond; without the face unless it is "
+        "asked for."
+    ),
     target=(
         "Means over the valid frames of `movement:emotion_arousal`, `movement:emotion_valence`, and the number (0 to "
         "7) of the highest mean of `movement:emotion_scores`; windows with half of their frames valid or more."

@@ -24,9 +24,9 @@ METRICS = {
     "map": "mean average precision: of each class that occurs, against all others",
     "ccc": "concordance correlation coefficient (Lin 1989), with population moments",
     "mae": "mean absolute error",
-    "frechet": "Fréchet distance of codes of motion, halves of the conversations against each other",
+    "frechet": "Fréchet distance of codes of motion, halves of the sessions against each other",
     "beat_consistency": "how near a beat of motion is to each onset of sound, 0 to 1",
-    "diversity": "root mean square distance of codes of two clips",
+    "diversity": "root mean square distance of codes of two chunks of motion, 2 s each",
     "velocity_error": "mean difference of a joint's angular velocities, degrees a second",
 }
 LOWER_IS_BETTER = ("mae", "frechet", "velocity_error")
@@ -184,18 +184,18 @@ def with_intervals(
     kind: str,
     truth: np.ndarray,
     prediction: Prediction,
-    interactions: Sequence[str] | np.ndarray,
+    sessions: Sequence[str] | np.ndarray,
     names: Sequence[str],
     *,
     resamples: int,
     seed: int,
 ) -> dict[str, Figure]:
-    """Figures with 95 % intervals: whole conversations are drawn with replacement, so many times.
+    """Figures with 95 % intervals: whole sessions, in which the same two people talk, are drawn with replacement.
 
-    Of one conversation there is no interval. Draws in which a figure is not defined are left out of it.
+    Of one session there is no interval. Draws in which a figure is not defined are left out of it.
     """
     point = measure(kind, truth, prediction)
-    ids, number = np.unique(np.asarray(interactions), return_inverse=True)
+    ids, number = np.unique(np.asarray(sessions), return_inverse=True)
     drawn: dict[str, list[float]] = {name: [] for name in names}
     if len(ids) > 1:
         rng = np.random.default_rng(seed)

@@ -16,4 +16,5 @@ NONVERBAL_SYNTHESIS = Making(
     parts=(Part("body", "motion", METRICS),),
     groups=("prosody",),
     heard="own",
+    may_show=("prosody",),
 )

@@ -15,7 +15,6 @@ SPLIT = (
     "Trained on `train`, measured on `test` (or `dev`), without the conversations of anybody who also occurs in "
     "another split; ids that differ in their last letter only count as one person's, as nobody knows."
 )
-INTERVALS = "95 % by percentile bootstrap over whole conversations, as samples of one are not independent"
 
 
 class Sample(NamedTuple):
@@ -103,6 +102,8 @@ class Making(Protocol):
 
     Attributes:
         heard: whose sound and words are shown: the participant's own, or the partner's, with the partner's motion.
+        may_show: groups of features that tell no more than that.
     """
 
     heard: Literal["own", "partner"]
+    may_show: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What an ``ImitatorModel`` makes of whole conversations, stretch by stretch, so that memory is that of a stretch."""
+"""What an ``ImitatorModel`` makes of whole conversations, which it reads stretch by stretch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from seamless_interaction.access.interaction import Interaction
 from seamless_interaction.models.config import COLUMNS, FACE
 from seamless_interaction.models.imitator import ImitatorModel
 
-SHOWN = tuple(name for name in COLUMNS if name != FACE)
+# Without the face, which V00 alone has; and without words, of which the model knows all from their beginning on.
+SHOWN = tuple(name for name in COLUMNS if name not in (FACE, "transcript"))
 
 
 class Representation:

@@ -37,7 +37,8 @@ class Measured:
 
     Attributes:
         kind: ``"binary"``, ``"classes"``, ``"regression"`` or ``"motion"``.
-        digest, train_digest: of the samples that were measured, and learnt from: conversation, time and target.
+        digest, train_digest: of the samples that were measured, and learnt from: conversation, time and target; of
+            motion, whose it is, and a digest of it and of the sound that is shown.
         counts: samples and conversations of both.
         classes: class -> how many of the measured samples are of it.
         models: model -> metric -> figure.
@@ -66,9 +67,9 @@ class Result:
         groups: of features that were shown.
         imitator: digest of the weights of the model that was measured, or None.
         source: where the data were; synthetic: whether they say that they are.
-        code: version and digest of this package's features, models and evaluation.
+        code: version and digest of this package's code.
         interactions: of train and evaluation, as divided.
-        left_out: reason -> how many conversations.
+        left_out: reason -> how many conversations, or what else it names, of train and evaluation together.
         parts: part -> what was measured.
     """
 
@@ -121,12 +122,10 @@ def digest(part: str, interactions: Sequence[str], rows: Sequence[Sample]) -> st
 
 @cache
 def code_digest() -> dict[str, str]:
-    """The package's version, and a digest of the files that samples, features and figures come from."""
+    """The package's version, and a digest of all of its code."""
     root = Path(__file__).parent.parent
     hashed = hashlib.sha256()
-    for path in sorted(
-        path for folder in ("evaluation", "features", "models") for path in root.glob(f"{folder}/**/*.py")
-    ):
+    for path in [root.with_suffix(".py"), *sorted(root.rglob("*.py"))]:
         hashed.update(path.name.encode() + path.read_bytes())
     return {"version": __version__, "digest": hashed.hexdigest()[:16]}
 
@@ -179,14 +178,25 @@ def table(results: Iterable[tuple[str, Result]]) -> str:
     for (task, part), held in groups.items():
         lines += _part_lines(task, part, held)
     notes = [
-        "n: samples (conversations) measured. Intervals: bootstrap over conversations; where they overlap, places mean "
+        "n: samples (conversations) measured. Intervals: bootstrap over sessions; where they overlap, places mean "
         "little. Of shuffled labels: mean and middle 95 % over shuffles, which is what chance gives here."
     ]
+    for (task, part), held in groups.items():
+        compared: dict[str, set[Any]] = {
+            "what was learnt from": {result.parts[part].train_digest for _, result in held},
+            "the groups of features": {tuple(result.groups) for _, result in held if result.groups},
+            "the code": {result.code["digest"] for _, result in held},
+        }
+        notes += [
+            f"{task}, {part}: rows differ in {what}, so models of one name may not be the same."
+            for what, values in compared.items()
+            if len(values) > 1
+        ]
     spaces = {_space(measured) for _, result in rows for measured in result.parts.values() if measured.space}
     if spaces:
         notes.append(
             "Motion: `recorded` is what people did, scored as if it had been made; `other input`: made for another "
-            "clip of the same conversation. Fréchet distances and diversity are in the space "
+            "clip of the same participant and conversation. Fréchet distances and diversity are in the space "
             f"{', '.join(sorted(spaces))}."
         )
     if any(result.synthetic for _, result in rows):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seamless_interaction.access.dataset import SeamlessDataset
+from seamless_interaction.errors import UsageError
 from seamless_interaction.evaluation.baselines import PRIOR, MakeModel
 from seamless_interaction.evaluation.metrics import sklearn
 from seamless_interaction.evaluation.protocol import Making, Protocol, Telling
@@ -16,6 +17,7 @@ from seamless_interaction.evaluation.seen import Seen
 from seamless_interaction.evaluation.splits import divide
 from seamless_interaction.evaluation.telling import Teller
 from seamless_interaction.features.table import resolve_groups
+from seamless_interaction.places import Place
 from seamless_interaction.progress import Meter
 from seamless_interaction.synthetic_files import NOTICE
 
@@ -59,7 +61,8 @@ def run_all(
             computed. Where motion is made, guesses are measured in their place, and with any other, a linear model.
         imitator: a trained model, measured as ``imitator``: a linear model on its representation, whose weights stay
             as they are; or what motion it generates.
-        groups: of features; None: the protocols' own.
+        groups: of features; None: the protocols' own. Where motion is made, those that tell what may not be shown are
+            left out, and without any other there is no linear model.
         motion_space: a file, in whose space motion is compared; None: it is learnt from ``train``.
         keep_motion_space_in: a folder to write one that was learnt to, under a name with its digest.
         resamples: of the bootstrap.
@@ -67,7 +70,7 @@ def run_all(
 
     Raises:
         UnknownSplit: no conversation of ``train`` or of the split.
-        UnknownGroup: not a group of features.
+        UnknownGroup: not a group of features. UsageError: two models of one name, or one of another rate of frames.
         MissingDependency: scikit-learn, or what a group or a task needs, is not installed.
         ForeignCheckpoint, UnsafeCheckpoint: ``motion_space`` is not what it should be.
     """
@@ -75,8 +78,14 @@ def run_all(
     from threadpoolctl import threadpool_limits as threads  # which scikit-learn brings
 
     wanted = {protocol.name: resolve_groups(protocol.groups if groups is None else groups) for protocol in protocols}
+    for protocol in protocols:
+        if isinstance(protocol, Making):
+            own = wanted[protocol.name]
+            wanted[protocol.name] = tuple(group for group in own if group in protocol.may_show)
     if not set(models) - {"prior"}:
         wanted = dict.fromkeys(wanted, ())
+    if imitator is not None and "imitator" in models:
+        raise UsageError("a model is called imitator, as the one that imitator= measures. Call it otherwise.")
     representation = None
     if imitator is not None:
         from seamless_interaction.evaluation.representation import Representation
@@ -113,7 +122,8 @@ def run_all(
                     getattr(runner, what)(seen)
                 meter.done(1)
         parts = {name: runner.finish() for name, runner in runners.items()}
-    url = dataset._storage.described["url"]
+    url, options = (dataset._storage.described[name] for name in ("url", "storage_options"))
+    is_synthetic = Place(url, options).exists(NOTICE)
     return [
         Result(
             task=protocol.name,
@@ -125,7 +135,7 @@ def run_all(
             groups=list(wanted[protocol.name]),
             imitator=None if representation is None else representation.digest,
             source=url,
-            synthetic=Path(url, NOTICE).exists(),
+            synthetic=is_synthetic,
             code=code_digest(),
             interactions={"train": len(division.train), "evaluation": len(division.evaluation)},
             left_out=dict(+(runners[protocol.name].left_out + Counter(_crossing(division.crossing)))),

@@ -4,8 +4,9 @@
 known, 0 where there is none, and of each feature the share of such frames. Log-mel bands are left out, for they are
 many; so are features that look further ahead than ``GUARD``, wherever nothing may be seen of what comes.
 
-``"imitator"``: the representation of an ``ImitatorModel``, which knows nothing of later frames. It is not shown the
-face's code, which V00 alone has, and which comes from the model that emotion's labels come from.
+``"imitator"``: the representation of an ``ImitatorModel``, which knows nothing of later frames. It is not shown words,
+of which it would know all from their beginning on, nor the face's code, which V00 alone has, and which comes from the
+model that emotion's labels come from.
 """
 
 from __future__ import annotations
@@ -54,10 +55,6 @@ class Seen:
         self.interaction = interaction
         self.known_end = min((recording.duration for recording in interaction.recordings), default=0.0)
         self._groups, self._representation = groups, representation
-
-    def __bool__(self) -> bool:
-        """Whether anything is shown."""
-        return bool(self._groups) or self._representation is not None
 
     @cached_property
     def features(self) -> Features:
@@ -112,7 +109,7 @@ class Seen:
     def beginning(self, seconds: float, groups: Sequence[str]) -> Shown:
         """Means over so many seconds, and the differences between partners: who of the two comes first means nothing.
 
-        Features are those of the beginning alone, and know nothing of what follows but for 32 ms of sound.
+        Features are those of the beginning alone, and know nothing of what follows but for 50 ms of sound.
         """
         shown: Shown = {}
         if self._groups:

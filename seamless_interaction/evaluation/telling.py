@@ -106,7 +106,7 @@ class Teller:
                 part.kind,
                 truth,
                 prediction,
-                evaluation.interactions,
+                [id.rpartition("_")[0] for id in evaluation.interactions],
                 part.metrics,
                 resamples=self._draws.resamples,
                 seed=self._draws.seed,

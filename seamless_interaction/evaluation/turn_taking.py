@@ -47,7 +47,9 @@ TURN_TAKING = Telling(
         "Labels follow from the data's voice activity alone, itself the output of a model that looks a little ahead: "
         "words, laughter and sense count for nothing, and its errors count as events. Only clean events are counted, "
         "so overlaps and hurried exchanges are not measured. That an event is one is given, as in the paper; a system "
-        "would have to notice. Being right at one moment says nothing of how early a model knew."
+        "would have to notice. Being right at one moment says nothing of how early a model knew. Longs begin in "
+        "silence after a shift, and a backchannel's negatives lie where the partner speaks alone, while a short may "
+        "come in silence: who speaks at that moment tells a part of both."
     ),
     parts=tuple(Part(name, "binary", METRICS) for name in PARTS),
     groups=("prosody", "head", "dyadic"),

@@ -36,7 +36,7 @@ UNDERSTANDING = Telling(
     name="understanding",
     version=1,
     task="Tell the type of a conversation, and whether its participants are strangers, from its first 10, 25 and 50 %.",
-    input="Features of both participants up to then (and of 32 ms of sound more), pooled over all of that time.",
+    input="Features of both participants up to then (and of 50 ms of sound more), pooled over all of that time.",
     target="`interaction_type` of the prompt, and `relationship` of the session, as the tables have them.",
     baselines=(
         "prior: the most frequent; linear: logistic regression on means, and differences between partners; imitator: "

@@ -20,7 +20,8 @@ FACE = "movement:expression"
 FACE_SIZE = ARRAYS[FACE].shape[0]  # 128
 MODALITIES = ("audio", "motion", "face", "text")
 AHEAD = ((0.0, 0.2), (0.2, 0.6), (0.6, 1.2))  # seconds: the first of the bins of voice activity projection
-COLUMNS = ("audio", *JOINTS, FACE, "transcript")  # of a window, all that the model can use
+TRACKED = "boxes_and_keypoints:is_valid_box"  # where it is false, rotations are plausible, and mean nothing
+COLUMNS = ("audio", *JOINTS, TRACKED, FACE, "transcript")  # of a window, all that the model can use
 
 
 @dataclass

@@ -232,7 +232,7 @@ class ImitatorModel(
         self,
         streams: Streams,
         hidden: Mapping[str, Tensor] | None = None,
-        first: int = 0,
+        first: int | Tensor = 0,
         motion: Motion | None = None,
         mels: Tensor | None = None,
     ) -> Encoded:
@@ -450,7 +450,7 @@ class ImitatorModel(
     def _memory(self, conditions: Streams) -> Tensor:
         """The encoded conditions, (B, P, T, width), in stretches: memory grows with the length and not its square."""
         back = self.reach
-        frames, at_once = conditions.text.shape[2], max(2 * back, 256)
+        frames, at_once = conditions.text.shape[2], max(back, 256)
         parts = []
         for first in range(0, frames, at_once):
             begin = max(0, first - back)
@@ -557,7 +557,7 @@ class ImitatorModel(
         return model.to(map_location).eval()
 
 
-def check_file(path: Path, model: str = FORMAT) -> dict[str, str]:
+def check_file(path: Path, model: str = FORMAT, version: int = FORMAT_VERSION) -> dict[str, str]:
     """The metadata of a file in safetensors, once it is known to be of this format and version.
 
     Raises:
@@ -568,9 +568,9 @@ def check_file(path: Path, model: str = FORMAT) -> dict[str, str]:
             found = file.metadata() or {}
     except SafetensorError as error:
         raise UnsafeCheckpoint(f"{path} is no safetensors file, or is cut: {error}") from error
-    if found.get("model") != model or found.get("version") != str(FORMAT_VERSION):
+    if found.get("model") != model or found.get("version") != str(version):
         what = f"{found.get('model', 'an unknown model')}, version {found.get('version', 'unknown')}"
-        raise ForeignCheckpoint(f"{path} holds {what}; expected {model}, version {FORMAT_VERSION}.")
+        raise ForeignCheckpoint(f"{path} holds {what}; expected {model}, version {version}.")
     return found
 
 

@@ -77,9 +77,9 @@ def transformer(config: ImitatorConfig, layers: int) -> nn.TransformerEncoder:
     return nn.TransformerEncoder(layer, layers, nn.LayerNorm(config.width), enable_nested_tensor=False)
 
 
-def times(first: int, frames: int, width: int, device: torch.device) -> Tensor:
+def times(first: int | Tensor, frames: int, width: int, device: torch.device) -> Tensor:
     """Embeddings of frame numbers, (T, width): sines and cosines, Vaswani et al. 2017."""
-    number = torch.arange(first, first + frames, device=device, dtype=torch.float32)[:, None]
+    number = torch.arange(frames, device=device, dtype=torch.float32)[:, None] + first
     rate = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000) / width))
     return torch.cat([torch.sin(number * rate), torch.cos(number * rate)], -1)
 

@@ -63,6 +63,13 @@ def from_six(six: Tensor) -> Tensor:
     return torch.stack([x, y, torch.linalg.cross(x, y)], -1)
 
 
+def nearest(matrices: Tensor) -> Tensor:
+    """The rotations nearest to any matrices (..., 3, 3): of a sum of rotations, their chordal mean."""
+    u, _, v = torch.linalg.svd(matrices)
+    u[..., 2] *= torch.linalg.det(u @ v)[..., None]
+    return u @ v
+
+
 def between(first: Tensor, second: Tensor) -> Tensor:
     """The turn from one rotation to another, in the first one's own frame: vectors (..., 3) of at most pi radians."""
     return to_vector(first.transpose(-1, -2) @ second)

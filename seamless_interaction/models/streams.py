@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from seamless_interaction.errors import UsageError
-from seamless_interaction.models.config import FACE, FACE_SIZE, JOINTS, ImitatorConfig
+from seamless_interaction.models.config import FACE, FACE_SIZE, JOINTS, TRACKED, ImitatorConfig
 from seamless_interaction.models.rotations import to_matrix
 
 
@@ -76,7 +76,8 @@ def read(batch: Mapping[str, Any], config: ImitatorConfig, device: torch.device 
 
     Args:
         batch: as ``Windows`` gives and collates them, with ``fps=config.fps``. Columns that are not there are masked,
-            and so are audio beyond its length, what is no number, and whatever the masks of the batch say.
+            and so are audio beyond its length, what is no number, motion where nobody is tracked, and whatever the
+            masks of the batch say.
 
     Raises:
         UsageError: it lies on another grid, or an array has another shape.
@@ -104,6 +105,7 @@ def read(batch: Mapping[str, Any], config: ImitatorConfig, device: torch.device 
         return _without_gaps(values, known)
 
     rotations = [column(name, (3,) if count == 1 else (count, 3)) for name, count in JOINTS.items()]
+    tracked, is_told = column(TRACKED, ())
     face, has_face = column(FACE, (FACE_SIZE,))
     audio, has_audio = _audio(batch, pairs, frames, config)
     words, has_text = _text(batch, lead, frames, config)
@@ -113,6 +115,8 @@ def read(batch: Mapping[str, Any], config: ImitatorConfig, device: torch.device 
     for (values, mask), count in zip(rotations, JOINTS.values(), strict=True):
         mask = nothing if mask is None else mask
         rows = torch.zeros(*mask.shape, count, 3) if values is None else values.reshape(*mask.shape, count, 3)
+        if tracked is not None and is_told is not None:
+            mask = mask & ((tracked > 0) | ~is_told)
         vectors.append(torch.where(mask[..., None, None], rows, 0.0))
         masks.append(mask)
     streams = Streams(
@@ -174,7 +178,7 @@ def _audio(
 
 def _without_gaps(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """(B, P, T, …) and its (B, P, T) mask, where what is no number is 0 and masked."""
-    finite = values.isfinite().flatten(3).all(-1)
+    finite = values.isfinite().reshape(*mask.shape, -1).all(-1)
     if not finite.all():
         values, mask = values.nan_to_num(0.0, 0.0, 0.0), mask & finite
     return values, mask

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from seamless_interaction import SeamlessDataset
 from seamless_interaction.errors import ForeignCheckpoint, NonFiniteLoss, UsageError
 from seamless_interaction.local_cache import write_whole
-from seamless_interaction.models.baselines import compare
+from seamless_interaction.models.baselines import HORIZON, compare
 from seamless_interaction.models.card import SYNTHETIC
 from seamless_interaction.models.config import COLUMNS, FORMAT, FORMAT_VERSION, ImitatorConfig
 from seamless_interaction.models.imitator import ImitatorModel, check_file, load_weights
@@ -133,6 +133,9 @@ class Run:
             if getattr(settings, name) < 1:
                 raise UsageError(f"{name} is {getattr(settings, name)}. Give 1 or more.")
         self.config = ImitatorConfig.preset(settings.preset)
+        if settings.seconds * self.config.fps < HORIZON + 2:
+            least = (HORIZON + 2) / self.config.fps
+            raise UsageError(f"windows of {settings.seconds} s are too short to compare. Give {least:.2f} s or more.")
         self.data, self.output, self.settings, self.workers = data, output, settings, workers
         self.precision, self.compiled = precision, compiled
         shape: dict[str, Any] = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -12,17 +13,16 @@ from torch import Tensor
 
 from seamless_interaction.access.collate import collate
 from seamless_interaction.access.interaction import Interaction
-from seamless_interaction.evaluation.representation import SHOWN
-from seamless_interaction.models.config import JOINTS, ImitatorConfig
+from seamless_interaction.models.config import COLUMNS, FACE, JOINTS, ImitatorConfig
 from seamless_interaction.models.rotations import between
 from seamless_interaction.models.streams import Streams, read
 
 FPS = 30
 PAST, MADE = 30, 120  # frames: what is known of a clip, and what is to be made
 CLIPS = 8  # of each participant in a conversation, at most, spread evenly: a long one counts no more than a short one
+SHOWN = tuple(name for name in COLUMNS if name != FACE)  # which V00 alone has
 HEARD = ("own", "partner")  # as numbers of streams
 NUM_BODY = sum(count for key, count in JOINTS.items() if "hand" not in key)  # the first 22 joints: without hands
-_TRACKED = "boxes_and_keypoints:is_valid_box"
 _SECONDS = (PAST + MADE) / FPS
 
 
@@ -64,12 +64,33 @@ class Clips:
         """(B, samples) 48 kHz, of the whole clips."""
         return self.streams.audio[:, HEARD.index(heard)].flatten(1).numpy()
 
+    def digests(self, heard: str) -> list[str]:
+        """Of each clip, of the motion and of the sound that is heard."""
+        motion = (self.body * 100).round().to(torch.int16).flatten(1).numpy()
+        sound = (self.sound(heard) * 32767).round().astype(np.int16)
+        return [
+            f"{crc32(one.tobytes()):08x}{crc32(other.tobytes()):08x}" for one, other in zip(motion, sound, strict=True)
+        ]
+
     def with_sound(self, heard: str, left_out: Counter[str]) -> Clips:
         """Those in which the sound of whoever is heard is known throughout."""
         known = self.streams.has_audio[:, HEARD.index(heard)].all(-1)
         left_out["clips without sound throughout"] += int((~known).sum())
-        names = [name for name, is_known in zip(self.names, known, strict=True) if is_known]
-        return Clips(names, self.who[known.numpy()], self.streams.map(lambda part: part[known]))
+        return self.take(np.flatnonzero(known.numpy()))
+
+    def take(self, numbers: np.ndarray) -> Clips:
+        """Some of them."""
+        chosen = torch.from_numpy(numbers)
+        return Clips([self.names[n] for n in numbers], self.who[numbers], self.streams.map(lambda part: part[chosen]))
+
+    def others(self) -> np.ndarray:
+        """(B,) for each clip, the number of another of the same participant: the next, or the first; -1 without one."""
+        found = np.full(len(self), -1)
+        for one in np.unique(self.who):
+            own = np.flatnonzero(self.who == one)
+            if len(own) > 1:
+                found[own] = np.roll(own, -1)
+        return found
 
 
 def clips_of(interaction: Interaction, config: ImitatorConfig) -> tuple[Clips | None, Counter[str]]:
@@ -86,12 +107,9 @@ def clips_of(interaction: Interaction, config: ImitatorConfig) -> tuple[Clips | 
     if not len(starts):
         return None, Counter({f"shorter than {_SECONDS:g} s": 1})
     starts = starts[np.unique(np.linspace(0, len(starts) - 1, CLIPS).round().astype(int))]
-    columns = [*SHOWN, _TRACKED]
-    samples = [interaction.window(float(start), _SECONDS, columns, fps=FPS).stack() for start in starts]
-    batch: dict[str, Any] = collate(samples, 1, True)
-    streams = read(batch, config)
-    tracked = batch[_TRACKED].bool() | ~batch["mask"][_TRACKED]  # where that is not told, it is taken for true
-    whole = (streams.has_motion[..., :2].all(-1) & tracked).all(-1)
+    samples = [interaction.window(float(start), _SECONDS, list(SHOWN), fps=FPS).stack() for start in starts]
+    streams = read(collate(samples, 1, True), config)
+    whole = streams.has_motion[..., :2].all(-1).all(-1)
     left_out["clips without a body throughout"] += int((~whole).sum())
     numbers, who = np.nonzero(whole.numpy())
     chosen = streams.map(lambda part: part[torch.from_numpy(numbers)]).swapped(torch.from_numpy(who == 1))

@@ -1,47 +1,46 @@
 """How motion that was made differs from motion that was recorded.
 
 - ``frechet``: between Gaussians of codes in a ``MotionSpace`` (Heusel et al. 2017; of gestures, Yoon et al. 2020), of
-  what was made in one half of the conversations and what was recorded in the other, averaged over random halves, both
-  ways. So what was recorded has a score by the same measure: what there is left of two samples of the same thing.
+  what was made in one half of the sessions and what was recorded in the other, averaged over random halves, both ways.
+  So what was recorded has a score by the same measure: what there is left of two samples of the same thing.
 - ``beat_consistency``: for each onset of the sound that was shown, how near the nearest beat of motion is,
-  exp(-d² / 2 (0.1 s)²), averaged over onsets; after Liu et al. 2022 ("Learning Hierarchical Cross-Modal Association for
-  Co-Speech Gesture Generation"). Onsets are librosa's; beats, minima of the mean angular speed of joints. A body that
-  never moves has no beat, and 0.
-- ``diversity``: root mean square distance of the codes of two clips.
+  exp(-d² / 2 (0.1 s)²), averaged over a clip's onsets, then over the clips that have some; after Liu et al. 2022
+  ("Learning Hierarchical Cross-Modal Association for Co-Speech Gesture Generation"). Onsets are librosa's, of sound
+  above -50 dBFS; beats, minima of the mean angular speed of joints. A body that never moves has no beat, and 0.
+- ``diversity``: root mean square distance of the codes of two chunks of 2 s.
 - ``velocity_error``: mean length of the difference of a joint's angular velocities, made and recorded, in degrees a
-  second.
+  second; without the turn from the last known frame to the first that is made.
 
-Sums over each conversation are kept and nothing else, so that a bootstrap can draw conversations.
+Sums over each session are kept and nothing else, so that a bootstrap can draw sessions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from seamless_interaction import SAMPLING_RATE
+from seamless_interaction.evaluation.behaviour_generation import METRICS
 from seamless_interaction.evaluation.metrics import Figure, interval
 from seamless_interaction.evaluation.motion.clips import FPS, MADE, PAST, turns
 from seamless_interaction.evaluation.motion.space import DIMS, MotionSpace
 from seamless_interaction.evaluation.results import RECORDED, Draws
 from seamless_interaction.features.blocks import needed
+from seamless_interaction.features.prosody import SILENT_BELOW
 
 SIGMA = 0.1  # seconds
 PROMINENCE = 0.02  # rad/s: by how much the mean speed rises again on both sides of a beat
-SPLITS = 20  # random halves
+SPLITS, SPLITS_OF_A_DRAW = 20, 2  # random halves
 _SMOOTH = np.hanning(7)[1:-1] / np.hanning(7).sum()  # 5 frames
-NAMES = ("frechet", "beat_consistency", "diversity", "velocity_error")
 
 
-@dataclass
-class Sums:
-    """Of one conversation: codes, their sum and that of their products; beat consistency and velocity, by clips."""
+class Sums(NamedTuple):
+    """Of one session: codes, their sum and that of their products; beat consistency and velocity, by clips."""
 
-    count: int
+    chunks: int
     codes: np.ndarray
     products: np.ndarray
     beats: float
@@ -52,16 +51,19 @@ class Sums:
 
 def onsets(sound: np.ndarray) -> np.ndarray:
     """Seconds from the beginning of what is to be made, of (samples,) 48 kHz sound of a whole clip."""
-    found = needed("librosa").onset.onset_detect(y=sound, sr=SAMPLING_RATE, units="time") - PAST / FPS
-    return found[(found >= 0) & (found < MADE / FPS)]
+    found = needed("librosa").onset.onset_detect(y=sound, sr=SAMPLING_RATE, units="time")
+    spans = [sound[round(at * SAMPLING_RATE) :][: SAMPLING_RATE // 10] for at in found]
+    level = np.array([np.sqrt(np.mean(np.square(span))) for span in spans])
+    known = found[level >= 10 ** (SILENT_BELOW / 20)] - PAST / FPS
+    return known[(known >= 0) & (known < MADE / FPS)]
 
 
 def beats(speed: np.ndarray) -> np.ndarray:
-    """Seconds, of (MADE,) mean angular speeds of joints, rad/s: each between a frame and the one before."""
+    """Seconds, of (MADE - 1,) mean angular speeds of joints, rad/s: each between a frame and the next."""
     from scipy.signal import find_peaks
 
     smooth = np.convolve(np.pad(speed, 2, "edge"), _SMOOTH, "valid")
-    return (find_peaks(-smooth, prominence=PROMINENCE)[0] - 0.5) / FPS
+    return (find_peaks(-smooth, prominence=PROMINENCE)[0] + 0.5) / FPS
 
 
 def consistency(of_sound: np.ndarray, of_motion: np.ndarray) -> float | None:
@@ -79,33 +81,41 @@ def sums(made: Tensor, recorded: Tensor, heard: Sequence[np.ndarray], space: Mot
 
     Args:
         made: (B, MADE, 22, 3, 3).
-        recorded: (B, PAST + MADE, 22, 3, 3).
+        recorded: the same.
         heard: of each clip, the seconds of onsets.
     """
-    last = recorded[:, PAST - 1 : PAST]
-    moved, really = turns(torch.cat([last, made], 1)), turns(recorded[:, PAST - 1 :])
+    moved, really = turns(made), turns(recorded)
     speed = (moved.norm(dim=-1).mean(-1) * FPS).numpy()
     found = [consistency(one, beats(of)) for one, of in zip(heard, speed, strict=True)]
     known = [one for one in found if one is not None]
     codes = space.codes(made).reshape(-1, DIMS)
     error = (moved - really).norm(dim=-1).mean((1, 2)) * (FPS * 180 / np.pi)
     return Sums(
-        len(codes), codes.sum(0), codes.T @ codes, sum(known), len(known), float(error.double().sum()), len(error)
+        len(codes), codes.sum(0), codes.T @ codes, sum(known, 0.0), len(known), float(error.double().sum()), len(error)
     )
 
 
+def added(one: Sums, other: Sums) -> Sums:
+    """Of two conversations of a session."""
+    pairs: Any = zip(one, other, strict=True)
+    return Sums(*(first + second for first, second in pairs))
+
+
+NOTHING = Sums(0, np.zeros(DIMS), np.zeros((DIMS, DIMS)), 0.0, 0, 0.0, 0)
+
+
 class Gathered:
-    """Sums of many conversations, as arrays, so that weighing them is one product."""
+    """Sums of many sessions, as arrays, so that weighing them is one product."""
 
     def __init__(self, rows: Sequence[Sums]):
-        self.counts = np.array([row.count for row in rows], float)
+        self.counts = np.array([row.chunks for row in rows], float)
         self.codes = np.stack([row.codes for row in rows])
         self.products = np.stack([row.products for row in rows])
         self.beats = np.array([(row.beats, row.beats_count) for row in rows])
         self.velocity = np.array([(row.velocity, row.clips) for row in rows])
 
     def gaussian(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """Mean and covariance of codes, of conversations with weights; None of fewer than two codes."""
+        """Mean and covariance of codes, of sessions with weights; None of fewer than two codes."""
         count = weights @ self.counts
         if count < 2:
             return None
@@ -126,10 +136,10 @@ def frechet(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndar
 def measure(
     model: Gathered, recorded: Gathered, weights: np.ndarray, halves: Sequence[np.ndarray]
 ) -> dict[str, float | None]:
-    """Every figure, of conversations with weights.
+    """Every figure, of sessions with weights.
 
     Args:
-        halves: (conversations,) bool each, of which conversations are in the first half.
+        halves: (sessions,) bool each, of which sessions are in the first half.
     """
     distances = []
     for half in halves:
@@ -148,13 +158,16 @@ def measure(
     }
 
 
-def with_intervals(rows: dict[str, list[Sums]], draws: Draws) -> dict[str, dict[str, Figure]]:
-    """Model -> figure, with 95 % intervals: conversations are drawn with replacement.
+def with_intervals(rows: Mapping[str, Mapping[str, Sums]], draws: Draws) -> dict[str, dict[str, Figure]]:
+    """Model -> figure, with 95 % intervals: sessions are drawn with replacement.
 
-    Drawing some twice makes Gaussians narrower, and Fréchet distances longer; so the draws are moved, all alike, until
-    their mean is the value. Distances of a draw are of one random half, and not of ``SPLITS``.
+    Drawing some twice makes Gaussians narrower, and Fréchet distances longer; so draws of these two are moved, all
+    alike, until their mean is the value. Distances of a draw are of ``SPLITS_OF_A_DRAW`` random halves.
+
+    Args:
+        rows: model -> session -> sums.
     """
-    gathered = {name: Gathered(found) for name, found in rows.items()}
+    gathered = {name: Gathered([found.get(one, NOTHING) for one in rows[RECORDED]]) for name, found in rows.items()}
     recorded = gathered[RECORDED]
     number = len(recorded.counts)
     rng = np.random.default_rng(draws.seed)
@@ -162,22 +175,25 @@ def with_intervals(rows: dict[str, list[Sums]], draws: Draws) -> dict[str, dict[
     weights = [
         np.bincount(rng.integers(number, size=number), minlength=number).astype(float) for _ in range(draws.resamples)
     ]
-    of_draws = [rng.permutation(number) < number / 2 for _ in weights]
+    of_draws = [[rng.permutation(number) < number / 2 for _ in range(SPLITS_OF_A_DRAW)] for _ in weights]
     made = {}
     for name, model in gathered.items():
         values = measure(model, recorded, np.ones(number), halves)
-        drawn: dict[str, list[float]] = {metric: [] for metric in NAMES}
+        drawn: dict[str, list[float]] = {metric: [] for metric in METRICS}
         for drawn_weights, half in zip(weights, of_draws, strict=True):
-            for metric, drawn_value in measure(model, recorded, drawn_weights, [half]).items():
+            for metric, drawn_value in measure(model, recorded, drawn_weights, half).items():
                 if drawn_value is not None:
                     drawn[metric].append(drawn_value)
-        made[name] = {metric: _figure(value, drawn[metric] if number > 1 else []) for metric, value in values.items()}
+        made[name] = {
+            metric: _figure(value, drawn[metric] if number > 1 else [], metric in ("frechet", "diversity"))
+            for metric, value in values.items()
+        }
     return made
 
 
-def _figure(value: float | None, drawn: list[float]) -> Figure:
+def _figure(value: float | None, drawn: list[float], is_moved: bool) -> Figure:
     low, high = interval(drawn)
     if value is None or low is None or high is None:
         return Figure(value, None, None)
-    moved = value - float(np.mean(drawn))
+    moved = value - float(np.mean(drawn)) if is_moved else 0.0
     return Figure(value, max(0.0, low + moved), high + moved)

@@ -20,7 +20,7 @@ from seamless_interaction.evaluation.seen import FORESIGHTED, MANY, Seen
 from seamless_interaction.features.table import features_of
 from seamless_interaction.models.config import FACE_SIZE, NUM_JOINTS
 from seamless_interaction.models.imitator import ImitatorModel
-from seamless_interaction.models.rotations import between, from_six, to_matrix, to_six
+from seamless_interaction.models.rotations import between, from_six, nearest, to_matrix, to_six
 
 LAGS = (0.0, 0.2, 0.4, 0.8)  # seconds before a frame, of which the linear model is shown features
 TEMPERATURE = 0.8
@@ -44,9 +44,7 @@ class MeanPose:
         self._sum += clips.body.double().sum((0, 1))
 
     def make(self, clips: Clips, seen: Seen, inputs: np.ndarray) -> Tensor:
-        u, _, v = torch.linalg.svd(self._sum)  # the rotation nearest to the sum: the chordal mean
-        u[..., 2] *= torch.linalg.det(u @ v)[..., None]
-        return (u @ v).float().expand(len(clips), MADE, NUM_BODY, 3, 3)
+        return nearest(self._sum).float().expand(len(clips), MADE, NUM_BODY, 3, 3)
 
 
 class LastPose:
@@ -128,7 +126,7 @@ class Linear:
 
 
 class Imitator:
-    """``ImitatorModel.generate``, of all clips at once. The noise of a clip is the same, whatever is shown."""
+    """What ``ImitatorModel`` generates, of all clips at once, in float32. The noise is the same, whatever is shown."""
 
     def __init__(self, model: ImitatorModel, heard: str, seed: int, temperature: float = TEMPERATURE):
         self._model, self._heard, self._temperature = model.eval(), heard, temperature

@@ -1,7 +1,7 @@
 """Measuring a task in which motion is made: the clips of ``train`` are learnt from, those of a split are made anew.
 
-Of each conversation that is measured, sums are kept. Makers that are shown something have a control: what they make
-when the sound, words and partner of another clip of the same conversation are shown.
+Of each session that is measured, sums are kept. Makers that are shown something have a control: what they make of a
+clip when the sound, words and partner of another clip of the same participant and conversation are shown.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+from torch import Tensor
 
 from seamless_interaction.evaluation.motion.clips import Clips
-from seamless_interaction.evaluation.motion.figures import Sums, onsets, sums, with_intervals
+from seamless_interaction.evaluation.motion.figures import Sums, added, onsets, sums, with_intervals
 from seamless_interaction.evaluation.motion.library import Library
 from seamless_interaction.evaluation.motion.makers import AnyClip, Imitator, LastPose, Linear, Maker, MeanPose
 from seamless_interaction.evaluation.protocol import Making, Sample
@@ -44,7 +45,7 @@ class MotionMeasurer:
             self._shown["imitator"] = Imitator(imitator, protocol.heard, draws.seed)
         self.left_out: Counter[str] = Counter()
         self._samples: tuple[list[tuple[str, Sample]], ...] = [], []  # of train, and of what is measured
-        self._rows: dict[str, list[Sums]] = {}
+        self._rows: dict[str, dict[str, Sums]] = {}  # of models, by session
         self._missed: list[float] = []
 
     def learn(self, seen: Seen) -> None:
@@ -60,15 +61,24 @@ class MotionMeasurer:
             return
         as_they_are = np.arange(len(clips))
         made = {name: maker.make(clips, seen, as_they_are) for name, maker in (self._guesses | self._shown).items()}
-        if self._draws.shuffles:
-            others = np.roll(as_they_are, 1)
-            made |= {name + OTHER_INPUT: maker.make(clips, seen, others) for name, maker in self._shown.items()}
         made[RECORDED] = clips.made
         heard = [onsets(sound) for sound in clips.sound(self._protocol.heard)]
-        space = self._library.space
+        self._add(seen, clips, heard, made)
+        self._missed += [self._library.space.missed(clips.made)] * len(clips)
+        others = clips.others()
+        kept = np.flatnonzero(others >= 0)
+        if self._draws.shuffles and len(kept):
+            inputs = np.searchsorted(kept, others[kept])
+            controls = clips.take(kept)
+            made = {name + OTHER_INPUT: maker.make(controls, seen, inputs) for name, maker in self._shown.items()}
+            self._add(seen, controls, [heard[number] for number in kept], made)
+
+    def _add(self, seen: Seen, clips: Clips, heard: list[np.ndarray], made: dict[str, Tensor]) -> None:
         for name, motion in made.items():
-            self._rows.setdefault(name, []).append(sums(motion, clips.body, heard, space))
-        self._missed += [space.missed(clips.made)] * len(clips)
+            of_sessions = self._rows.setdefault(name, {})
+            found = sums(motion, clips.made, heard, self._library.space)
+            session = seen.interaction.session_id
+            of_sessions[session] = added(of_sessions[session], found) if session in of_sessions else found
 
     def _clips(self, seen: Seen, which: int) -> Clips | None:
         found, left_out = self._library.clips(seen.interaction)
@@ -76,9 +86,9 @@ class MotionMeasurer:
         clips = None if found is None else found.with_sound(self._protocol.heard, self.left_out)
         if not clips:
             return None
-        self._samples[which].extend(
-            (seen.interaction.id, Sample("body", name.start, name.participant_id, {})) for name in clips.names
-        )
+        for name, content in zip(clips.names, clips.digests(self._protocol.heard), strict=True):
+            sample = Sample("body", name.start, f"{name.participant_id} {content}", {})
+            self._samples[which].append((seen.interaction.id, sample))
         return clips
 
     def finish(self) -> dict[str, Measured]:

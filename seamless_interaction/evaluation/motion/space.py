@@ -19,7 +19,6 @@ from torch.nn.functional import mse_loss
 from seamless_interaction.errors import ForeignCheckpoint
 from seamless_interaction.evaluation.motion.clips import NUM_BODY
 from seamless_interaction.local_cache import write_whole
-from seamless_interaction.models.config import FORMAT_VERSION
 from seamless_interaction.models.imitator import check_file, load_weights
 from seamless_interaction.models.rotations import to_six
 
@@ -29,7 +28,7 @@ STEPS = 400  # of learning
 _WIDTH, _STRIDE = 32, 4
 _SIX = NUM_BODY * 6
 _BATCH, _RATE = 32, 2e-3
-_KIND = "seamless-interaction-motion-space"
+_KIND, _VERSION = "seamless-interaction-motion-space", 1
 
 
 class MotionSpace(nn.Module):
@@ -102,7 +101,7 @@ class MotionSpace(nn.Module):
     def write(self, folder: Path) -> Path:
         """A file in a folder, under a name with the digest."""
         path = folder / f"motion-space-{self.digest}.safetensors"
-        content = save(self.state_dict(), {"model": _KIND, "version": str(FORMAT_VERSION)})
+        content = save(self.state_dict(), {"model": _KIND, "version": str(_VERSION)})
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda file: file.write(content))
         return path
@@ -148,7 +147,7 @@ def read_space(path: str | Path) -> MotionSpace:
     path = Path(path)
     if not path.is_file():
         raise ForeignCheckpoint(f"{path} is no file. Name the motion-space-….safetensors that a benchmark wrote.")
-    check_file(path, _KIND)
+    check_file(path, _KIND, _VERSION)
     space = MotionSpace()
     load_weights(space, load_file(path), path)
     if space.digest not in path.name:
