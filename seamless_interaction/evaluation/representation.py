@@ -45,6 +45,6 @@ class Representation:
             views = []
             for who in range(len(interaction)):
                 of_both = streams.swapped(torch.tensor([who == 1], device=self.model.device))
-                views.append(self.model.encode_streams(of_both, first=begin).joint[0, 0, first - begin :])
+                views.append(self.model.encode_streams(of_both).joint[0, 0, first - begin :])
             parts.append(torch.stack(views).float().cpu().numpy())
         return np.concatenate(parts, 1)

@@ -33,8 +33,7 @@ from seamless_interaction.models.layers import (
     DecoderLayer,
     LogMel,
     StreamEncoder,
-    times,
-    too_far,
+    by_age,
     transformer,
 )
 from seamless_interaction.models.rotations import between, from_six, to_matrix, to_six, to_vector
@@ -101,8 +100,9 @@ class ImitatorModel(
     """A small multimodal model of two people who talk: sound, motion, face and words of both, causal in time.
 
     Every modality has an encoder. Those of one participant's frame meet in a transformer, then both participants' over
-    the last frames in another. What is missing is a learned token. A decoder predicts a participant's motion frame by
-    frame, from their own past motion and from what the encoder knows up to that frame, their own motion hidden from it.
+    the last frames in another, to whose heads it matters how long ago a frame was, and not when it was. What is missing
+    is a learned token. A decoder predicts a participant's motion frame by frame, from their own past motion and from
+    what the encoder knows up to that frame, their own motion hidden from it.
 
     A frame's motion is, for each joint, a turn from the frame before: a Gaussian over rotation vectors in the joint's
     own frame, with a predicted mean and deviation. The face changes likewise. So a sample is always a rotation.
@@ -232,7 +232,6 @@ class ImitatorModel(
         self,
         streams: Streams,
         hidden: Mapping[str, Tensor] | None = None,
-        first: int | Tensor = 0,
         motion: Motion | None = None,
         mels: Tensor | None = None,
     ) -> Encoded:
@@ -241,7 +240,6 @@ class ImitatorModel(
         Args:
             streams: of any number of frames.
             hidden: modality -> (B, P, T) bool, what to treat as if it were missing.
-            first: the number of the first frame, for the time embeddings.
             motion, mels: those of the streams, where they are known already.
         """
         motion = self.motion(streams) if motion is None else motion
@@ -264,9 +262,10 @@ class ImitatorModel(
         batch, people, frames, width = tokens["audio"].shape
         each = torch.stack([torch.zeros_like(tokens["audio"]), *tokens.values()], -2) + self.modality
         fused = self.fusion(each.flatten(0, 2))[:, 0].view(batch, people, frames, width)
-        fused = fused + self.participant + times(first, frames, width, fused.device)
+        fused = fused + self.participant
         over_time = fused.transpose(1, 2).reshape(batch, frames * people, width)
-        joint = self.joint(over_time, mask=too_far(frames, people, self.config.context, fused.device))
+        ages = by_age(frames, people, self.config, fused.device).to(fused.dtype)
+        joint = self.joint(over_time, mask=ages.repeat(batch, 1, 1))
         return Encoded(joint.view(batch, frames, people, width).transpose(1, 2), tokens)
 
     @torch.no_grad()
@@ -454,7 +453,7 @@ class ImitatorModel(
         parts = []
         for first in range(0, frames, at_once):
             begin = max(0, first - back)
-            part = self.encode_streams(conditions.frames(begin, first + at_once), first=begin).joint
+            part = self.encode_streams(conditions.frames(begin, first + at_once)).joint
             parts.append(part[:, :, first - begin :])
         return torch.cat(parts, 2)
 

@@ -77,18 +77,20 @@ def transformer(config: ImitatorConfig, layers: int) -> nn.TransformerEncoder:
     return nn.TransformerEncoder(layer, layers, nn.LayerNorm(config.width), enable_nested_tensor=False)
 
 
-def times(first: int | Tensor, frames: int, width: int, device: torch.device) -> Tensor:
-    """Embeddings of frame numbers, (T, width): sines and cosines, Vaswani et al. 2017."""
-    number = torch.arange(frames, device=device, dtype=torch.float32)[:, None] + first
-    rate = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000) / width))
-    return torch.cat([torch.sin(number * rate), torch.cos(number * rate)], -1)
+def slopes(heads: int) -> Tensor:
+    """(heads,): by how much less each head sees what is a frame older. ALiBi's, see ``Attention``."""
+    return 2.0 ** (-8 * torch.arange(1, heads + 1) / heads)
 
 
-def too_far(frames: int, people: int, context: int, device: torch.device) -> Tensor:
-    """(T P, T P) bool: which tokens, frame by frame, must not be seen: those of later frames, and of long ago."""
+def by_age(frames: int, people: int, config: ImitatorConfig, device: torch.device) -> Tensor:
+    """(heads, T P, T P), of tokens frame by frame: what is added for how long ago one was.
+
+    -inf for later frames, and for those of longer ago than the context. Only differences of time are known.
+    """
     frame = torch.arange(frames, device=device).repeat_interleave(people)
     age = frame[:, None] - frame
-    return (age < 0) | (age >= context)
+    bias = -slopes(config.heads).to(device)[:, None, None] * age
+    return bias.masked_fill((age < 0) | (age >= config.context), float("-inf"))
 
 
 class Attention(nn.Module):
@@ -104,8 +106,7 @@ class Attention(nn.Module):
         self.query = nn.Linear(config.width, config.width)
         self.keys = nn.Linear(config.width, 2 * config.width)
         self.out = nn.Linear(config.width, config.width)
-        slopes = 2.0 ** (-8 * torch.arange(1, config.heads + 1) / config.heads)
-        self.by_age = nn.Parameter(-slopes[:, None] * torch.arange(config.context))
+        self.by_age = nn.Parameter(-slopes(config.heads)[:, None] * torch.arange(config.context))
 
     def split(self, tokens: Tensor) -> Tensor:
         """(B, N, width) to (B, heads, N, width / heads)."""

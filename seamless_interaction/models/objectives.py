@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 WEIGHTS = {"next": 1.0, "velocity": 1.0, "next_face": 0.25, "restore": 0.5, "contrast": 0.1, "ahead": 0.5}
 SPAN = 10  # frames that are hidden together, and that are compared as one
 _HIDDEN = 0.3  # of the spans of a modality
-_LONGEST = 1 << 17  # frames, 73 minutes: windows count from any of these, so that the model knows late times too
 _ABSENT = 0.15  # of the modalities of a participant: wholly hidden, so that the model can do without
 
 
@@ -47,9 +46,8 @@ def losses(model: ImitatorModel, streams: Streams, random: torch.Generator) -> d
         random: on the CPU, draws what is hidden.
     """
     motion, mels = model.motion(streams), model.mels(streams)
-    first = torch.randint(_LONGEST, (), generator=random).to(model.device)
     hidden = _spans(streams, random)
-    encoded = model.encode_streams(streams, hidden, first, motion, mels)
+    encoded = model.encode_streams(streams, hidden, motion, mels)
     found = _restored(model, streams, motion, mels, encoded.joint, hidden)
     contrast = _contrast(model, streams, encoded, hidden)
     if contrast is not None:
@@ -57,7 +55,7 @@ def losses(model: ImitatorModel, streams: Streams, random: torch.Generator) -> d
     ahead = _ahead(model, streams, mels, encoded.joint)
     if ahead is not None:
         found["ahead"] = ahead
-    found |= _next(model, streams, motion, mels, first, random)
+    found |= _next(model, streams, motion, mels, random)
     restored = [value for name, value in found.items() if name.startswith("restore_")]
     terms = {name: found[name] for name in WEIGHTS if name in found}
     if restored:
@@ -144,14 +142,14 @@ def _ahead(model: ImitatorModel, streams: Streams, mels: Tensor, joint: Tensor) 
 
 
 def _next(
-    model: ImitatorModel, streams: Streams, motion: Motion, mels: Tensor, first: Tensor, random: torch.Generator
+    model: ImitatorModel, streams: Streams, motion: Motion, mels: Tensor, random: torch.Generator
 ) -> dict[str, Tensor]:
     batch, people, _ = streams.text.shape
     absent = {name: torch.rand(batch, people, 1, generator=random) < _ABSENT for name in MODALITIES}
     for name in ("motion", "face"):
         absent[name][:, 0] = True  # it is what is asked for
     hidden = {name: mask.to(streams.text.device) for name, mask in absent.items()}
-    memory = model.encode_streams(streams, hidden, first, motion, mels).joint
+    memory = model.encode_streams(streams, hidden, motion, mels).joint
     own = type(motion)(*(part[:, 0] for part in motion))
     following = model.predict(type(motion)(*(part[:, :-1] for part in own)), memory)
     turns, changes, log_scale = (part.float() for part in following)
