@@ -388,7 +388,8 @@ def test_what_is_shown_is_used_and_the_order_comes_out(results, task):
     assert models["linear"]["velocity_error"].value < models["linear, other input"]["velocity_error"].value
     assert models["last-pose"]["beat_consistency"].value == 0 < models["recorded"]["beat_consistency"].low
     assert models["mean-pose"]["diversity"].value == pytest.approx(0, abs=1e-3)
-    assert {"imitator", "imitator, other input", "any-clip"} < set(models)
+    assert {"imitator", "imitator, sampled", "imitator, other input", "any-clip"} < set(models)
+    assert models["imitator"]["velocity_error"].value < models["imitator, sampled"]["velocity_error"].value
 
 
 def test_motion_to_own_speech_has_its_beats(results):

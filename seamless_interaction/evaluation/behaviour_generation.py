@@ -17,7 +17,7 @@ HIDES = (
 )
 BASELINES = (
     "mean-pose of `train`; last-pose, the last that is known; any-clip of `train`; linear: ridge regression on the "
-    "last pose and features of the last 0.8 s; imitator: generated, at temperature 0.8."
+    "last pose and features of the last 0.8 s; imitator: what it generates at temperature 0, and, sampled, at 0.8."
 )
 
 BEHAVIOUR_GENERATION = Making(

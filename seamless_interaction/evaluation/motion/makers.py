@@ -23,7 +23,7 @@ from seamless_interaction.models.imitator import ImitatorModel
 from seamless_interaction.models.rotations import between, from_six, nearest, to_matrix, to_six
 
 LAGS = (0.0, 0.2, 0.4, 0.8)  # seconds before a frame, of which the linear model is shown features
-TEMPERATURE = 0.8
+TEMPERATURE = 0.8  # the default of `ImitatorModel.generate`
 
 
 class Maker(Protocol):
@@ -128,7 +128,7 @@ class Linear:
 class Imitator:
     """What ``ImitatorModel`` generates, of all clips at once, in float32. The noise is the same, whatever is shown."""
 
-    def __init__(self, model: ImitatorModel, heard: str, seed: int, temperature: float = TEMPERATURE):
+    def __init__(self, model: ImitatorModel, heard: str, seed: int, temperature: float):
         self._model, self._heard, self._temperature = model.eval(), heard, temperature
         self._seed = seed
 

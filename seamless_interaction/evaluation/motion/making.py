@@ -1,7 +1,7 @@
 """Measuring a task in which motion is made: the clips of ``train`` are learnt from, those of a split are made anew.
 
-Of each session that is measured, sums are kept. Makers that are shown something have a control: what they make of a
-clip when the sound, words and partner of another clip of the same participant and conversation are shown.
+Of each session that is measured, sums are kept. A linear model and the means of ``ImitatorModel`` have a control: what
+they make of a clip when the sound, words and partner of another clip of the same participant and conversation are shown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from torch import Tensor
 from seamless_interaction.evaluation.motion.clips import Clips
 from seamless_interaction.evaluation.motion.figures import Sums, added, onsets, sums, with_intervals
 from seamless_interaction.evaluation.motion.library import Library
-from seamless_interaction.evaluation.motion.makers import AnyClip, Imitator, LastPose, Linear, Maker, MeanPose
+from seamless_interaction.evaluation.motion.makers import (
+    TEMPERATURE,
+    AnyClip,
+    Imitator,
+    LastPose,
+    Linear,
+    Maker,
+    MeanPose,
+)
 from seamless_interaction.evaluation.protocol import Making, Sample
 from seamless_interaction.evaluation.results import OTHER_INPUT, RECORDED, Draws, Measured, digest
 from seamless_interaction.evaluation.seen import Seen
@@ -33,16 +41,17 @@ class MotionMeasurer:
         draws: Draws,
     ):
         self._protocol, self._library, self._draws = protocol, library, draws
-        self._guesses: dict[str, Maker] = {
+        self._uncontrolled: dict[str, Maker] = {
             "mean-pose": MeanPose(),
             "last-pose": LastPose(),
             "any-clip": AnyClip(library, draws.seed),
         }
-        self._shown: dict[str, Maker] = {}
+        self._controlled: dict[str, Maker] = {}
         if groups:
-            self._shown["linear"] = Linear(groups, protocol.heard)
+            self._controlled["linear"] = Linear(groups, protocol.heard)
         if imitator is not None:
-            self._shown["imitator"] = Imitator(imitator, protocol.heard, draws.seed)
+            self._controlled["imitator"] = Imitator(imitator, protocol.heard, draws.seed, temperature=0.0)
+            self._uncontrolled["imitator, sampled"] = Imitator(imitator, protocol.heard, draws.seed, TEMPERATURE)
         self.left_out: Counter[str] = Counter()
         self._samples: tuple[list[tuple[str, Sample]], ...] = [], []  # of train, and of what is measured
         self._rows: dict[str, dict[str, Sums]] = {}  # of models, by session
@@ -52,7 +61,7 @@ class MotionMeasurer:
         self._library.learn(seen.interaction)
         clips = self._clips(seen, 0)
         if clips is not None:
-            for maker in (*self._guesses.values(), *self._shown.values()):
+            for maker in (*self._uncontrolled.values(), *self._controlled.values()):
                 maker.learn(clips, seen)
 
     def measure(self, seen: Seen) -> None:
@@ -60,7 +69,10 @@ class MotionMeasurer:
         if clips is None or not self._samples[0]:
             return
         as_they_are = np.arange(len(clips))
-        made = {name: maker.make(clips, seen, as_they_are) for name, maker in (self._guesses | self._shown).items()}
+        made = {
+            name: maker.make(clips, seen, as_they_are)
+            for name, maker in (self._uncontrolled | self._controlled).items()
+        }
         made[RECORDED] = clips.made
         heard = [onsets(sound) for sound in clips.sound(self._protocol.heard)]
         self._add(seen, clips, heard, made)
@@ -70,7 +82,7 @@ class MotionMeasurer:
         if self._draws.shuffles and len(kept):
             inputs = np.searchsorted(kept, others[kept])
             controls = clips.take(kept)
-            made = {name + OTHER_INPUT: maker.make(controls, seen, inputs) for name, maker in self._shown.items()}
+            made = {name + OTHER_INPUT: maker.make(controls, seen, inputs) for name, maker in self._controlled.items()}
             self._add(seen, controls, [heard[number] for number in kept], made)
 
     def _add(self, seen: Seen, clips: Clips, heard: list[np.ndarray], made: dict[str, Tensor]) -> None:
