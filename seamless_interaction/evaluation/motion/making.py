@@ -1,7 +1,7 @@
 """Measuring a task in which motion is made: the clips of ``train`` are learnt from, those of a split are made anew.
 
 Of each session that is measured, sums are kept. A linear model and the means of ``ImitatorModel`` have a control: what
-they make of a clip when the sound, words and partner of another clip of the same participant and conversation are shown.
+they make of a clip when sound, words and partner of another clip of the same participant and conversation are shown.
 """
 
 from __future__ import annotations
