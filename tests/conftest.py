@@ -58,6 +58,17 @@ def _write(tmp_path_factory, layout, defects):
     return folder, corpus(layout=layout, **kind)
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Of torch: small matrices, and tests that run beside others, whose threads would wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def tree(corpora):
     return corpora["tree"][0]

@@ -39,7 +39,7 @@ from seamless_interaction.evaluation import (  # noqa: E402
 from seamless_interaction.evaluation.baselines import linear  # noqa: E402
 from seamless_interaction.evaluation.motion import figures  # noqa: E402
 from seamless_interaction.evaluation.motion.clips import MADE, NUM_BODY, PAST, SHOWN, clips_of, without  # noqa: E402
-from seamless_interaction.evaluation.motion.library import Library  # noqa: E402
+from seamless_interaction.evaluation.motion.collection import Collection  # noqa: E402
 from seamless_interaction.evaluation.motion.makers import Imitator, Linear  # noqa: E402
 from seamless_interaction.evaluation.motion.space import chunks, learn, read_space  # noqa: E402
 from seamless_interaction.evaluation.representation import Representation  # noqa: E402
@@ -53,21 +53,14 @@ MAKING = ("behaviour-generation", "nonverbal-synthesis")
 SMALL = ImitatorConfig(mels=12, text_buckets=64, width=16, heads=2, context=8)
 TRAIN, TEST, SECONDS = 6, 4, 20.0
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small matrices, and tests that run beside others: threads would wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_steps():
     """A space is learnt in a second."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seamless_interaction.evaluation.motion.library.learn", partial(learn, steps=60))
+        patch.setattr("seamless_interaction.evaluation.motion.collection.learn", partial(learn, steps=60))
         yield
 
 
@@ -295,15 +288,15 @@ def test_a_space_is_the_same_again_and_named_by_what_it_holds(clips, tmp_path):
         read_space(path)
 
 
-def test_a_library_reads_a_conversation_once_and_keeps_its_clips_once(seen, monkeypatch):
-    library = Library(SMALL, None, None, 0)
-    first, _ = library.clips(seen.interaction)
-    assert library.clips(seen.interaction)[0] is first
+def test_a_collection_reads_a_conversation_once_and_keeps_its_clips_once(seen, monkeypatch):
+    collection = Collection(SMALL, None, None, 0)
+    first, _ = collection.clips(seen.interaction)
+    assert collection.clips(seen.interaction)[0] is first
     for _ in range(2):  # two tasks
-        library.learn(seen.interaction)
-    assert len(library.kept) == 8
-    monkeypatch.setattr("seamless_interaction.evaluation.motion.library.KEPT", 5)
-    small = Library(SMALL, None, None, 0)
+        collection.learn(seen.interaction)
+    assert len(collection.kept) == 8
+    monkeypatch.setattr("seamless_interaction.evaluation.motion.collection.KEPT", 5)
+    small = Collection(SMALL, None, None, 0)
     small.learn(seen.interaction)
     assert len(small.kept) == 5
     assert not torch.equal(torch.stack(small.kept), to_six(first.made)[:5])  # some came instead of the first ones
@@ -342,7 +335,7 @@ def test_an_imitator_makes_what_it_generates(model, seen, clips):
     expected = model.generate(partner=partner, frames=MADE, temperature=0, past=past, dtype=torch.float32)
     assert geodesic(to_matrix(expected["smplh:body_pose"]), found[3, :, 1:]).max() < 1e-2
     with pytest.raises(UsageError, match="25 frames a second"):
-        Library(replace(SMALL, fps=25), None, None, 0)
+        Collection(replace(SMALL, fps=25), None, None, 0)
 
 
 # --- a representation -----------------------------------------------------------------------------

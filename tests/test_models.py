@@ -32,14 +32,7 @@ from seamless_interaction.models.training import Settings, train  # noqa: E402
 SMALL = ImitatorConfig(mels=8, text_buckets=64, width=16, heads=2, context=8)
 SECONDS = 1.0
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small matrices, and tests that run beside others: threads would wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from seamless_interaction.access.interaction import Interaction
 from seamless_interaction.models.config import COLUMNS, FACE
-from seamless_interaction.models.imitator import ImitatorModel
+from seamless_interaction.models.imitator import ImitatorModel, digest_of
 
 # Without the face, which V00 alone has; and without words, of which the model knows all from their beginning on.
 SHOWN = tuple(name for name in COLUMNS if name not in (FACE, "transcript"))
@@ -25,11 +24,7 @@ class Representation:
     """
 
     def __init__(self, model: ImitatorModel):
-        self.model, self.fps = model.eval(), model.config.fps
-        hashed = hashlib.sha256()
-        for name, tensor in sorted(model.state_dict().items()):
-            hashed.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
-        self.digest = hashed.hexdigest()[:16]
+        self.model, self.fps, self.digest = model.eval(), model.config.fps, digest_of(model)
 
     @torch.no_grad()
     def of(self, interaction: Interaction) -> np.ndarray:

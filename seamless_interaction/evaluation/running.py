@@ -92,24 +92,24 @@ def run_all(
 
         representation = Representation(imitator)
     draws = Draws(seed, resamples, shuffles)
-    library: Any = None
+    collection: Any = None
     if any(isinstance(protocol, Making) for protocol in protocols):
         from seamless_interaction.evaluation.motion import need_packages
 
         need_packages()
-        from seamless_interaction.evaluation.motion.library import Library
+        from seamless_interaction.evaluation.motion.collection import Collection
         from seamless_interaction.evaluation.motion.making import MotionMeasurer
         from seamless_interaction.models import ImitatorConfig
 
         config = ImitatorConfig() if imitator is None else imitator.config
-        library = Library(config, motion_space, keep_motion_space_in, seed)
+        collection = Collection(config, motion_space, keep_motion_space_in, seed)
     runners: dict[str, Any] = {}
     for protocol in protocols:
         own = wanted[protocol.name]
         if isinstance(protocol, Telling):
             runners[protocol.name] = Teller(protocol, models, own, imitator is not None, draws)
         elif isinstance(protocol, Making):
-            runners[protocol.name] = MotionMeasurer(protocol, own, imitator, library, draws)
+            runners[protocol.name] = MotionMeasurer(protocol, own, imitator, collection, draws)
     division = divide(dataset.interactions.to_pylist(), split)
     everything = tuple(dict.fromkeys(group for groups in wanted.values() for group in groups))
     meter = progress or Meter()

@@ -2,6 +2,7 @@
 # No postponed annotations here: PyTorchModelHubMixin reads that of `config` to make one of a config.json.
 
 import copy
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -571,6 +572,14 @@ def check_file(path: Path, model: str = FORMAT, version: int = FORMAT_VERSION) -
         what = f"{found.get('model', 'an unknown model')}, version {found.get('version', 'unknown')}"
         raise ForeignCheckpoint(f"{path} holds {what}; expected {model}, version {version}.")
     return found
+
+
+def digest_of(model: nn.Module) -> str:
+    """Of its weights: a name for them."""
+    hashed = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        hashed.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return hashed.hexdigest()[:16]
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], file: Path) -> None:

@@ -26,6 +26,7 @@ from seamless_interaction.models.card import SYNTHETIC
 from seamless_interaction.models.config import COLUMNS, FORMAT, FORMAT_VERSION, ImitatorConfig
 from seamless_interaction.models.imitator import ImitatorModel, check_file, load_weights
 from seamless_interaction.models.objectives import fit, losses
+from seamless_interaction.places import Place
 from seamless_interaction.synthetic_files import NOTICE
 
 CHECKPOINT, METRICS, RESULTS = "checkpoint.safetensors", "metrics.jsonl", "results.json"
@@ -342,7 +343,7 @@ class Run:
             "device": str(self.device),
             **measured,
         }
-        is_synthetic = (Path(self.data) / NOTICE).exists()
+        is_synthetic = Place(self.data).exists(NOTICE)
         self.model.save_pretrained(
             self.output,
             model_card_kwargs={"training_data": SYNTHETIC if is_synthetic else "", "results": as_text(results)},

@@ -1,6 +1,6 @@
 """Motion that is made, beside motion that was recorded.
 
-- ``clips``: what is shown, what is known, and what was then done.
+- ``clips``: what is shown, what is known, and what was then done; ``collection``: those of a run, read once.
 - ``space``: an autoencoder, in whose space motion is compared.
 - ``figures``: Fréchet distance, beats, diversity, velocity.
 - ``makers``: guesses, a linear model, and ``ImitatorModel``.

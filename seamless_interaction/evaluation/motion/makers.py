@@ -15,7 +15,7 @@ from torch import Tensor
 
 from seamless_interaction.evaluation.baselines import PENALTY
 from seamless_interaction.evaluation.motion.clips import FPS, MADE, NUM_BODY, PAST, Clips, without
-from seamless_interaction.evaluation.motion.library import Library
+from seamless_interaction.evaluation.motion.collection import Collection
 from seamless_interaction.evaluation.seen import FORESIGHTED, MANY, Seen
 from seamless_interaction.features.table import features_of
 from seamless_interaction.models.config import FACE_SIZE, NUM_JOINTS
@@ -59,14 +59,14 @@ class LastPose:
 class AnyClip:
     """How somebody of ``train`` moved some time, which has nothing to do with what is shown."""
 
-    def __init__(self, library: Library, seed: int):
-        self._library, self._random = library, np.random.default_rng(seed)
+    def __init__(self, collection: Collection, seed: int):
+        self._collection, self._random = collection, np.random.default_rng(seed)
 
     def learn(self, clips: Clips, seen: Seen) -> None: ...
 
     def make(self, clips: Clips, seen: Seen, inputs: np.ndarray) -> Tensor:
-        chosen = self._random.integers(len(self._library.kept), size=len(clips))
-        return from_six(torch.stack([self._library.kept[number] for number in chosen]))
+        chosen = self._random.integers(len(self._collection.kept), size=len(clips))
+        return from_six(torch.stack([self._collection.kept[number] for number in chosen]))
 
 
 class Linear:

@@ -12,8 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from seamless_interaction.evaluation.motion.clips import Clips
+from seamless_interaction.evaluation.motion.collection import Collection
 from seamless_interaction.evaluation.motion.figures import Sums, added, onsets, sums, with_intervals
-from seamless_interaction.evaluation.motion.library import Library
 from seamless_interaction.evaluation.motion.makers import (
     TEMPERATURE,
     AnyClip,
@@ -37,14 +37,14 @@ class MotionMeasurer:
         protocol: Making,
         groups: tuple[str, ...],
         imitator: ImitatorModel | None,
-        library: Library,
+        collection: Collection,
         draws: Draws,
     ):
-        self._protocol, self._library, self._draws = protocol, library, draws
+        self._protocol, self._collection, self._draws = protocol, collection, draws
         self._uncontrolled: dict[str, Maker] = {
             "mean-pose": MeanPose(),
             "last-pose": LastPose(),
-            "any-clip": AnyClip(library, draws.seed),
+            "any-clip": AnyClip(collection, draws.seed),
         }
         self._controlled: dict[str, Maker] = {}
         if groups:
@@ -58,7 +58,7 @@ class MotionMeasurer:
         self._missed: list[float] = []
 
     def learn(self, seen: Seen) -> None:
-        self._library.learn(seen.interaction)
+        self._collection.learn(seen.interaction)
         clips = self._clips(seen, 0)
         if clips is not None:
             for maker in (*self._uncontrolled.values(), *self._controlled.values()):
@@ -76,7 +76,7 @@ class MotionMeasurer:
         made[RECORDED] = clips.made
         heard = [onsets(sound) for sound in clips.sound(self._protocol.heard)]
         self._add(seen, clips, heard, made)
-        self._missed += [self._library.space.missed(clips.made)] * len(clips)
+        self._missed += [self._collection.space.missed(clips.made)] * len(clips)
         others = clips.others()
         kept = np.flatnonzero(others >= 0)
         if self._draws.shuffles and len(kept):
@@ -88,12 +88,12 @@ class MotionMeasurer:
     def _add(self, seen: Seen, clips: Clips, heard: list[np.ndarray], made: dict[str, Tensor]) -> None:
         for name, motion in made.items():
             of_sessions = self._rows.setdefault(name, {})
-            found = sums(motion, clips.made, heard, self._library.space)
+            found = sums(motion, clips.made, heard, self._collection.space)
             session = seen.interaction.session_id
             of_sessions[session] = added(of_sessions[session], found) if session in of_sessions else found
 
     def _clips(self, seen: Seen, which: int) -> Clips | None:
-        found, left_out = self._library.clips(seen.interaction)
+        found, left_out = self._collection.clips(seen.interaction)
         self.left_out += left_out
         clips = None if found is None else found.with_sound(self._protocol.heard, self.left_out)
         if not clips:
@@ -112,7 +112,7 @@ class MotionMeasurer:
         models = {}
         if obstacle is None:
             models = with_intervals(self._rows, self._draws)
-            space = {"digest": self._library.space.digest, "missed": float(np.mean(self._missed))}
+            space = {"digest": self._collection.space.digest, "missed": float(np.mean(self._missed))}
         return {
             part.name: Measured(
                 kind=part.kind,

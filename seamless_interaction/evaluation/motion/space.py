@@ -7,7 +7,6 @@ from the Trimodal Context of Text, Audio, and Speaker Identity"), whose autoenco
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch.nn.functional import mse_loss
 from seamless_interaction.errors import ForeignCheckpoint
 from seamless_interaction.evaluation.motion.clips import NUM_BODY
 from seamless_interaction.local_cache import write_whole
-from seamless_interaction.models.imitator import check_file, load_weights
+from seamless_interaction.models.imitator import check_file, digest_of, load_weights
 from seamless_interaction.models.rotations import to_six
 
 CHUNK = 60  # frames of a point in the space: 2 s
@@ -93,10 +92,7 @@ class MotionSpace(nn.Module):
     @property
     def digest(self) -> str:
         """Of the weights."""
-        hashed = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            hashed.update(name.encode() + tensor.numpy().tobytes())
-        return hashed.hexdigest()[:16]
+        return digest_of(self)
 
     def write(self, folder: Path) -> Path:
         """A file in a folder, under a name with the digest."""

@@ -20,7 +20,7 @@ from seamless_interaction.models.rotations import to_six
 KEPT = 1024  # clips of train, of which each is as likely to be kept as any other: about 65 MB
 
 
-class Library:
+class Collection:
     """See above.
 
     Attributes:
