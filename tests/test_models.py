@@ -177,6 +177,14 @@ def test_later_frames_change_nothing_before(model, batch, name):
     assert not torch.allclose(one[:, :, 20:], other[:, :, 20:], atol=1e-3)
 
 
+def test_what_is_encoded_is_the_same_with_gradients_and_without(model, batch):
+    """PyTorch has other code for each, of which one took the biases by age for a mask of booleans."""
+    streams = model.read(batch)
+    with torch.no_grad():
+        found = model.encode_streams(streams).joint
+    torch.testing.assert_close(found, model.encode_streams(streams).joint, atol=1e-5, rtol=0)
+
+
 def test_long_streams_are_encoded_in_stretches_to_the_same(model):
     conditions = model._conditions(voice(20), {"audio": voice(20, 1)}, "some words", 600)
     with torch.no_grad():

@@ -63,6 +63,11 @@ class StreamEncoder(nn.Module):
         return mixed.view_as(tokens)
 
 
+def _gelu(values: Tensor) -> Tensor:
+    """As a function of ours, so that PyTorch does not take its fast path, which takes biases for a mask of booleans."""
+    return gelu(values)
+
+
 def transformer(config: ImitatorConfig, layers: int) -> nn.TransformerEncoder:
     """PyTorch's own, normalised before each part."""
     layer = nn.TransformerEncoderLayer(
@@ -70,7 +75,7 @@ def transformer(config: ImitatorConfig, layers: int) -> nn.TransformerEncoder:
         config.heads,
         4 * config.width,
         config.dropout,
-        activation="gelu",
+        activation=_gelu,
         batch_first=True,
         norm_first=True,
     )
