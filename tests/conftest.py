@@ -5,6 +5,7 @@ import atexit
 import io
 import os
 import shutil
+import signal
 import tempfile
 
 # Before `datasets` is imported: nothing of these tests goes into the user's cache or onto the network.
@@ -30,6 +31,15 @@ LAYOUTS = ("tree", "bundles", "archives")
 
 # For processes that have no use for torch, which `datasets` would import, in seconds.
 WITHOUT_TORCH = {**os.environ, "USE_TORCH": "0"}
+
+
+def hears_interrupts():
+    """`preexec_fn` of a process that a test interrupts.
+
+    What starts the tests may ignore SIGINT (`nohup make test &`, some CI runners). A child would inherit that, and
+    Python then installs no handler.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
