@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import datasets
 import psutil
 import pytest
+from attempts import Unloadable, attempt, died, finish, pool, unpicklable
+from conftest import hears_interrupts
 
+from seamless_interaction import errors
 from seamless_interaction.errors import SeamlessInteractionError, UnknownName, UsageError
 from seamless_interaction.publishing.executors import in_pool, in_process, on_datatrove
 
@@ -22,44 +26,20 @@ HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(int(datasets.__version__.split(".")[0]) < 5, reason="the same on every version")
 
 
-# --- what the executors call, in other processes --------------------------------------------------
-
-
-def attempt(folder, number, **troubles):
-    """Leaves its process's id under its number, has the trouble meant for it, and returns its square."""
-    (folder / f"{number}.part").write_text(str(os.getpid()))
-    (folder / f"{number}.part").rename(folder / f"{number}.pid")
-    for trouble, numbers in troubles.items():
-        if number in numbers:
-            return {"kill": kill, "leave": os._exit, "fail": fail, "sleep": time.sleep}[trouble](numbers[number])
-    return number * number
-
-
-def kill(signum):
-    os.kill(os.getpid(), signum)
-
-
-def fail(error):
-    raise error()
-
-
-def died(folder, number, how):
-    (folder / f"{number}.died").write_text(how)
-    return number, how
-
-
-def finish(folder):
-    """Writes down what was there at the end, once."""
-    there = sorted(path.stem for path in folder.glob("*.pid"))
-    with open(folder / "finished", "a") as file:
-        print(*there, file=file)
-
-
-class Unloadable:
-    """Cannot be made again in another process."""
-
-    def __reduce__(self):
-        return os._exit, (5,)
+@pytest.fixture(scope="module", autouse=True)
+def light(tmp_path_factory):
+    """Other processes get the executors without the rest of the package, whose imports take each two seconds."""
+    folder = tmp_path_factory.mktemp("light")
+    for package in ("seamless_interaction", "seamless_interaction/publishing", "datasets"):
+        (folder / package).mkdir()
+        (folder / package / "__init__.py").touch()
+    for module in ("errors.py", "publishing/executors.py"):
+        (folder / "seamless_interaction" / module).symlink_to(Path(errors.__file__).parent / module)
+    (folder / "datasets" / "exceptions.py").write_text("class DatasetGenerationError(Exception): ...\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{HERE}")
+        yield
 
 
 def pids(folder):
@@ -70,17 +50,9 @@ def alive(folder):
     return [pid for pid in pids(folder) if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
 
 
-def unpicklable(number):
-    return lambda: number
-
-
 def wait_for(condition):
     while not condition():
         time.sleep(0.01)
-
-
-def pool(folder, numbers, workers=2, **troubles):
-    return in_pool(partial(attempt, folder, **troubles), numbers, workers, partial(died, folder))
 
 
 # --- here -----------------------------------------------------------------------------------------
@@ -163,41 +135,38 @@ def test_a_process_that_cannot_start_is_an_error(tmp_path):
 
 CALLER = """
 import sys
-from functools import partial
 from pathlib import Path
-from test_executors import pool
+from attempts import wait_for_ever
 
 if __name__ == "__main__":
-    list(pool(Path(sys.argv[1]), range(4), sleep=dict.fromkeys(range(4), 600)))
+    wait_for_ever(Path(sys.argv[1]), sys.argv[2])
 """
 
 
 @pytest.fixture
-def caller(tmp_path):
-    """A program, in a process group as from a terminal, that waits for a pool of two."""
+def call(tmp_path):
+    """Starts a program, in a process group as from a terminal, that waits for a pool of two."""
     (tmp_path / "caller.py").write_text(CALLER)
-    program = subprocess.Popen(
-        [sys.executable, tmp_path / "caller.py", tmp_path],
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(HERE)},
-    )
-    yield program
-    program.kill()
-    program.wait()
-    program.stderr.close()
+    with ExitStack() as stack:
+
+        def start(when):
+            command = [sys.executable, tmp_path / "caller.py", tmp_path, when]
+            program = subprocess.Popen(
+                command, start_new_session=True, stderr=subprocess.PIPE, text=True, preexec_fn=hears_interrupts
+            )
+            stack.enter_context(program)
+            stack.callback(program.kill)
+            wait_for(lambda: len(pids(tmp_path)) == 2)
+            return program
+
+        yield start
 
 
 @pytest.mark.parametrize("when", ["starting", "working"])
-def test_ctrl_c_ends_a_pool_at_once_and_only_the_caller_speaks_of_it(tmp_path, caller, when):
-    started = psutil.Process(caller.pid).children
-    wait_for(lambda: len(started()) == 2 + 1)  # one of Python's own sees to what they share
-    if when == "starting":
-        wait_for(lambda: sum(worker.cpu_times().user > 0.2 for worker in started()) == 2)
-    else:
-        wait_for(lambda: len(pids(tmp_path)) == 2)
-    workers = started()
+def test_ctrl_c_ends_a_pool_at_once_and_only_the_caller_speaks_of_it(tmp_path, call, when):
+    caller = call(when)
+    workers = psutil.Process(caller.pid).children()
+    assert len(workers) == 2 + 1  # one of Python's own sees to what they share
     for worker in workers:  # a terminal tells all at once: only if it tells the caller last, each must be deaf to it
         worker.send_signal(signal.SIGINT)
     assert psutil.wait_procs(workers, timeout=1)[0] == []
@@ -209,8 +178,8 @@ def test_ctrl_c_ends_a_pool_at_once_and_only_the_caller_speaks_of_it(tmp_path, c
     assert not any(worker.is_running() for worker in workers)
 
 
-def test_no_process_outlives_a_caller_that_is_killed(tmp_path, caller):
-    wait_for(lambda: len(pids(tmp_path)) == 2)
+def test_no_process_outlives_a_caller_that_is_killed(tmp_path, call):
+    caller = call("working")
     assert len(alive(tmp_path)) == 2
     caller.kill()
     caller.wait()
@@ -293,7 +262,6 @@ def slurm(tmp_path, monkeypatch):
     for command in commands.iterdir():
         command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")  # as if the environment were not activated
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
     return lambda: [json.loads(line) for line in (tmp_path / "jobs").read_text().splitlines()]
 
 
