@@ -2,11 +2,13 @@
 # ruff: noqa: E402
 
 import atexit
+import functools
 import io
 import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Mapping
 
 # Before `datasets` is imported: nothing of these tests goes into the user's cache or onto the network.
 _home = tempfile.mkdtemp(prefix="seamless-interaction-tests-")
@@ -42,16 +44,32 @@ def hears_interrupts():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+class Corpora(Mapping):
+    """Layout -> (folder, corpus), written when first asked for."""
+
+    def __init__(self, tmp_path_factory, defects):
+        self._write = functools.cache(lambda layout: _write(tmp_path_factory, layout, defects))
+
+    def __getitem__(self, layout):
+        return self._write(layout)
+
+    def __iter__(self):
+        return iter(LAYOUTS)
+
+    def __len__(self):
+        return len(LAYOUTS)
+
+
 @pytest.fixture(scope="session")
 def corpora(tmp_path_factory):
     """Layout -> (folder, corpus): 12 healthy interactions of every vendor and peculiarity."""
-    return {layout: _write(tmp_path_factory, layout, False) for layout in LAYOUTS}
+    return Corpora(tmp_path_factory, False)
 
 
 @pytest.fixture(scope="session")
 def broken(tmp_path_factory):
     """Layout -> (folder, corpus): every defect, beside healthy interactions."""
-    return {layout: _write(tmp_path_factory, layout, True) for layout in LAYOUTS}
+    return Corpora(tmp_path_factory, True)
 
 
 def _write(tmp_path_factory, layout, defects):
