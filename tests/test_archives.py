@@ -86,6 +86,11 @@ def edit(tar, name, change):
     write_tar(tar, [(m, change(body) if m.name == name else body) for m, body in members(tar)])
 
 
+def only(*recordings):
+    """Criteria."""
+    return {"interaction": [recording.ids.interaction_id for recording in recordings]}
+
+
 def largest(folder):
     """The tar of the most recordings."""
     return max(folder.rglob("*.tar"), key=lambda tar: tar.stat().st_size)
@@ -135,18 +140,18 @@ def test_every_layout_with_and_without_index_gives_identical_tables(variants):
     expected = tables(False, **variants["bundles"])
     assert sum(map(len, expected.values())) == 23
     compared = 0
-    for name, kwargs in variants.items():
-        for streaming in (True, False):
-            for split, table in tables(streaming, **kwargs).items():
-                wanted = expected[split]
-                dropped = ["audio", "video", "issues"]  # paths differ, and details name them
-                assert table.drop_columns(dropped).equals(wanted.drop_columns(dropped)), (name, streaming, split)
-                assert [pairs({"issues": i}) for i in table["issues"].to_pylist()] == [
-                    pairs({"issues": i}) for i in wanted["issues"].to_pylist()
-                ], (name, streaming, split)
-                assert media_of(table) == media_of(wanted), (name, streaming, split)
-                compared += 1
-    assert compared == 8 * 2 * 3
+    ways = [(name, True) for name in variants] + [("archives with index", False)]  # test_builder.py prepares the others
+    for name, streaming in ways:
+        for split, table in tables(streaming, **variants[name]).items():
+            wanted = expected[split]
+            dropped = ["audio", "video", "issues"]  # paths differ, and details name them
+            assert table.drop_columns(dropped).equals(wanted.drop_columns(dropped)), (name, streaming, split)
+            assert [pairs({"issues": i}) for i in table["issues"].to_pylist()] == [
+                pairs({"issues": i}) for i in wanted["issues"].to_pylist()
+            ], (name, streaming, split)
+            assert media_of(table) == media_of(wanted), (name, streaming, split)
+            compared += 1
+    assert compared == (8 + 1) * 3
 
 
 @pytest.fixture(scope="module")
@@ -155,31 +160,44 @@ def broken_indexes(broken, tmp_path_factory):
     return {layout: index_of(folder, home / f"{layout}.parquet") for layout, (folder, _) in broken.items()}
 
 
+@pytest.fixture(scope="module")
+def defective(broken):
+    """Criteria: what has a defect, and the partner of what has no file."""
+    recordings = broken["tree"][1].recordings
+    bereft = [recording.partner for recording in recordings if recording.defect == "absent"]
+    return {"file_ids": [recording.file_id for recording in recordings if recording.defect] + bereft, "single": True}
+
+
+@pytest.fixture(scope="module")
+def of_bundles(broken, defective):
+    """The records of what is defective, extracted."""
+    return load(broken["bundles"][0], **defective)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_defect_has_the_same_issues_with_and_without_index(broken, broken_indexes, layout):
+def test_every_defect_has_the_same_issues_with_and_without_index(broken, broken_indexes, defective, of_bundles, layout):
     """No recording may differ: what an archive lacks, an extracted one lacks too.
 
     A tree differs from both in what its broken JSON takes along, so it is compared with itself.
     """
     folder, corpus = broken[layout]
-    plain, known = load(folder), load(folder, index=broken_indexes[layout])
-    assert set(plain) == {recording.file_id for recording in corpus.recordings if recording.defect != "absent"}
+    plain = of_bundles if layout == "bundles" else load(folder, **defective)
+    known = load(folder, index=broken_indexes[layout], **defective)
+    assert set(plain) == {file_id for file_id in defective["file_ids"] if corpus[file_id].defect != "absent"}
     assert pairs_of(plain) == pairs_of(known)
     for file_id, record in plain.items():  # to the last value
         assert_same_arrays(known[file_id], corpus[file_id], [k for k in ARRAYS if k not in dict(pairs(record))])
         for column in ("duration", "fps", "num_frames", "transcript", "segments", "vad", "annotations"):
             assert record[column] == known[file_id][column], (file_id, column)
     if layout == "archives":
-        assert pairs_of(plain) == pairs_of(load(broken["bundles"][0]))
+        assert pairs_of(plain) == pairs_of(of_bundles)
 
 
-@pytest.mark.parametrize("indexed", [False, True])
-def test_every_defect_is_skipped_in_archives_as_in_bundles(broken, broken_indexes, indexed):
-    index = broken_indexes["archives"] if indexed else None
-    kept = load(broken["archives"][0], index=index, on_error="skip")
-    assert set(kept) == set(load(broken["bundles"][0], on_error="skip")) and len(kept) < len(
-        broken["archives"][1].recordings
-    )
+def test_every_defect_is_skipped_in_archives_as_in_bundles(broken, broken_indexes, defective):
+    kept = load(broken["bundles"][0], on_error="skip", **defective)
+    assert 0 < len(kept) < len(DEFECTS)
+    for index in (None, broken_indexes["archives"]):
+        assert set(load(broken["archives"][0], index=index, on_error="skip", **defective)) == set(kept)
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
@@ -530,7 +548,7 @@ def test_a_member_twice_or_of_another_kind_is_unreadable(archives, tmp_path, kin
     header.type, header.linkname = types.get(kind, tarfile.REGTYPE), "/etc/passwd" if kind in types else ""
     write_tar(tar, [*content, (header, b"")])
     for index in (None, index_of(folder, tmp_path / "index.parquet")):
-        record = load(folder, ["audio", *ARRAYS_READ], index=index)[recording.file_id]
+        record = load(folder, ["audio", *ARRAYS_READ], index=index, **only(recording))[recording.file_id]
         assert pairs(record) == [("audio", "unreadable")] and record["audio"] is None
         assert_same_arrays(record, recording, ARRAYS_READ)
 
@@ -553,7 +571,7 @@ def test_a_huge_declared_size_is_a_truncated_member_and_allocates_nothing(archiv
         file.write(header.tobuf(tarfile.GNU_FORMAT) + body)
     tracemalloc.start()
     for index in (None, index_of(folder, tmp_path / "index.parquet")):
-        record = load(folder, ["smplh"], index=index)[recording.file_id]
+        record = load(folder, ["smplh"], index=index, **only(recording))[recording.file_id]
         assert pairs(record) == sorted((key, "truncated") for key in ARRAYS if key.startswith("smplh"))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -583,8 +601,10 @@ def test_a_lying_directory_of_arrays_costs_one_array(archives, tmp_path, what, a
     key = "smplh:right_hand_pose"
     change = lambda body: patched_directory(body, f"{key}.npy", at, value)  # noqa: E731
     edit(tar_of(folder, recording), f"{recording.file_id}.npz", change)
+    beside = [file_id for file_id in in_tar(corpus, folder, tar_of(folder, recording)) if file_id != recording.file_id]
     for index in (None, index_of(folder, tmp_path / "index.parquet")):
-        records = load(folder, ["smplh"], index=index)
+        records = load(folder, ["smplh"], index=index, **only(recording, *map(corpus.__getitem__, beside)))
+        assert len(records) > 1
         assert pairs(records.pop(recording.file_id)) == [(key, code)], what
         for file_id, record in records.items():
             assert_same_arrays(record, corpus[file_id], ["smplh:right_hand_pose"])
@@ -610,7 +630,7 @@ def test_arrays_that_are_no_arrays_have_the_same_issues_with_and_without_index(a
     recording = corpus.recordings[0]
     edit(tar_of(folder, recording), f"{recording.file_id}.npz", lambda _: body)
     for index in (None, index_of(folder, tmp_path / "index.parquet")):
-        record = load(folder, ["smplh", "transcript"], index=index)[recording.file_id]
+        record = load(folder, ["smplh", "transcript"], index=index, **only(recording))[recording.file_id]
         assert pairs(record) == sorted((key, code) for key in ARRAYS if key.startswith("smplh"))
 
 
