@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -84,14 +84,19 @@ def weight(filelist):
 
 def kinds(filelist):
     """What a list shows, told without the module's own notion of it."""
-    sizes = Counter(interaction_ids(filelist).to_pylist())
+    interactions = [file_id[:19] for file_id in ids(filelist)]
+    sizes = Counter(interactions)
+    flags = {
+        "letter": pc.ends_with(filelist["file_id"], "A"),
+        "alone": pa.array([sizes[interaction] == 1 for interaction in interactions], pa.bool_()),
+        "movement": filelist["has_imitator_movement"],
+    }
+    columns = {"vendor": pc.utf8_slice_codeunits(filelist["file_id"], 0, 3), **flags}
+    columns |= {name: filelist[name] for name in ("label", "split", "has_annotation_1p", "has_annotation_3p")}
     shown = set()
-    for row, vendor in zip(filelist.to_pylist(), vendors_of(filelist).to_pylist(), strict=True):
-        shown |= {vendor, row["label"], row["split"]}
-        shown |= {"letter"} if row["file_id"].endswith("A") else set()
-        shown |= {"alone"} if sizes[row["file_id"][:19]] == 1 else set()
-        shown |= {"movement"} if row["has_imitator_movement"] else set()
-        shown |= {f"{person} of {vendor}" for person in ("1p", "3p") if row[f"has_annotation_{person}"]}
+    for row in pa.table(columns).group_by(list(columns)).aggregate([]).to_pylist():
+        shown |= {row["vendor"], row["label"], row["split"], *(name for name in flags if row[name])}
+        shown |= {f"{person} of {row['vendor']}" for person in ("1p", "3p") if row[f"has_annotation_{person}"]}
     return shown
 
 
@@ -108,6 +113,11 @@ def filelist():
 @pytest.fixture(scope="module")
 def chosen(filelist):
     return {subset: select(filelist, subset) for subset in SIZES}
+
+
+@pytest.fixture(scope="module")
+def described(filelist):
+    return describe(filelist)
 
 
 # --- other numbers --------------------------------------------------------------------------------
@@ -152,6 +162,7 @@ def sizes(request, small_sizes):
 # --- what holds for any list ----------------------------------------------------------------------
 
 
+@settings(max_examples=30)  # of up to 90 interactions each
 @given(interactions=lists)
 def test_sizes_are_nested_and_below_their_limits(sizes, interactions):
     with sizes():
@@ -165,6 +176,7 @@ def test_sizes_are_nested_and_below_their_limits(sizes, interactions):
         assert ids(parts[-1]) == sorted(ids(listed))
 
 
+@settings(max_examples=30)  # of up to 90 interactions each
 @given(interactions=lists, random=st.randoms(), subset=st.sampled_from(SIZES))
 def test_the_order_of_the_list_does_not_matter(sizes, interactions, random, subset):
     with sizes():
@@ -175,6 +187,7 @@ def test_the_order_of_the_list_does_not_matter(sizes, interactions, random, subs
         assert select(listed.take(pa.array(order, pa.int64())), subset).equals(before)
 
 
+@settings(max_examples=30)  # of up to 90 interactions each
 @given(interactions=lists, subset=st.sampled_from(SIZES))
 def test_interactions_are_whole_and_rows_keep_their_columns(sizes, interactions, subset):
     with sizes():
@@ -186,6 +199,7 @@ def test_interactions_are_whole_and_rows_keep_their_columns(sizes, interactions,
         assert part.schema == listed.schema
 
 
+@settings(max_examples=30)  # of up to 90 interactions each
 @given(interactions=lists, subset=st.sampled_from(SIZES))
 def test_a_list_cut_down_to_a_size_has_that_size_and_the_smaller_ones(sizes, interactions, subset):
     with sizes():
@@ -195,6 +209,7 @@ def test_a_list_cut_down_to_a_size_has_that_size_and_the_smaller_ones(sizes, int
             assert select(cut, smaller).equals(select(listed, smaller))
 
 
+@settings(max_examples=30)  # of up to 90 interactions each
 @given(interactions=lists, subset=st.sampled_from(SIZES))
 def test_labels_are_parts_of_a_size(sizes, interactions, subset):
     with sizes():
@@ -204,6 +219,7 @@ def test_labels_are_parts_of_a_size(sizes, interactions, subset):
             assert select(listed, subset, label).equals(part.filter(pc.equal(part["label"], label)))
 
 
+@settings(max_examples=30)  # of up to 90 interactions each
 @given(interactions=lists)
 def test_the_smallest_size_shows_every_kind(interactions):
     listed = table(interactions)
@@ -251,6 +267,7 @@ def test_a_kind_that_does_not_fit_leaves_room_for_one_that_does(changed, limit):
     assert [file_id[:3] for file_id in ids(select(listed, "10GB"))] == ["V00"]
 
 
+@settings(max_examples=30)  # of up to 90 interactions each
 @given(interactions=lists, subset=st.sampled_from(SIZES))
 def test_only_what_does_not_fit_is_left_out(sizes, interactions, subset):
     with sizes():
@@ -264,13 +281,13 @@ def test_only_what_does_not_fit_is_left_out(sizes, interactions, subset):
 
 
 @pytest.mark.parametrize("cast", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
-def test_strings_may_be_stored_in_any_way_and_in_pieces(filelist, chosen, cast):
+def test_strings_may_be_stored_in_any_way_and_in_pieces(chosen, cast):
     names = ("file_id", "label", "split")
-    stored = filelist
+    stored = chosen["1TB"]
     for name in names:
         stored = stored.set_column(stored.column_names.index(name), name, stored[name].cast(cast))
-    stored = pa.concat_tables([stored.slice(0, 50_000), stored.slice(50_000)])
-    assert ids(select(stored, "10GB").cast(filelist.schema)) == ids(chosen["10GB"])
+    stored = pa.concat_tables([stored.slice(0, 5000), stored.slice(5000)])
+    assert ids(select(stored, "10GB").cast(chosen["1TB"].schema)) == ids(chosen["10GB"])
 
 
 def test_lists_without_flags_can_be_selected_from(filelist):
@@ -519,8 +536,8 @@ def test_a_list_with_what_the_dataset_does_not_have_is_refused(changes):
 # --- what each size has ---------------------------------------------------------------------------
 
 
-def test_description_counts_what_is_selected(filelist, chosen):
-    rows = {row["subset"]: row for row in describe(filelist).to_pylist()}
+def test_description_counts_what_is_selected(described, chosen):
+    rows = {row["subset"]: row for row in described.to_pylist()}
     assert list(rows) == SIZES
     for subset, row in rows.items():
         part = chosen[subset]
@@ -538,8 +555,7 @@ def test_description_counts_what_is_selected(filelist, chosen):
     assert full["share"] == 1.0
 
 
-def test_description_as_text_is_aligned_and_complete(filelist):
-    described = describe(filelist)
+def test_description_as_text_is_aligned_and_complete(described):
     text = as_text(described)
     rows = text.split("\n\n")[0].splitlines()
     assert len({len(row) for row in rows}) == 1
@@ -550,10 +566,10 @@ def test_description_as_text_is_aligned_and_complete(filelist):
     assert "part of the next" in as_text(describe(table([])))
 
 
-def test_the_command_prints_the_description(filelist, tmp_path):
+def test_the_command_prints_the_description(chosen, tmp_path):
     from pyarrow import csv
 
-    part = select(filelist, "100GB")
+    part = chosen["100GB"]
     flags = [name for name in part.column_names if name.startswith("has_")]
     for name in flags:
         part = part.set_column(part.column_names.index(name), name, part[name].cast(pa.int8()))
@@ -562,8 +578,9 @@ def test_the_command_prints_the_description(filelist, tmp_path):
 
     run = CliRunner().invoke(app, ["sizes", "--filelist", str(path)])
     assert run.exit_code == 0, run.output
-    assert run.output == as_text(describe(select(filelist, "100GB"))) + "\n"
+    description = describe(chosen["100GB"])
+    assert run.output == as_text(description) + "\n"
     run = CliRunner().invoke(app, ["sizes", "--filelist", str(path), "--json"])
-    assert json.loads(run.output) == describe(select(filelist, "100GB")).to_pylist()
+    assert json.loads(run.output) == description.to_pylist()
     run = CliRunner().invoke(app, ["sizes", "--filelist", str(tmp_path / "none.csv")])
     assert run.exit_code == 1 and "none.csv" in run.output
