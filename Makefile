@@ -11,13 +11,18 @@ ARGS ?=#            more arguments for the tool, as in `make test ARGS="-k layou
 VENV ?= .venv$(addprefix -,$(notdir $(filter-out python3,$(PYTHON))))$(addprefix -datasets-,$(DATASETS))$(addprefix -,$(basename $(notdir $(CONSTRAINTS))))
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
+# Python compiles what is imported when it is imported. For pip to compile all of torch takes longer than installing it.
+INSTALL = $(PIP) install --quiet --no-compile
 PINS = $(addprefix datasets==,$(DATASETS)) $(addprefix --constraint ,$(CONSTRAINTS))
 INSTALLED = $(VENV)/.installed
 INSTALLED_TORCH = $(VENV)/.installed-torch
 INSTALLED_BENCHMARK = $(VENV)/.installed-benchmark
 
+# What one process has compiled, the many others use, even where Python is told not to keep it.
+export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
-.PHONY: help env env-test demo test lint format types types-script types-stub types-agree benchmark dataset-infos package clean
+.PHONY: help env env-test demo test coverage lint format types types-script types-stub types-agree benchmark dataset-infos package clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -31,13 +36,22 @@ env-test: $(INSTALLED_TORCH) ## make the environment, with what the tests need
 demo: $(INSTALLED) ## make a small synthetic dataset and read it in every way
 	$(BIN)/python examples/demo.py $(ARGS)
 
-# The many processes that tests start compile nothing again, wherever Python is told not to keep what it compiled.
 test: $(INSTALLED_TORCH) ## run the tests (this alone installs torch)
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-lint: $(INSTALLED) ## check style and formatting
+coverage: $(INSTALLED_TORCH) ## run the tests, and print what they cover: lines and branches, in child processes too
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: $(INSTALLED) ## check style and formatting, and what GitHub reads
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 format: $(INSTALLED) ## repair what lint can repair
 	$(BIN)/ruff check --fix .
@@ -64,10 +78,10 @@ dataset-infos: $(INSTALLED) ## write dataset_infos.json from the builder script
 	$(BIN)/python -m seamless_interaction.dataset_infos > dataset_infos.json.part
 	mv dataset_infos.json.part dataset_infos.json
 
-package: $(INSTALLED) ## build the wheel, and check what is in it
+package: $(INSTALLED) ## build the wheel, install it into an environment of its own, and use it there
 	rm -rf build/package
 	$(PIP) wheel --quiet --no-deps --wheel-dir build/package .
-	$(BIN)/python .ci/check_wheel.py build/package/*.whl
+	$(BIN)/python .ci/check_wheel.py build/package/*.whl build/package/environment
 
 clean: ## remove environments, caches and builds
 	rm -rf .venv* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -75,14 +89,14 @@ clean: ## remove environments, caches and builds
 # A recent pip, because it knows the dependency groups of pyproject.toml.
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --upgrade "pip>=25.1"
-	$(PIP) install --quiet --editable ".[dev]" $(PINS)
+	$(INSTALL) --upgrade "pip>=25.1"
+	$(INSTALL) --editable ".[dev]" $(PINS)
 	@touch $@
 
 $(INSTALLED_BENCHMARK): $(INSTALLED)
-	$(PIP) install --quiet --editable ".[benchmark]" $(PINS)
+	$(INSTALL) --editable ".[benchmark]" $(PINS)
 	@touch $@
 
 $(INSTALLED_TORCH): $(INSTALLED)
-	$(PIP) install --quiet --group test $(if $(strip $(PINS)),,--group test-newest) $(PINS)
+	$(INSTALL) --group test $(if $(strip $(PINS)),,--group test-newest) $(PINS)
 	@touch $@
