@@ -3,11 +3,12 @@
 import json
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import datasets
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import LAYOUTS, WITHOUT_TORCH, assert_same_arrays, pairs, tar_of, warnings
+from conftest import LAYOUTS, assert_same_arrays, pairs, tar_of, warnings
 from typer.testing import CliRunner
 
 import seamless_interaction
@@ -410,7 +411,7 @@ def groups(tmp_path, monkeypatch):
     index = Index(tmp_path / "index.parquet")
     recordings = list(map(recording_of, index.found.to_pylist()))
     expected = {row["file_id"]: row["audio"]["offset"] for row in rows}
-    return index, [recordings[at * 749 % len(recordings)] for at in range(300)], expected
+    return index, [recordings[at * 749 % len(recordings)] for at in range(100)], expected
 
 
 def is_right(index, recording, expected):
@@ -487,50 +488,42 @@ def test_an_index_of_the_whole_dataset_opens_in_little_memory(tmp_path):
 
 # --- made in pieces -------------------------------------------------------------------------------
 
-# Kills itself as soon as a third piece is written, or when all are and the index is to be written.
-KILLED = """
-import os, signal, sys
-import datasets
-from seamless_interaction import indexing, load_dataset
-from seamless_interaction.cli import app
-
-how, source, target, pieces = sys.argv[1:]
-indexing._FLUSH_UNITS = 1 if pieces == "all" else 2
-written, write = [], indexing.write
-
-def write_and_die(table, path, *rest):
-    if os.path.basename(os.path.dirname(path)).endswith("parts"):
-        write(table, path, *rest)
-        written.append(path)
-    if len(written) == 3 and pieces == "three" or path not in written:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-indexing.write = write_and_die
-if how == "silent":
-    datasets.config.HF_DATASETS_CACHE = target
-    load_dataset("full", data_dir=source, streaming=True)
-else:
-    app(["index", source, "-o", target])
-"""
+# Processes are forked, since it takes seconds to start one that imports what it needs.
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory):
+def many(corpora, tmp_path_factory):
     """Tars that take several pieces, and their index as made in one go."""
-    home = tmp_path_factory.mktemp("many")
-    synthesize(home / "data", "archives", interactions=12, seconds=2.0)
-    return home / "data", make_index(Place(home / "data"), home / "index.parquet", filelist_of(Place(home / "data")))
+    folder, output = corpora["archives"][0], tmp_path_factory.mktemp("many") / "index.parquet"
+    return folder, make_index(Place(folder), output, filelist_of(Place(folder)))
 
 
-def killed(how, source, target, pieces):
-    run = subprocess.run(
-        [sys.executable, "-c", KILLED, how, str(source), str(target), pieces],
-        cwd=os.path.dirname(seamless_interaction.__file__),
-        env=WITHOUT_TORCH,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == -9, run.stderr
+def die_while_indexing(how, source, target, pieces):
+    """As soon as a third piece is written, or when all are and the index is to be written."""
+    indexing._FLUSH_UNITS = 1 if pieces == "all" else 2
+    written = []
+
+    def write_and_die(table, path, *rest):
+        if path.parent.name.endswith("parts"):
+            write(table, path, *rest)
+            written.append(path)
+        if (len(written) == 3 and pieces == "three") or path not in written:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    indexing.write = write_and_die
+    if how == "silent":
+        datasets.config.HF_DATASETS_CACHE = target
+        load_dataset("full", data_dir=source, streaming=True)
+    else:
+        app(["index", str(source), "-o", str(target)])
+
+
+def killed(*args):
+    child = get_context("fork").Process(target=die_while_indexing, args=args)
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
 
 
 def done_before(parts):
@@ -546,7 +539,9 @@ def relative(folder, paths):
     return sorted(os.path.relpath(path, folder) for path in paths)
 
 
+@forks
 @pytest.mark.parametrize("pieces", ["three", "all"])
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_killed_index_goes_on_where_it_was(many, tmp_path, opened_tars, pieces):
     folder, whole = many
     output = tmp_path / "index.parquet"
@@ -564,7 +559,9 @@ def test_a_killed_index_goes_on_where_it_was(many, tmp_path, opened_tars, pieces
     assert opened_tars == []
 
 
+@forks
 @pytest.mark.parametrize("pieces", ["three", "all"])
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_killed_silent_index_goes_on_where_it_was(many, tmp_path, opened_tars, pieces):
     folder, _ = many
     cache = tmp_path / "cache"
@@ -627,26 +624,20 @@ def test_files_of_their_own_are_looked_at_again_when_any_changed(corpora, tmp_pa
     assert len(probed) == len(corpus.recordings)
 
 
-def test_processes_that_begin_at_once_all_get_everything(many, tmp_path):
+def ids_of(folder):
+    return sorted(load(folder, ["transcript"]))
+
+
+@forks
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_processes_that_begin_at_once_all_get_everything(many, monkeypatch):
     """As the ranks of a job do, with one cache between them."""
     folder, _ = many
-    code = (
-        "import sys, datasets\n"
-        "from seamless_interaction import indexing, load_dataset\n"
-        "indexing._FLUSH_UNITS = 1\n"
-        f"datasets.config.HF_DATASETS_CACHE = {str(tmp_path / 'cache')!r}\n"
-        f"splits = load_dataset('full', data_dir={str(folder)!r}, streaming=True, modalities=['transcript'])\n"
-        "print(*sorted(record['id'] for stream in splits.values() for record in stream))\n"
-    )
-
-    def run(_):
-        cwd = os.path.dirname(seamless_interaction.__file__)
-        return subprocess.run([sys.executable, "-c", code], cwd=cwd, env=WITHOUT_TORCH, capture_output=True, text=True)
-
-    with ThreadPoolExecutor() as pool:
-        runs = list(pool.map(run, range(2)))
-    assert [(run.returncode, len(run.stdout.split())) for run in runs] == [(0, 23)] * 2, runs[0].stderr
-    assert len({run.stdout for run in runs}) == 1
+    monkeypatch.setattr(indexing, "_FLUSH_UNITS", 1)
+    context = get_context("fork")
+    with context.Pool(3, context.Barrier(3).wait) as pool:
+        found = pool.map(ids_of, [folder] * 3, chunksize=1)
+    assert found == [ids_of(folder)] * 3 and len(found[0]) == 23
 
 
 def test_what_another_process_tidied_up_meanwhile_is_not_missed(small, monkeypatch):
