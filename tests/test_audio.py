@@ -223,5 +223,5 @@ def test_audio_pickle_leaves_the_samples_behind(wav, spawned):
     audio = Audio(wav)
     audio["array"]
     assert len(pickle.dumps(audio)) < 300
-    assert spawned.apply(np.sum, (Audio(wav).read(0, 0.1),)) == SAMPLES[:4800].sum()
+    assert np.array_equal(spawned.apply(np.copy, (Audio(wav).read(0, 0.1),)), SAMPLES[:4800])
     assert np.array_equal(spawned.apply(Audio.read, (audio, 0.5)), SAMPLES[24000:])

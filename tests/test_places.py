@@ -6,7 +6,9 @@ import json
 import multiprocessing
 import os
 import socket
+import threading
 import time
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import fsspec
@@ -66,14 +68,14 @@ def s3_options(server):
 # --- what all kinds do ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("start, end", [(0, None), (0, 10), (100, 300), (90_000, None), (0, 10**9), (102_000, 10**9)])
-def test_a_range_is_those_bytes_as_far_as_there_are(place, start, end):
-    assert place.read("a.bin", start, end) == CONTENT[start:end]
+def test_a_range_is_those_bytes_as_far_as_there_are(place):
+    for start, end in [(0, None), (0, 10), (100, 300), (90_000, None), (0, 10**9), (102_000, 10**9)]:
+        assert place.read("a.bin", start, end) == CONTENT[start:end], (start, end)
 
 
-@pytest.mark.parametrize("start, end", [(len(CONTENT), None), (len(CONTENT), 10**9), (10**8, 10**9), (7, 7), (9, 3)])
-def test_a_range_without_bytes_is_empty(place, start, end):
-    assert place.read("a.bin", start, end) == b""
+def test_a_range_without_bytes_is_empty(place):
+    for start, end in [(len(CONTENT), None), (len(CONTENT), 10**9), (10**8, 10**9), (7, 7), (9, 3)]:
+        assert place.read("a.bin", start, end) == b"", (start, end)
 
 
 def test_an_empty_file_is_read_and_has_no_size(place):
@@ -159,11 +161,12 @@ def test_media_are_asked_for_again_too(folder):
         assert f.read() == CONTENT
 
 
-def test_a_host_that_asks_for_time_gets_it(folder):
-    with Bucket(folder, failures={"a.bin": [429]}, retry_after=1) as bucket:
-        start = time.monotonic()
+def test_a_host_that_asks_for_time_gets_it(folder, monkeypatch):
+    waited = []
+    monkeypatch.setattr(places, "time", SimpleNamespace(sleep=waited.append))
+    with Bucket(folder, failures={"a.bin": [429]}, retry_after=7) as bucket:
         assert Place(bucket.url).read("a.bin") == CONTENT
-        assert 1 <= time.monotonic() - start < 5
+    assert waited == [7]
 
 
 def test_a_host_that_goes_on_failing_is_named_with_its_status(folder):
@@ -193,10 +196,8 @@ def test_a_port_where_nobody_listens():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        start = time.monotonic()
-        with pytest.raises(SourceUnreachable, match=f"{url}/a.bin.*network there"):
+        with pytest.raises(SourceUnreachable, match=f"{url}/a.bin.*tried 5 times.*network there"):
             Place(url).read("a.bin")
-        assert time.monotonic() - start < 3
 
 
 def test_a_name_that_nobody_has(monkeypatch):
@@ -211,11 +212,11 @@ def test_a_name_that_nobody_has(monkeypatch):
 def test_a_host_that_falls_silent_is_left(folder, monkeypatch):
     monkeypatch.setattr(places, "_SILENCE", 0.1)
     monkeypatch.setattr(places, "ATTEMPTS", 2)
-    with Bucket(folder, latency=1.0) as bucket:
-        start = time.monotonic()
+    speak = threading.Event()
+    with Bucket(folder, on_request=lambda path: speak.wait(60)) as bucket:
         with pytest.raises(SourceUnreachable, match=r"a\.bin"):
             Place(bucket.url).read("a.bin")
-        assert time.monotonic() - start < 1.0
+        speak.set()
 
 
 def test_a_slow_host_is_waited_for_as_long_as_something_comes(folder, monkeypatch):
@@ -275,7 +276,7 @@ def test_of_a_whole_file_its_beginning_is_taken(generous):
 
 def sent(server):
     """Bytes that went out, once the server knows that the client hung up."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not server.requests and time.monotonic() < deadline:
         time.sleep(0.01)
     return server.bytes_sent
@@ -362,13 +363,14 @@ def read_in_a_child(place, results):
 def test_a_forked_process_has_connections_of_its_own(place):
     """Of what lives in threads and sockets of the parent, the child can use nothing."""
     assert place.read("a.bin", 5, 10) == CONTENT[5:10]
-    gc.collect()  # s3fs closes in the child, a second each, what other tests left behind
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     child = context.Process(target=read_in_a_child, args=(place, results))
+    gc.freeze()  # or s3fs closes in the child, a second each, what other tests left behind
     child.start()
+    gc.unfreeze()
     try:
-        assert results.get(timeout=20) == CONTENT[5:10]
+        assert results.get(timeout=120) == CONTENT[5:10]
     finally:
         child.kill()
     assert place.read("a.bin", 6, 11) == CONTENT[6:11]

@@ -287,6 +287,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=30)
 @given(st.lists(st.dictionaries(st.text(), json_values, max_size=4)), st.sampled_from(["\n", "\r\n", "\n\n"]))
 def test_json_lines_are_read_as_they_were_written(records, newline):
     content = "".join(json.dumps(record, ensure_ascii=False) + newline for record in records)

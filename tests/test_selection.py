@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import pairs, warnings
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import Bucket
 from test_subsets import alike, ids, lists, table
@@ -121,6 +121,7 @@ def test_parts_are_those_of_the_modalities():
 # --- what is chosen -------------------------------------------------------------------------------
 
 
+@settings(max_examples=40)
 @given(listed=lists, random=st.randoms(), seed=st.integers(), single=st.booleans(), sample=st.integers(1, 20))
 def test_samples_and_bytes_are_nested_and_the_order_of_the_list_does_not_matter(listed, random, seed, single, sample):
     filelist = table(listed)
@@ -146,6 +147,7 @@ def test_samples_and_bytes_are_nested_and_the_order_of_the_list_does_not_matter(
     assert ids(chosen[2]) == ids(chosen[5]) == sorted(ids(filelist))
 
 
+@settings(max_examples=50)
 @given(
     listed=lists,
     label=st.sampled_from([None, *LABELS]),

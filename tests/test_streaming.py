@@ -34,9 +34,11 @@ def alone(tmp_path, monkeypatch):
 
 
 def everything(where, modalities=("transcript", "audio", "video", "smplh:is_valid", "movement:FAUValue")):
-    """What a run over a place reads, with samples and frames of one recording of each split."""
+    """What a run over V00's recordings at a place reads, with samples and frames of one of each split."""
     found = []
-    for split in load_dataset("full", data_dir=where, modalities=list(modalities), streaming=True).values():
+    splits = load_dataset("full", vendor="V00", data_dir=where, modalities=list(modalities), streaming=True)
+    assert len(splits) == 3
+    for split in splits.values():
         records = list(split)
         found += list(stream_lines(records))
         if "audio" in modalities:
@@ -285,7 +287,7 @@ def test_a_forked_process_reads_through_the_cache_whatever_the_parents_threads_d
     with kept_in(tmp_path, PLENTY) as cache, cache._lock:
         process = multiprocessing.get_context("fork").Process(target=child, daemon=True)
         process.start()
-        process.join(60)
+        process.join(120)
         assert process.exitcode == 0
         assert cache.read("https://h/a", 0, None, never) == CONTENT
 
@@ -362,13 +364,14 @@ def assert_agrees(found, record):
 @pytest.mark.parametrize(("which", "layout"), [("corpora", "tree"), ("broken", "archives")])
 def test_every_line_is_json_and_agrees_with_its_record(which, layout, request):
     folder, corpus = request.getfixturevalue(which)[layout]
+    defective = [recording.file_id for recording in corpus.recordings if recording.defect] or None
     seen = set()
-    for split in load_dataset("full", data_dir=folder, streaming=True).values():
+    for split in load_dataset("full", data_dir=folder, streaming=True, file_ids=defective, single=True).values():
         for record in split:
             (text,) = stream_lines([record])
             assert_agrees(parsed(text), record)
             seen.add(record["id"])
-    assert len(seen) > len(corpus.recordings) // 2 and {file_id[:3] for file_id in seen} >= {"V00", "V01"}
+    assert len(seen) > 15 and {file_id[:3] for file_id in seen} >= {"V00", "V01"}
 
 
 def test_a_line_reads_no_more_than_headers_of_audio(corpora, opened):
@@ -436,4 +439,5 @@ def test_figures_of_long_arrays_are_exact_however_far_from_zero():
     expected = values[mask].astype(np.float64)
     assert figures["keypoints"]["mean"] == pytest.approx(expected.mean(), rel=1e-12)
     assert figures["keypoints"]["std"] == pytest.approx(expected.std(), rel=1e-9)
-    assert figures["keypoints"]["frames"] == mask.sum() and figures["is_valid_box"]["valid"] == mask.mean()
+    assert figures["keypoints"]["frames"] == mask.sum()
+    assert figures["is_valid_box"]["valid"] == pytest.approx(mask.mean())

@@ -134,7 +134,7 @@ def test_members_are_those_of_tarfile(data):
 
 
 @given(archives(limit=4), st.data())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_a_cut_archive_has_the_whole_members_and_names_what_was_cut(data, draws):
     _, starts, last = reference(data)
     whole = listed(data)
