@@ -1,5 +1,6 @@
 """The examples do what they say."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 def test_training_resumes_to_the_same_weights_and_learns_the_planted_rule(tmp_path):
     pytest.importorskip("torch", reason="torch is optional")
     folder = tmp_path / "turn-taking"
-    options = ["--interactions", "12", "--epochs", "3", "--workers", "1"]
+    options = ["--interactions", "8", "--epochs", "2", "--workers", "1"]
     command = [sys.executable, str(EXAMPLES / "train_turn_taking.py"), str(folder)]
     run = subprocess.run([*command, *options], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -26,8 +27,11 @@ def test_training_resumes_to_the_same_weights_and_learns_the_planted_rule(tmp_pa
     assert float(scores["model"]) > 0.6
 
 
-def test_training_does_not_take_other_data_for_its_own(tree):
+def test_training_does_not_take_other_data_for_its_own(tree, monkeypatch):
     pytest.importorskip("torch", reason="torch is optional")
-    command = [sys.executable, str(EXAMPLES / "train_turn_taking.py"), str(tree)]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 1 and "this did not make it" in run.stderr
+    spec = importlib.util.spec_from_file_location("train_turn_taking", EXAMPLES / "train_turn_taking.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    monkeypatch.setattr(sys, "argv", ["train_turn_taking.py", str(tree)])
+    with pytest.raises(SystemExit, match="this did not make it"):
+        example.main()
