@@ -25,7 +25,7 @@ from seamless_interaction.indexing import make_index
 from seamless_interaction.layouts import TREE
 from seamless_interaction.places import Place
 from seamless_interaction.sources import filelist_of
-from seamless_interaction.synthetic import DEFECTS
+from seamless_interaction.synthetic import DEFECTS, synthesize
 
 ARRAYS_READ = ["smplh:is_valid"]
 EVERYTHING_BUT_CONTEXT = ["audio", "video", "transcript", "vad", "annotations", "smplh", "movement", "keypoints"]
@@ -54,9 +54,23 @@ def pairs_of(records):
 # --- tars of a test's own -------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Archives of all splits and labels, with a recording that has no partner."""
+    folder = tmp_path_factory.mktemp("whole") / "data"
+    return folder, synthesize(folder, "archives", interactions=6, seconds=2.0, seed=1)
+
+
 @pytest.fixture
-def archives(corpora, tmp_path):
-    """A copy of the healthy archives, to be broken."""
+def archives(whole, tmp_path):
+    """A copy of them, to be broken."""
+    shutil.copytree(whole[0], tmp_path / "data")
+    return tmp_path / "data", whole[1]
+
+
+@pytest.fixture
+def many(corpora, tmp_path):
+    """The same of more, where a tar has three recordings."""
     folder, corpus = corpora["archives"]
     shutil.copytree(folder, tmp_path / "data")
     return tmp_path / "data", corpus
@@ -307,8 +321,8 @@ def cuts(tar):
 
 
 @pytest.mark.parametrize("place", ["wav", "wav header", "npz", "mp4", "header", "before a header"])
-def test_a_cut_tar_gives_its_whole_members_and_names_the_cut_one(archives, tmp_path, caplog, place):
-    folder, corpus = archives
+def test_a_cut_tar_gives_its_whole_members_and_names_the_cut_one(many, tmp_path, caplog, place):
+    folder, corpus = many
     tar = largest(folder)
     order = [member.name for member, _ in members(tar)]
     size, cut = cuts(tar)[place]
@@ -328,7 +342,7 @@ def test_a_cut_tar_gives_its_whole_members_and_names_the_cut_one(archives, tmp_p
                 assert codes == (set() if name in whole else {"truncated"} if name == cut else {"missing"}), name
         assert_same_arrays(records[order[0].removesuffix(".json")], corpus[order[0].removesuffix(".json")], ARRAYS_READ)
         (gap,) = [message for message in warnings(caplog) if "are not in it" in message]
-        assert f"{len(lost)} of the 23 recordings" in gap
+        assert f"{len(lost)} of the {len(corpus.recordings)} recordings" in gap
         named = [message for message in warnings(caplog) if str(tar) in message]
         assert len(named) == (place == "header") and all("ends within the header" in message for message in named)
 
@@ -349,16 +363,16 @@ def test_a_file_that_is_no_tar_is_named_every_time_and_costs_its_recordings(
         caplog.clear()
         records = load(folder, ["transcript"], index=index)
         assert set(records) == {recording.file_id for recording in corpus.recordings} - set(lost)
-        assert any(f"{len(lost)} of the 23 recordings" in message for message in warnings(caplog))
+        assert any(f"{len(lost)} of the {len(corpus.recordings)} recordings" in message for message in warnings(caplog))
         (message,) = [message for message in warnings(caplog) if str(tar) in message]
         assert why in message
 
 
 def test_a_folder_of_nothing_but_broken_tars_is_an_error(archives):
-    folder, _ = archives
+    folder, corpus = archives
     for tar in folder.rglob("*.tar"):
         tar.write_bytes(b"")
-    with pytest.raises(SourceNotFound, match="none of the 23 recordings"):
+    with pytest.raises(SourceNotFound, match=f"none of the {len(corpus.recordings)} recordings"):
         load(folder)
 
 
@@ -425,7 +439,7 @@ def test_an_index_is_good_for_a_copy_with_other_times_and_not_for_other_sizes(ar
     for tar in (tmp_path / "copy").rglob("*.tar"):
         os.utime(tar, (1, 1))
     records = load(tmp_path / "copy", index=index)
-    assert len(records) == 23
+    assert len(records) == len(corpus.recordings)
     for file_id, record in records.items():
         assert_same_arrays(record, corpus[file_id])
         assert str(tmp_path / "copy") in str(record["audio"].path) or record["audio"].path.startswith("reference://")
@@ -468,14 +482,16 @@ def test_a_tar_that_vanishes_before_it_is_read_is_named(archives, caplog, monkey
 
 def test_indexes_kept_for_other_selections_are_used_and_stay(archives, opened_tars):
     """One selection after the other neither reads a tar twice nor takes anything from the one before."""
-    folder, _ = archives
+    folder, corpus = archives
     streams = {}
     for _ in range(2):
         for subset in ("full-improvised", "full-naturalistic", "full"):
             streams[subset] = load_dataset(subset, data_dir=folder, streaming=True, modalities=["transcript"])
     assert len(opened_tars) == len(set(opened_tars))
     found = {subset: {r["id"] for s in splits.values() for r in s} for subset, splits in streams.items()}
-    assert found["full"] == found["full-improvised"] | found["full-naturalistic"] and len(found["full"]) == 23
+    assert found["full"] == found["full-improvised"] | found["full-naturalistic"] and len(found["full"]) == len(
+        corpus.recordings
+    )
 
 
 def test_few_indexes_of_a_place_are_kept(archives, tmp_path, monkeypatch):
@@ -747,7 +763,7 @@ def test_a_host_that_lists_nothing_may_lack_tars_that_the_file_list_names(archiv
         caplog.clear()
         records = load(bucket.url, ["transcript"], layout="archives", index=index)
         assert set(records) == {recording.file_id for recording in corpus.recordings} - set(lost)
-        assert any(f"{len(lost)} of the 23 recordings" in message for message in warnings(caplog))
+        assert any(f"{len(lost)} of the {len(corpus.recordings)} recordings" in message for message in warnings(caplog))
 
 
 def test_a_host_that_refuses_all_tars_is_an_error(archives):
