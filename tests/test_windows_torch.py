@@ -26,8 +26,15 @@ def windows(folder):
     return made(folder)
 
 
+@pytest.fixture(scope="module")
+def whole(folder):
+    """All that an epoch shows, without workers."""
+    return epoch(made(folder))
+
+
 def made(folder, **options):
-    options = {"duration": 1.0, "hop": 0.25, "modalities": ["audio", "smplh", "transcript"], "paired": True, **options}
+    parts = ["audio", "smplh:body_pose", "transcript"]
+    options = {"duration": 1.0, "hop": 0.5, "modalities": parts, "paired": True, **options}
     return SeamlessDataset(folder).windows(shuffle=True, seed=7, **options)
 
 
@@ -49,11 +56,12 @@ def epoch(windows, workers=0, **options):
 
 def test_an_epoch_shows_each_window_once_whatever_the_workers(windows):
     alone = epoch(windows)
+    assert len(windows) > 20
     assert [position for position, *_ in alone] == list(range(len(windows)))
     assert len({item[1:3] for item in alone}) == len(windows)
     plain = [(sample["position"], tuple(sample["id"]), sample["start"]) for sample in windows]
     assert [item[:3] for item in alone] == plain
-    for workers in (1, 2, 3):
+    for workers in (1, 3):
         assert epoch(windows, workers, batch_size=5) == alone
 
 
@@ -67,8 +75,7 @@ def test_batches_are_tensors_that_can_be_pinned(windows):
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (2, 1), (1, 3)])
-def test_a_run_goes_on_behind_the_last_batch_with_other_workers(folder, before, after):
-    whole = epoch(made(folder))
+def test_a_run_goes_on_behind_the_last_batch_with_other_workers(folder, whole, before, after):
     first, found = made(folder), []
     for number, batch in enumerate(loader(first, before)):
         found += shown(batch)
@@ -129,8 +136,7 @@ def test_workers_that_live_on_follow_the_epoch(windows, start, workers):
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_ranks_with_workers_cover_an_epoch(folder, world):
-    whole = epoch(made(folder))
+def test_ranks_with_workers_cover_an_epoch(folder, whole, world):
     parts = [epoch(made(folder).split_by_rank(rank, world), 2) for rank in range(world)]
     assert sorted(chain(*parts)) == whole
     states = []
@@ -140,9 +146,8 @@ def test_ranks_with_workers_cover_an_epoch(folder, world):
     assert states == [states[0]] * world and states[0]["position"] == 2 * world
 
 
-def test_a_stateful_loader_goes_on_by_itself(folder):
+def test_a_stateful_loader_goes_on_by_itself(folder, whole):
     stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
-    whole = epoch(made(folder))
     for workers in (0, 2):
         first, found = made(folder), []
         running = stateful(first, 4, num_workers=workers, collate_fn=first.collate)
@@ -187,7 +192,7 @@ def test_memory_and_files_do_not_grow_over_epochs(folder):
 
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("counts open files where Linux lists them")
-    some = made(folder, modalities=["smplh", "audio", "video"], frame_size=(8, 6))
+    some = made(folder, hop=1.0, modalities=["smplh", "audio", "video"], frame_size=(8, 6))
     opened = []
     for number in range(3):
         some.set_epoch(number)
