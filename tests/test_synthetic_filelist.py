@@ -9,8 +9,8 @@ from seamless_interaction.synthetic_filelist import synthetic_filelist
 
 
 @pytest.fixture(scope="module")
-def filelist():
-    return synthetic_filelist()
+def filelist(whole_filelist):
+    return whole_filelist
 
 
 @pytest.fixture(scope="module")
