@@ -339,7 +339,10 @@ def test_a_planted_pitch_is_found_within_two_percent(tmp_path, frequency):
     assert voiced[33:87].all() and not voiced[:28].any() and not voiced[92:].any()
     assert np.abs(f0[33:87] / frequency - 1).max() < 0.02
     np.testing.assert_array_equal(features[A]["prosody:voicing"][:, 0] == 1, voiced)
-    assert (f0[~voiced] == 0).all()
+    strength = features[A]["prosody:voicing"][:, 1]
+    assert 0 <= strength.min() and strength.max() <= 1
+    np.testing.assert_array_equal(strength >= np.float32(0.45), voiced)
+    assert 60 <= f0[voiced].min() and f0[voiced].max() <= 500 and (f0[~voiced] == 0).all()
 
 
 def test_loudness_is_that_of_the_frame_and_silence_has_a_floor(tmp_path):
@@ -349,9 +352,20 @@ def test_loudness_is_that_of_the_frame_and_silence_has_a_floor(tmp_path):
     features = extract_features(plant(tmp_path, {A: {**arrays(4.0), "audio": sound}}, 4.0), ["prosody"], FPS)
     rms, mel = features[A]["prosody:rms"][:, 0], features[A]["prosody:log_mel"]
     np.testing.assert_allclose(rms[3:57], 20 * np.log10(0.5 / np.sqrt(2)), atol=0.1)
-    np.testing.assert_array_equal(rms[64:], -100)
-    assert np.isfinite(mel).all() and mel[64:].max() == -100
-    assert features.masks[A]["prosody:rms"].all()
+    np.testing.assert_allclose(rms[64:], -100, atol=1e-4)
+    np.testing.assert_allclose(mel[64:], -100, atol=1e-4)
+    assert np.isfinite(mel).all() and features.masks[A]["prosody:rms"].all()
+
+
+def test_nothing_is_below_the_floor_of_loudness_however_logarithms_are_rounded(tmp_path, monkeypatch):
+    """In float32, the logarithm of what was clipped is a little less than the floor on some processors."""
+    librosa = pytest.importorskip("librosa")
+    exact, decibels = np.log10, librosa.power_to_db
+    monkeypatch.setattr(librosa, "power_to_db", lambda *args, **options: decibels(*args, **options) - 1e-4)
+    monkeypatch.setattr(np, "log10", lambda values: exact(values) * np.float32(1 + 1e-6))
+    interaction = plant(tmp_path, {A: {**arrays(1.0), "audio": silence(1.0)}}, 1.0)
+    features = extract_features(interaction, ["prosody"], FPS)
+    assert features[A]["prosody:rms"].min() == features[A]["prosody:log_mel"].min() == -100
 
 
 def test_mel_bands_are_librosas_own_where_its_hop_fits_the_grid(tmp_path):
@@ -385,7 +399,7 @@ def test_speech_rate_counts_words_around_each_time(tmp_path):
     features = extract_features(interaction, ["prosody"], FPS)
     rate = features[A]["prosody:speech_rate"][:, 0]
     np.testing.assert_allclose(rate[[round(t * FPS) for t in (2, 5, 7, 9, 15)]], [0, 2, 4, 4, 0], atol=0.51)
-    assert rate[7 * FPS] == 4 and features.masks[A]["prosody:speech_rate"].all()
+    assert rate[7 * FPS] == pytest.approx(4) and features.masks[A]["prosody:speech_rate"].all()
 
 
 def test_words_without_times_share_the_room_that_their_neighbours_leave():
@@ -446,8 +460,8 @@ def test_a_planted_smile_is_seen_and_dead_columns_are_not(tmp_path):
     gaze = np.cumsum(np.tile(np.array([0.03, 0.04], "float32"), (600, 1)), 0)
     features = extract_features(plant(tmp_path, {A: arrays(FAUValue=units, gaze_encodings=gaze)}), ["face"], FPS)
     values = features[A]
-    np.testing.assert_allclose(values["face:smile"][[0, 599], 0], [0.5, 3.0])
-    np.testing.assert_allclose(values["face:activity"][[0, 599], 0], [0.25, (19 * 0.25 + 3) / 21])
+    np.testing.assert_allclose(values["face:smile"][[0, 599], 0], [0.5, 3.0], rtol=1e-6)
+    np.testing.assert_allclose(values["face:activity"][[0, 599], 0], [0.25, (19 * 0.25 + 3) / 21], rtol=1e-6)
     assert values["face:action_units"].shape == (600, 21) and values["face:action_units"].max() == 2
     np.testing.assert_allclose(values["face:gaze_speed"][1:, 0], 0.05 * FPS, rtol=1e-3)
     assert not features.masks[A]["face:gaze_speed"][0]
@@ -584,7 +598,9 @@ def test_every_layout_gives_the_same(corpora):
         made.append(extract_features(SeamlessDataset(folder).filter(vendor="V00")[0], MOTION, FPS))
     for other in made[1:]:
         for participant, values in made[0].items():
-            assert all(np.array_equal(array, other[participant][key]) for key, array in values.items())
+            for key, array in values.items():
+                np.testing.assert_allclose(array, other[participant][key], rtol=1e-5, atol=1e-5, err_msg=key)
+                np.testing.assert_array_equal(made[0].masks[participant][key], other.masks[participant][key], key)
 
 
 def test_a_span_is_that_part_of_the_whole(planted_turns, tmp_path):
@@ -656,8 +672,8 @@ def written(folder):
 
 def test_several_processes_write_the_same_files_and_name_the_same_issues(broken, tmp_path):
     dataset, meter = SeamlessDataset(broken["tree"][0]), Meter()
-    alone = make_features(dataset, tmp_path / "1", MOTION)
-    several = make_features(dataset, tmp_path / "2", MOTION, workers=2, progress=meter)
+    alone = make_features(dataset, tmp_path / "1", ["gesture", "dyadic"])
+    several = make_features(dataset, tmp_path / "2", ["gesture", "dyadic"], workers=2, progress=meter)
     assert (several.made, several.bytes) == (alone.made, alone.bytes) == (len(dataset), meter.num_bytes)
     assert meter.files_done == meter.files == len(dataset)
     assert several.issues == alone.issues and any("truncated" in issue for issue in alone.issues)

@@ -65,9 +65,11 @@ class Prosody:
         """Frames (n, FRAME), and their places on the grid."""
         spectrum = np.fft.rfft(frames * self._window, axis=-1)
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-        self._values["log_mel"][at] = self._librosa.power_to_db(power @ self._mel.T, amin=1e-10, top_db=None)
+        # Clipped as decibels again: some processors make -100.00001 of the logarithm of a clipped float32.
+        log_mel = self._librosa.power_to_db(power @ self._mel.T, amin=1e-10, top_db=None)
+        self._values["log_mel"][at] = np.maximum(log_mel, LOWEST_DB)
         rms = np.sqrt(np.mean(np.square(frames), axis=-1))
-        decibels = 20 * np.log10(np.maximum(rms, 10 ** (LOWEST_DB / 20)))
+        decibels = np.maximum(20 * np.log10(np.maximum(rms, 10 ** (LOWEST_DB / 20))), LOWEST_DB)
         self._values["rms"][at, 0] = decibels
         loud = decibels >= SILENT_BELOW
         if loud.any():
@@ -95,7 +97,7 @@ class Prosody:
 
 
 def pitch(frames: np.ndarray, librosa: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Fundamental frequency of frames (n, FRAME) in Hz, and the normalised autocorrelation at its period, 0 to 1."""
+    """Of frames (n, FRAME): fundamental frequency in Hz, float64; normalised autocorrelation there, 0 to 1, float32."""
     f0 = librosa.yin(
         np.ascontiguousarray(frames).ravel(),
         fmin=F0_MIN,
@@ -114,7 +116,7 @@ def pitch(frames: np.ndarray, librosa: Any) -> tuple[np.ndarray, np.ndarray]:
         both = np.einsum("ij,ij->i", early, late)
         norm = np.sqrt(np.einsum("ij,ij->i", early, early) * np.einsum("ij,ij->i", late, late))
         strength[of] = both / np.maximum(norm, 1e-12)
-    return f0, np.clip(strength, 0.0, 1.0)
+    return f0, np.clip(strength, 0.0, 1.0).astype(np.float32)
 
 
 def word_times(segments: list[dict[str, Any]]) -> np.ndarray:
