@@ -195,7 +195,7 @@ def test_events_are_none_in_silence_and_none_without_time():
 
 def test_nothing_that_comes_later_is_shown():
     before = voice(speech((1, 2), (4, 6)), 5.0)
-    np.testing.assert_allclose(before, [1, 1, 0, 1, 1 / 3, 0.2])
+    np.testing.assert_allclose(before, [1, 1, 0, 1, 1 / 3, 0.2], rtol=1e-6)
     np.testing.assert_array_equal(before, voice(speech((1, 2), (4, 5.0001), (7, 9)), 5.0))
 
 
@@ -224,8 +224,8 @@ def test_features_up_to_a_time_do_not_know_what_comes_after_it(planted, tmp_path
         seen = Seen(SeamlessDataset(root)[0], groups, None)
         shown.append([seen.before(time, 0, groups, (speech(), speech()))["features"] for time in (5.0, 5.1)])
     assert np.count_nonzero(shown[0][0]) > 40
-    np.testing.assert_array_equal(shown[0][0], shown[1][0])
-    assert not np.array_equal(shown[0][1], shown[1][1])
+    np.testing.assert_allclose(shown[0][0], shown[1][0], rtol=1e-4, atol=1e-4)
+    assert not np.allclose(shown[0][1], shown[1][1], rtol=1e-2, atol=1e-2)
 
 
 # --- figures --------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_figures_of_several_classes_are_those_worked_by_hand():
     probability = np.array([[0.8, 0.1, 0.1], [0.3, 0.4, 0.3], [0.2, 0.7, 0.1], [0.5, 0.2, 0.3]])
     classes = np.array(["a", "b", "c"])
     made = measure("classes", truth, Prediction(classes[probability.argmax(1)], probability, classes))
-    assert made["accuracy"] == 0.5  # a, b, b, a
+    assert made["accuracy"] == pytest.approx(0.5)  # a, b, b, a
     assert made["uar"] == pytest.approx((0.5 + 1 + 0) / 3)
     assert made["macro_f1"] == pytest.approx((0.5 + 2 / 3 + 0) / 3)
     # a: ranks 1 and 3; b: rank 1; c: 0.3 twice, so precision 1/2 where it is found.
@@ -256,10 +256,10 @@ def test_figures_of_several_classes_are_those_worked_by_hand():
 
 def test_concordance_falls_with_the_mean_and_the_scale_and_is_1_only_for_the_same():
     truth, ones = np.array([1.0, 2.0, 3.0]), np.ones(3)
-    assert ccc(truth, truth, ones) == 1
+    assert ccc(truth, truth, ones) == pytest.approx(1)
     assert ccc(truth, truth + 1, ones) == pytest.approx(4 / 7)
     assert ccc(truth, 2 * truth - 2, ones) == pytest.approx(2 * 4 / 3 / (2 / 3 + 8 / 3))
-    assert ccc(truth, np.full(3, 2.0), ones) == 0
+    assert ccc(truth, np.full(3, 2.0), ones) == pytest.approx(0, abs=1e-12)
     assert ccc(ones, ones, ones) is None
 
 
@@ -339,7 +339,7 @@ def test_linear_beats_the_prior_and_shuffled_labels_give_chance(result):
     for part in ("shift-hold", "shift-prediction"):
         models = {name: figures["balanced_accuracy"] for name, figures in result.parts[part].models.items()}
         assert list(models) == ["prior", "linear", "linear, shuffled labels"]
-        assert models["prior"].value == 0.5
+        assert models["prior"].value == pytest.approx(0.5)
         assert models["linear"].low > 0.7
         assert (
             models["linear, shuffled labels"].low < 0.5 < models["linear, shuffled labels"].high < models["linear"].low
@@ -382,11 +382,11 @@ def test_what_cannot_be_used_is_counted(broken, task):
 def test_emotion_is_told_from_speech_where_it_follows_from_it_and_not_where_it_is_noise(planted):
     made = measured(planted, "emotion", models=BASELINES, shuffles=8)
     arousal, valence, scores = (made.parts[part].models for part in ("arousal", "valence", "scores"))
-    assert arousal["linear"]["ccc"].low > 0.9 and arousal["prior"]["ccc"].value == 0
+    assert arousal["linear"]["ccc"].low > 0.9 and arousal["prior"]["ccc"].value == pytest.approx(0, abs=1e-9)
     assert arousal["linear"]["mae"].high < arousal["prior"]["mae"].low
     assert arousal["linear, shuffled labels"]["ccc"].high < 0.3
     assert valence["linear"]["ccc"].low < 0.1
-    assert scores["linear"]["uar"].low > 0.8 and scores["prior"]["uar"].value == 0.5
+    assert scores["linear"]["uar"].low > 0.8 and scores["prior"]["uar"].value == pytest.approx(0.5)
     assert set(made.parts["scores"].classes) == {"2", "5"}  # numbers, and no names
     assert made.left_out["no valid movement"] == (TRAIN + TEST) // 2  # of V01
 

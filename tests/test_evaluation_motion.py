@@ -239,7 +239,7 @@ def test_the_linear_model_is_shown_nothing_of_who_is_not_heard(few, clips, heard
                 features[:] += value * (number != 0)
         of_first = clips.take(np.flatnonzero(clips.who == (0 if heard == "own" else 1)))
         inputs.append(Linear(groups, heard)._inputs(of_first, seen, np.arange(len(of_first))))
-    np.testing.assert_array_equal(*inputs)
+    np.testing.assert_allclose(*inputs, atol=1e-6)
 
 
 def test_groups_that_tell_what_may_not_be_shown_are_left_out(few):
@@ -280,6 +280,7 @@ def test_a_space_is_the_same_again_and_named_by_what_it_holds(clips, tmp_path):
     six = chunks(to_six(clips.made))
     space = learn(six, 0, steps=60)
     assert space.missed(clips.made) < 0.6  # of eight clips, it can learn by heart
+    # Bit for bit, as `learn` promises of one machine.
     one, same, other = (learn(six, seed, steps=3).digest for seed in (0, 0, 1))
     assert one == same and len({one, other, space.digest}) == 3
     codes = space.codes(clips.made)
@@ -287,7 +288,7 @@ def test_a_space_is_the_same_again_and_named_by_what_it_holds(clips, tmp_path):
     np.testing.assert_allclose(codes.reshape(-1, 32).mean(0), 0, atol=1e-4)
     path = space.write(tmp_path)
     assert path.name == f"motion-space-{space.digest}.safetensors"
-    np.testing.assert_array_equal(read_space(path).codes(clips.made), codes)
+    np.testing.assert_allclose(read_space(path).codes(clips.made), codes, atol=1e-5)
     other = path.rename(tmp_path / "motion-space-0123456789abcdef.safetensors")
     with pytest.raises(ForeignCheckpoint, match="not in its name"):
         read_space(other)
@@ -373,10 +374,10 @@ def test_a_representation_up_to_a_time_knows_nothing_of_what_comes(model, few):
         Seen(few[0], (), kind(model)).before(10.0, 1, ("dyadic",), speech) for kind in (Representation, Later)
     )
     assert list(one) == ["imitator"] and one["imitator"].shape == (4 * 16,)
-    np.testing.assert_array_equal(one["imitator"], other["imitator"])
+    np.testing.assert_allclose(one["imitator"], other["imitator"], atol=1e-5)
     tokens = Representation(model).of(few[0])
-    np.testing.assert_array_equal(one["imitator"][:16], tokens[1, 299])  # whom it is about comes first
-    np.testing.assert_allclose(one["imitator"][48:], tokens[0, 270:300].mean(0), atol=1e-6)
+    np.testing.assert_allclose(one["imitator"][:16], tokens[1, 299], atol=1e-5)  # whom it is about comes first
+    np.testing.assert_allclose(one["imitator"][48:], tokens[0, 270:300].mean(0), atol=1e-5)
 
 
 # --- measuring ------------------------------------------------------------------------------------
@@ -387,7 +388,7 @@ def test_what_is_shown_is_used_and_the_order_comes_out(results, task):
     models = results[0][task].parts["body"].models
     distance = {name: figures["frechet"].value for name, figures in models.items()}
     assert max(distance["recorded"], distance["linear"]) < 0.8 * distance["mean-pose"]
-    assert models["recorded"]["velocity_error"].value == 0
+    assert models["recorded"]["velocity_error"].value == pytest.approx(0, abs=1e-6)
     assert models["linear"]["velocity_error"].value < models["linear, other input"]["velocity_error"].value
     assert models["last-pose"]["beat_consistency"].value == 0 < models["recorded"]["beat_consistency"].low
     assert models["mean-pose"]["diversity"].value == pytest.approx(0, abs=1e-3)
@@ -406,7 +407,8 @@ def test_what_the_linear_model_is_not_shown_is_told_from_the_representation(resu
         name: figures["balanced_accuracy"]
         for name, figures in results[0]["turn-taking"].parts["shift-hold"].models.items()
     }
-    assert models["prior"].value == 0.5 < models["linear"].value < models["imitator"].low
+    assert models["prior"].value == pytest.approx(0.5)
+    assert 0.5 < models["linear"].value < models["imitator"].low
     assert abs(models["imitator, shuffled labels"].value - 0.5) < 0.2
 
 

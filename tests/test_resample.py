@@ -137,7 +137,7 @@ def test_what_is_not_finite_stays_so_without_a_warning_and_without_touching_the_
     touched = [3, 4, 5, 7] if how == "nearest" else [2, 3, 4, 5, 6, 7]
     assert mask.all() and not np.isfinite(rows[touched]).any()
     expected, _ = at_positions(values, None, positions, how)
-    np.testing.assert_array_equal(np.delete(rows, touched, 0), np.delete(expected, touched, 0))
+    np.testing.assert_allclose(np.delete(rows, touched, 0), np.delete(expected, touched, 0), atol=1e-6)
 
 
 # --- masks ----------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def test_the_same_rotation_by_another_vector_gives_the_same_between(one, other, 
 @settings(deadline=None)
 def test_mirrored_rotations_have_the_mirrored_one_between(one, other, length, other_length, share):
     first, second = of_length(one, length), of_length(other, other_length)
-    np.testing.assert_array_equal(between(-first, -second, share), -between(first, second, share))
+    np.testing.assert_allclose(between(-first, -second, share), -between(first, second, share), atol=1e-12)
 
 
 @given(VECTORS, st.floats(0, 4.71), st.floats(0, 1.5), st.floats(0.001, 0.999))
@@ -251,4 +251,4 @@ def test_every_joint_and_time_is_worked_out_by_itself():
     for place, position in enumerate(positions):
         for joint in range(5):
             alone, _ = at_positions(values[:, joint], valid, np.array([position]), "rotation")
-            np.testing.assert_array_equal(rows[place, joint], alone[0])
+            np.testing.assert_allclose(rows[place, joint], alone[0], atol=1e-12)
