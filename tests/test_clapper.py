@@ -3,6 +3,8 @@
 Run with ``-s`` for a table of how far each is from the clap.
 """
 
+from itertools import product
+
 import numpy as np
 import pytest
 from clapper import DARK, FLASH, INTERACTIONS, STEP, write_clapper
@@ -14,6 +16,9 @@ SECONDS = 10.0
 TIMES = (1.52, 4.53, 8.64)  # the second and the third with a key frame shortly before, at some rates
 BEFORE, DURATION = 1.1, 2.4  # seconds: of a window before the clap, and of the whole window
 MODALITIES = ["audio", "video", "vad", "transcript", "smplh:translation", "boxes_and_keypoints:keypoints"]
+GRIDS = (30, 25, 12.5, 60, None)
+# Each recording on half of the grids, each grid with half of the recordings.
+EVERY_SECOND = [pair for place, pair in enumerate(product(range(len(INTERACTIONS)), GRIDS)) if place % 2 == 0]
 SURE = ("lighter", "counted", "click", "word", "speech")  # what no grid can miss, see ``clap_in``
 
 
@@ -132,21 +137,20 @@ def test_all_that_shows_a_clap_shows_it_within_a_frame_where_the_grid_meets_it(c
         report(recording, fps, parts)
 
 
-@pytest.mark.parametrize("fps", [30, 25, 12.5, 60, None])
-@pytest.mark.parametrize("number", range(len(INTERACTIONS)))
+@pytest.mark.parametrize(("number", "fps"), EVERY_SECOND)
 def test_all_that_shows_a_clap_shows_it_within_a_frame_wherever_a_window_starts(clapped, interactions, number, fps):
     interaction = interactions[number]
     recordings = [clapped[1][recording.id] for recording in interaction]
     everything = {recording: [] for recording in recordings}
     for clap, time in enumerate(TIMES):
-        for late in np.random.default_rng(clap).uniform(0, 0.5, 2):
-            window = interaction.window(time - BEFORE + late, DURATION - late, MODALITIES, fps=fps)
-            seen = [clap_in(window[r.participant_id], clapped[1][r.id], clap, fps) for r in interaction]
-            seen = [{part: parts[part] for part in SURE} for parts in seen]
-            for recording, parts in zip(recordings, seen, strict=True):
-                everything[recording].append(parts)
-            times = [time for parts in seen for time in parts.values()]
-            assert max(times) - min(times) <= slowest(recordings, fps) + 1e-9, seen
+        late = np.random.default_rng([clap, number, int(fps or 0)]).uniform(0, 0.5)
+        window = interaction.window(time - BEFORE + late, DURATION - late, MODALITIES, fps=fps)
+        seen = [clap_in(window[r.participant_id], clapped[1][r.id], clap, fps) for r in interaction]
+        seen = [{part: parts[part] for part in SURE} for parts in seen]
+        for recording, parts in zip(recordings, seen, strict=True):
+            everything[recording].append(parts)
+        times = [time for parts in seen for time in parts.values()]
+        assert max(times) - min(times) <= slowest(recordings, fps) + 1e-9, seen
     for recording, parts in everything.items():
         report(recording, fps, parts)
 
@@ -167,7 +171,7 @@ def test_rows_of_fifteen_frames_show_a_clap_within_such_a_row(clapped, interacti
 def test_windows_of_pairs_show_a_clap_within_a_frame_for_both(clapped):
     folder, recordings = clapped
     windows = SeamlessDataset(folder, split="train").windows(
-        duration=DURATION, hop=0.7, modalities=MODALITIES, fps=30, paired=True, shuffle=True, seed=3
+        duration=DURATION, hop=1.0, modalities=MODALITIES, fps=30, paired=True, shuffle=True, seed=3
     )
     looked_at = 0
     for sample in windows:
@@ -182,4 +186,4 @@ def test_windows_of_pairs_show_a_clap_within_a_frame_for_both(clapped):
                 both.append(clap_in(one, recordings[file_id], TIMES.index(inside[0]), 30))
             sure = [parts[part] for parts in both for part in SURE]
             assert max(sure) - min(sure) <= slowest([recordings[i] for i in sample["id"]], 30) + 1e-9, both
-    assert looked_at >= 4 * len(INTERACTIONS)
+    assert looked_at >= 3 * len(INTERACTIONS)

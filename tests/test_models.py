@@ -390,11 +390,11 @@ QUICK = Settings(steps=5, batch_size=3, seconds=SECONDS, hop=0.5, validated_on=2
 def test_a_run_that_was_stopped_ends_in_the_same_weights(folder, tmp_path):
     """Bit for bit, as is promised of one machine."""
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    whole = train(folder, straight, QUICK, workers=0, evaluate_every=2, checkpoint_every=2)
-    assert train(folder, stopped, QUICK, workers=0, stop_after=3, evaluate_every=2) == {"steps": 3}
+    whole = train(folder, straight, QUICK, workers=0, evaluate_every=3, checkpoint_every=2)
+    assert train(folder, stopped, QUICK, workers=0, stop_after=3, evaluate_every=3) == {"steps": 3}
     with open(stopped / "metrics.jsonl", "a") as file:
         file.write('{"step": 4, "loss": 0.1}\n{"step": 5, "lo')  # what a kill may leave behind
-    resumed = train(folder, stopped, QUICK, workers=1, evaluate_every=2)
+    resumed = train(folder, stopped, QUICK, workers=1, evaluate_every=3)
     for name in ("model.safetensors", "checkpoint.safetensors"):
         one, other = load_file(straight / name), load_file(stopped / name)
         assert set(one) == set(other) and all(torch.equal(one[key], other[key]) for key in one), name

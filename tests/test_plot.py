@@ -34,6 +34,12 @@ def long(tmp_path_factory):
     return SeamlessDataset(folder)[0]
 
 
+@pytest.fixture(scope="module")
+def faces(dataset):
+    """The whole picture of one conversation, to look at."""
+    return plot(dataset[FACES])
+
+
 def rows(figure):
     """The axes of time, from the top."""
     shared = figure.axes[-1]
@@ -62,9 +68,8 @@ def stills(figure):
 # --- what is there --------------------------------------------------------------------------------
 
 
-def test_every_partner_has_stills_words_voice_and_curves_on_one_axis_of_time(dataset):
-    interaction = dataset[FACES]
-    figure = plot(interaction)
+def test_every_partner_has_stills_words_voice_and_curves_on_one_axis_of_time(dataset, faces):
+    interaction, figure = dataset[FACES], faces
     assert len(stills(figure)) == 6
     for name in ("words", "voice", "annotations", "smplhglobal_orient", "movementFAUValue"):
         assert len(named(figure, name)) == 2, name
@@ -76,14 +81,13 @@ def test_every_partner_has_stills_words_voice_and_curves_on_one_axis_of_time(dat
     assert legend == [*interaction.participants, "voice activity", "no measurement"]
 
 
-def test_partners_differ_in_colour(dataset):
-    blue, orange = (axes.collections[0].get_facecolor()[0] for axes in named(plot(dataset[FACES]), "voice"))
+def test_partners_differ_in_colour(faces):
+    blue, orange = (axes.collections[0].get_facecolor()[0] for axes in named(faces, "voice"))
     assert (blue != orange).any()
 
 
-def test_voice_activity_is_shaded_where_the_recording_says(dataset):
-    interaction = dataset[FACES]
-    for recording, axes in zip(interaction, named(plot(interaction), "voice"), strict=True):
+def test_voice_activity_is_shaded_where_the_recording_says(dataset, faces):
+    for recording, axes in zip(dataset[FACES], named(faces, "voice"), strict=True):
         assert recording.vad
         expected = [(span["start"], span["end"]) for span in recording.vad]
         np.testing.assert_allclose(spans(axes, "vad"), expected, atol=1e-9)
@@ -105,9 +109,8 @@ def test_a_waveform_is_its_outline(long, monkeypatch):
         assert all(any(span["start"] <= x <= span["end"] for span in recording.vad) for x in loud)
 
 
-def test_words_stand_where_they_are_said(dataset):
-    interaction = dataset[FACES]
-    for recording, axes in zip(interaction, named(plot(interaction), "words"), strict=True):
+def test_words_stand_where_they_are_said(dataset, faces):
+    for recording, axes in zip(dataset[FACES], named(faces, "words"), strict=True):
         said = [(word["word"], word["start"]) for segment in recording.segments for word in segment["words"]]
         assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == said
 
@@ -131,7 +134,7 @@ def test_words_that_would_overlap_are_left_out_and_counted(long):
 
 
 def test_a_crowd_of_words_is_thinned(tmp_path):
-    synthesize(tmp_path / "data", interactions=1, seconds=150.0)
+    synthesize(tmp_path / "data", interactions=1, seconds=80.0)
     recording_rows = named(plot(SeamlessDataset(tmp_path / "data")[0]), "words")
     for axes in recording_rows:
         shown, total = map(int, axes.get_ylabel().removeprefix("words\n").split(" of "))

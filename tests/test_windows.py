@@ -28,7 +28,7 @@ from seamless_interaction.synthetic_media import write_wav
 def data(tmp_path_factory):
     """Longer conversations than `corpora` has."""
     folder = tmp_path_factory.mktemp("windows") / "data"
-    return folder, synthesize(folder, interactions=12, seconds=5.0, seed=2)
+    return folder, synthesize(folder, interactions=12, seconds=4.0, seed=2)
 
 
 @pytest.fixture(scope="module")
