@@ -52,6 +52,7 @@ from seamless_interaction.models.rotations import between, geodesic, to_matrix, 
 
 MAKING = ("behaviour-generation", "nonverbal-synthesis")
 SMALL = ImitatorConfig(mels=12, text_buckets=64, width=16, heads=2, joint_layers=1, decoder_layers=1, context=8)
+LEARN = "seamless_interaction.evaluation.motion.collection.learn"
 TRAIN, TEST, SECONDS = 6, 3, 20.0  # four clips of each participant
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -59,11 +60,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module", autouse=True)
 def few_steps():
-    """A space is learnt in a second, and small matrices are multiplied by one thread, as in a run."""
+    """A space that is no matter of figures is learnt at once; one thread multiplies small matrices, as in a run."""
     from threadpoolctl import threadpool_limits
 
     with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):
-        patch.setattr("seamless_interaction.evaluation.motion.collection.learn", partial(learn, steps=60))
+        patch.setattr(LEARN, partial(learn, steps=5))
         yield
 
 
@@ -95,7 +96,9 @@ def results(dataset, model, tmp_path_factory):
     tasks = [TASKS[name] for name in (*MAKING, "turn-taking")]
     kept = tmp_path_factory.mktemp("spaces")
     options = {"resamples": 40, "shuffles": 2, "keep_motion_space_in": kept}
-    made = run_all(tasks, dataset, models=BASELINES, imitator=model, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LEARN, partial(learn, steps=60))
+        made = run_all(tasks, dataset, models=BASELINES, imitator=model, **options)
     return {result.task: result for result in made}, kept
 
 
