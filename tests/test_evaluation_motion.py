@@ -93,6 +93,7 @@ def model(few):
 
 @pytest.fixture(scope="module")
 def results(dataset, model, tmp_path_factory):
+    """Takes 20 s: a third of it is imports, another one motion that is generated frame by frame."""
     tasks = [TASKS[name] for name in (*MAKING, "turn-taking")]
     kept = tmp_path_factory.mktemp("spaces")
     options = {"resamples": 40, "shuffles": 2, "keep_motion_space_in": kept}

@@ -410,6 +410,7 @@ def test_words_without_times_share_the_room_that_their_neighbours_leave():
 
 
 def test_silero_hears_silence_as_the_data_does(tmp_path, monkeypatch):
+    """Takes 6 s, most of which imports torch and loads silero's model."""
     pytest.importorskip("silero_vad")
     import torch
 

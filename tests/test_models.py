@@ -388,7 +388,7 @@ QUICK = Settings(steps=5, batch_size=3, seconds=SECONDS, hop=0.5, validated_on=2
 
 
 def test_a_run_that_was_stopped_ends_in_the_same_weights(folder, tmp_path):
-    """Bit for bit, as is promised of one machine."""
+    """Bit for bit, as is promised of one machine. Takes 5 s: three runs, and torch imports a compiler for the first."""
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     whole = train(folder, straight, QUICK, workers=0, evaluate_every=3, checkpoint_every=2)
     assert train(folder, stopped, QUICK, workers=0, stop_after=3, evaluate_every=3) == {"steps": 3}
