@@ -21,7 +21,7 @@ def test_there_are_notebooks():
 def test_the_notebooks_run_and_show_every_figure(tmp_path, monkeypatch):
     """One after the other in one kernel, which is quicker than three, and which forgets all names in between.
 
-    The last one first: it imports torch, which `datasets` would import in the others. Takes 30 s, about half of it imports.
+    The last one first: it imports torch, which `datasets` would import in the others. Takes 30 s.
     """
     for name in ("TMPDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):  # whatever they write is gone afterwards
         monkeypatch.setenv(name, str(tmp_path))
