@@ -848,7 +848,8 @@ def load_dataset(
             raise
         known = list(builder.info.splits)
     split = resolve_split(split, known)
+    if streaming and split is None:
+        return datasets.IterableDatasetDict({name: view.as_stream(stream) for name, stream in dataset.items()})
     if streaming:
-        streams = datasets.IterableDatasetDict({name: view.as_stream(stream) for name, stream in dataset.items()})
-        return streams if split is None else streams[split]
+        return view.as_stream(dataset[split])
     return builder.as_dataset(split).with_format(view.NAME, settings=view.Settings(storage_options=storage_options))
