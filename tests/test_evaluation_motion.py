@@ -162,7 +162,7 @@ def test_velocity_is_that_of_rotations_and_diversity_that_of_codes():
     recorded[:, PAST:, 3] = to_matrix(angle[:, None] * torch.tensor([0.0, 0, 1]))  # beyond half a turn, too
     made = torch.eye(3).expand(2, MADE, NUM_BODY, 3, 3)
     space = learn(chunks(to_six(recorded[:, PAST:])), 0, steps=5)
-    of = figures.sums(made, recorded[:, PAST:], [np.array([]), np.array([1.0])], space)
+    of = figures.sums(made, figures.turns(recorded[:, PAST:]), [np.array([]), np.array([1.0])], space)
     assert of.velocity / of.clips == pytest.approx(np.degrees(0.1 * 30) / NUM_BODY, rel=1e-3)
     assert (of.beats, of.beats_count) == (0, 1)  # it does not move; and of silence nothing is counted
     codes = np.array([[0.0, 0.0], [3.0, 4.0]])

@@ -76,15 +76,15 @@ def consistency(of_sound: np.ndarray, of_motion: np.ndarray) -> float | None:
     return float(np.exp(-np.square(distance) / (2 * SIGMA**2)).mean())
 
 
-def sums(made: Tensor, recorded: Tensor, heard: Sequence[np.ndarray], space: MotionSpace) -> Sums:
+def sums(made: Tensor, really: Tensor, heard: Sequence[np.ndarray], space: MotionSpace) -> Sums:
     """Of the clips of a conversation.
 
     Args:
         made: (B, MADE, 22, 3, 3).
-        recorded: the same.
+        really: ``turns`` of what was recorded.
         heard: of each clip, the seconds of onsets.
     """
-    moved, really = turns(made), turns(recorded)
+    moved = turns(made)
     speed = (moved.norm(dim=-1).mean(-1) * FPS).numpy()
     found = [consistency(one, beats(of)) for one, of in zip(heard, speed, strict=True)]
     known = [one for one in found if one is not None]

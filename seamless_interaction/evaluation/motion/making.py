@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seamless_interaction.evaluation.motion.clips import Clips
 from seamless_interaction.evaluation.motion.collection import Collection
-from seamless_interaction.evaluation.motion.figures import Sums, added, onsets, sums, with_intervals
+from seamless_interaction.evaluation.motion.figures import Sums, added, onsets, sums, turns, with_intervals
 from seamless_interaction.evaluation.motion.makers import (
     TEMPERATURE,
     AnyClip,
@@ -86,9 +86,10 @@ class MotionMeasurer:
             self._add(seen, controls, [heard[number] for number in kept], made)
 
     def _add(self, seen: Seen, clips: Clips, heard: list[np.ndarray], made: dict[str, Tensor]) -> None:
+        really = turns(clips.made)
         for name, motion in made.items():
             of_sessions = self._rows.setdefault(name, {})
-            found = sums(motion, clips.made, heard, self._collection.space)
+            found = sums(motion, really, heard, self._collection.space)
             session = seen.interaction.session_id
             of_sessions[session] = added(of_sessions[session], found) if session in of_sessions else found
 
