@@ -11,6 +11,7 @@ What a corpus goes through, and how it can be broken, stands in two tables, ``PR
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -281,7 +282,7 @@ class SyntheticRecording:
     def array(self, key: str) -> np.ndarray:
         """One array, (T, *shape) in the format's dtype."""
         array = ARRAYS[key]
-        tracked, hands, movement = self._validity()
+        tracked, hands, movement = self._validity
         if array.feature.startswith("is_valid"):
             mask = {"smplh": hands, "boxes_and_keypoints": tracked, "movement": movement}[array.group]
             return mask.astype(array.dtype).reshape(-1, *array.shape)
@@ -311,6 +312,7 @@ class SyntheticRecording:
         }
         return (np.multiply(bound, of_raster.get(key, 1)) for bound in _RANGES.get(key, (-1, 1)))
 
+    @functools.cached_property
     def _validity(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Frames with a tracked person, with valid hands, with valid movement: three events, (T,) bool."""
         frames = self.array_frames

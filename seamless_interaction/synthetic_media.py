@@ -26,7 +26,7 @@ GROUP_OF_PICTURES = 250  # frames from key frame to key frame
 
 _BLOCKS = 4  # 4 x 4 blocks, the number's 16 bits from the highest, row by row
 _DARK, _LIGHT = 48, 208  # luma of a 0 and a 1
-_SOUND_PERIOD = 2 * SAMPLING_RATE  # samples of the MP4's own sound that are encoded; longer ones repeat them
+_SOUND_PERIOD = SAMPLING_RATE // 2  # samples of the MP4's own sound that are encoded; longer ones repeat them
 _AAC_FRAME = 1024  # samples a packet
 _ROWS_AT_ONCE = 4096
 _SAMPLES_AT_ONCE = 1 << 18

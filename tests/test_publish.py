@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 import yaml
-from conftest import LAYOUTS, assert_same_arrays
+from conftest import LAYOUTS, WITHOUT_TORCH, assert_same_arrays
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import Bucket
@@ -226,11 +226,11 @@ def test_all_layouts_give_the_same_content(published):
 
 def test_a_stream_gives_the_same_rows(published, tmp_path):
     folder, _, _ = published["tree"]
-    stream = load(folder, "full", tmp_path, split="dev", streaming=True)
-    prepared = load(folder, "full", tmp_path, split="dev")
-    assert (
-        [row["id"] for row in stream] == [row["id"] for row in prepared] == ids(folder, patterns(folder)["full"]["dev"])
-    )
+    columns = ["id", "transcript", "smplh:is_valid"]
+    stream = load(folder, "full", tmp_path, split="dev", streaming=True).with_format("arrow")
+    rows = [table.select(columns).to_pylist()[0] for table in stream]
+    tables = [pq.read_table(folder / path, columns=columns) for path in patterns(folder)["full"]["dev"]]
+    assert rows == pa.concat_tables(tables).to_pylist()
 
 
 def test_text_and_one_array_alone(corpora, tmp_path):
@@ -705,14 +705,15 @@ def test_a_video_that_is_gone_is_copied_again(corpora, once, tmp_path, calls):
 
 def test_a_changed_setting_makes_every_shard_again(corpora, tmp_path, calls):
     def run(**settings):
-        return publish(replan(corpora["tree"][0], "audio", **settings), tmp_path)
+        selection = Selection("full", split="dev", modalities="audio")
+        return publish(plan_shards(selection, corpora["tree"][0], **settings), tmp_path)
 
-    assert run().made == 6 and run().kept == 6
-    assert run(audio="wav").made == 6 and len(calls) == 12
+    assert run().made == 2 and run().kept == 2
+    assert run(audio="wav").made == 2 and len(calls) == 4
     for path in (tmp_path / "data" / "10GB").rglob("*.parquet"):
         for row in pq.read_table(path, columns=["id", "audio"]).to_pylist():
             assert row["audio"]["path"] == f"{row['id']}.wav" and row["audio"]["bytes"][:4] == b"RIFF"
-    assert run(audio="wav", repo_id="me/mine").made == 6
+    assert run(audio="wav", repo_id="me/mine").made == 2
     assert "me/mine" in (tmp_path / "README.md").read_text()
 
 
@@ -735,19 +736,21 @@ def test_a_file_that_changed_makes_its_shard_again(source, corpora, tmp_path, ca
 
 
 def test_a_table_that_changed_makes_all_that_has_context_again(source, tmp_path, calls):
-    planned = plan_shards(Selection("full", modalities="context"), source)
-    publish(planned, tmp_path / "hub")
+    def run(modalities, output):
+        return publish(plan_shards(Selection("full", split="dev", modalities=modalities), source), tmp_path / output)
+
+    run("context", "hub")
     table = source / "interactions.csv"
     table.write_text(table.read_text().replace("synthetic", "altered").replace("Synthetic", "Altered"))
     calls.clear()
-    publish(plan_shards(Selection("full", modalities="context"), source), tmp_path / "hub")
-    assert len(calls) == 6
+    run("context", "hub")
+    assert len(calls) == 2
     table = source / "participants.csv"
     calls.clear()
-    publish(replan(source, "vad"), tmp_path / "text")
+    run("vad", "text")
     table.write_text(table.read_text() + "\n")
-    publish(replan(source, "vad"), tmp_path / "text")
-    assert len(calls) == 6, "without context its tables do not matter"
+    run("vad", "text")
+    assert len(calls) == 2, "without context its tables do not matter"
 
 
 def test_a_file_that_changes_meanwhile_is_named_and_its_shard_not_made(source, corpora, tmp_path, monkeypatch):
@@ -856,7 +859,10 @@ KILLED = """
                 parquet.Writer.write = writing
             publish(plan_shards(Selection("full", modalities=("video", "vad")), source), output / str(point))
             os._exit(0)
-        print(point, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(point, code, flush=True)
+        if not code:
+            break
 """
 
 
@@ -867,11 +873,9 @@ def test_a_kill_at_any_moment_leaves_nothing_that_counts_as_done(tmp_path):
     publish(planned, tmp_path / "undisturbed")
     expected, shards, points = files(tmp_path / "undisturbed"), planned.shards, range(0, 40, 4)
     command = [sys.executable, "-c", textwrap.dedent(KILLED), str(source), str(output), *map(str, points)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=WITHOUT_TORCH)
     codes = dict(zip(*[map(int, done.stdout.split())] * 2, strict=True))
-    assert list(codes) == list(points) and codes[0] == -signal.SIGKILL and set(codes.values()) == {-9, 9, 0}, (
-        done.stderr
-    )
+    assert codes[0] == -signal.SIGKILL and set(codes.values()) == {-9, 9, 0}, done.stderr
     killed = [point for point, code in codes.items() if code]
     assert killed == list(points)[: len(killed)] and len(killed) > 5
     kept = set()
@@ -919,11 +923,11 @@ def test_two_runs_at_once_are_refused(corpora, hub):
     assert publish(planned, hub).kept == 6
 
 
-def test_several_processes_give_the_same_bytes(corpora, sized, tmp_path, limited):
-    folder, planned, _ = sized
-    report = publish(plan_shards(Selection("full"), corpora["tree"][0]), tmp_path / "hub", workers=2)
-    assert report.exit_code == 0 and report.made == len(planned.shards)
-    assert but_code(files(tmp_path / "hub")) == but_code(files(folder))
+def test_several_processes_give_the_same_bytes(corpora, once, tmp_path, monkeypatch):
+    monkeypatch.setenv("USE_TORCH", "0")  # they have no use for it
+    report = publish(replan(corpora["tree"][0], ("video", "vad")), tmp_path / "hub", workers=2)
+    assert report.exit_code == 0 and report.made == 6
+    assert but_code(files(tmp_path / "hub")) == but_code(files(once["video", "vad"]))
 
 
 def test_a_plan_comes_back_from_its_folder(corpora, tmp_path):
@@ -940,9 +944,9 @@ def test_a_plan_comes_back_from_its_folder(corpora, tmp_path):
 
 @pytest.fixture(scope="module")
 def defective(broken, tmp_path_factory):
-    """Layout -> (folder, report)."""
+    """Layout -> (folder, report). Of bundles, test_archives.py finds that they have the issues of archives."""
     found = {}
-    for layout in LAYOUTS:
+    for layout in ("tree", "archives"):
         output = tmp_path_factory.mktemp("defective") / layout
         planned = plan_shards(Selection("full"), broken[layout][0], video="url")
         found[layout] = output, publish(planned, output)
@@ -975,7 +979,7 @@ def lengths_of(folder):
 CHEAP = ("audio", "transcript", "vad", "smplh:body_pose", "smplh:left_hand_pose", "movement:expression")
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ["tree", "archives"])
 def test_a_defect_is_an_issue_of_its_row(broken, defective, layout):
     folder, report = defective[layout]
     corpus, rows, lengths = broken[layout][1], rows_of(folder), lengths_of(folder)
@@ -1001,12 +1005,11 @@ def test_a_defect_is_an_issue_of_its_row(broken, defective, layout):
     assert all(code in text for code in counted) and "selected recordings that the source does not have" in text
 
 
-@pytest.mark.parametrize("layout", ["tree", "archives"])
-def test_defective_recordings_are_left_out_and_listed(broken, defective, tmp_path, layout):
-    planned = plan_shards(Selection("full", modalities=CHEAP), broken[layout][0], on_error="skip", audio="url")
+def test_defective_recordings_are_left_out_and_listed(broken, defective, tmp_path):
+    planned = plan_shards(Selection("full", modalities=CHEAP), broken["tree"][0], on_error="skip", audio="url")
     report = publish(planned, tmp_path / "hub")
     assert report.is_whole and not report.failures
-    everything, rows = rows_of(defective[layout][0]), rows_of(tmp_path / "hub")
+    everything, rows = rows_of(defective["tree"][0]), rows_of(tmp_path / "hub")
     codes = {error.code for error in BadFile.__subclasses__()}
     bad = {
         id
@@ -1017,9 +1020,8 @@ def test_defective_recordings_are_left_out_and_listed(broken, defective, tmp_pat
     assert all(one["reason"] for one in report.skipped) and report.rows == len(rows)
     assert f"{len(bad)} recordings left out" in report.as_text()
     assert set(recordings(tmp_path / "hub")) == set(rows)
-    if layout == "tree":
-        loaded = load(tmp_path / "hub", "full", tmp_path / "cache")
-        assert sum(len(part) for part in loaded.values()) == len(rows)
+    loaded = load(tmp_path / "hub", "full", tmp_path / "cache")
+    assert sum(len(part) for part in loaded.values()) == len(rows)
 
 
 def test_a_shard_of_which_nothing_is_left(corpora, source, tmp_path):
