@@ -1,19 +1,20 @@
 """What the README has users type works as written."""
 
 import io
-import json
 import os
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+import traceback
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import datasets
 import pytest
-from servers import Bucket, Hub
+from conftest import WITHOUT_TORCH
+from servers import Bucket, Hub, use_hub
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -30,20 +31,6 @@ CODES = [code for language, code in BLOCKS if language == "python"]
 COMMANDS = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines() if line.strip()]
 SCRIPT = "datasets 3.6 only"  # says the block that runs the builder as a script
 HAS_SCRIPTS = datasets.__version__.startswith("3.")
-
-# Each block in a namespace of its own, and one process for many: what takes long is to import `datasets`.
-RUN = """
-import json, sys, traceback
-codes, results = json.load(sys.stdin), {}
-for code in codes:
-    names = {"__name__": "__main__"}
-    try:
-        exec(code, names)
-        assert next(iter(next(names[n] for n in ("stream", "ds", "loader", "dataset") if n in names)))
-    except Exception:
-        results[code] = traceback.format_exc()
-print("\\n" + json.dumps(results))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -62,59 +49,43 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def commands(folder):
-    """Command -> what came of it, for a user for whom the bucket is a server here, with the demo's data."""
-    results = {}
+def bucket(folder):
+    """The bucket of a user, which is a server here, with the demo's data; `folder` is where the user is."""
     with Bucket(folder / "demo-data") as bucket, pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("SEAMLESS_INTERACTION_SOURCE", bucket.url)
         patch.setenv("SEAMLESS_INTERACTION_FILELIST", f"{bucket.url}/filelist.csv")
-        for command in COMMANDS:
-            program, *arguments = shlex.split(command, comments=True)
-            if program == "seamless-interaction":  # the others run from a fresh clone, by .ci/run
-                results[command] = CliRunner().invoke(app, arguments)
+        yield bucket
+
+
+@pytest.fixture(scope="module")
+def commands(bucket):
+    """Command -> what came of it."""
+    results = {}
+    for command in COMMANDS:
+        program, *arguments = shlex.split(command, comments=True)
+        if program == "seamless-interaction":  # the others run from a fresh clone, by .ci/run
+            results[command] = CliRunner().invoke(app, arguments)
     return results
 
 
 @pytest.fixture(scope="module")
-def failures(folder, commands):
+def failures(folder, bucket, commands):
     """Python block -> its traceback, of those that fail where the commands were run."""
     found = {}
-    with (
-        Bucket(folder / "demo-data") as bucket,
-        Hub(folder / "demo-tars") as tars,
-        Hub(folder / "hub", "seamless/interaction") as published,
-    ):
-        env = {
-            **environment(folder),
-            "SEAMLESS_INTERACTION_SOURCE": bucket.url,
-            "SEAMLESS_INTERACTION_FILELIST": f"{bucket.url}/filelist.csv",
-            "HF_HUB_OFFLINE": "0",
-            "HF_DATASETS_OFFLINE": "0",
-            "HF_HUB_DISABLE_XET": "1",
-        }
-        runnable = [code for code in CODES if SCRIPT not in code or HAS_SCRIPTS]
-        of_published = [code for code in runnable if published.repo in code]
-        others = [code for code in runnable if code not in of_published]
-        for hub, codes in (tars, others), (published, of_published):
-            run = subprocess.run(
-                [sys.executable, "-c", RUN],
-                cwd=folder,
-                env={**env, "HF_ENDPOINT": hub.url, "USE_TORCH": "AUTO" if "torch" in "".join(codes) else "0"},
-                input=json.dumps(codes),
-                capture_output=True,
-                text=True,
-            )
-            assert run.returncode == 0, run.stderr
-            found.update(json.loads(run.stdout.splitlines()[-1]))
+    with Hub(folder / "demo-tars") as tars, Hub(folder / "hub", "seamless/interaction") as published:
+        for code in CODES:
+            if SCRIPT in code and not HAS_SCRIPTS:
+                continue
+            names = {"__name__": "__main__"}
+            try:
+                with use_hub(published if published.repo in code else tars):
+                    exec(code, names)
+                    used = next(names[name] for name in ("stream", "ds", "loader", "dataset") if name in names)
+                    assert next(iter(used))
+            except Exception:
+                found[code] = traceback.format_exc()
     return found
-
-
-def environment(folder):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    modules = str(folder / "modules")
-    # Without torch, which takes seconds to import, unless what runs is about it.
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "HF_MODULES_CACHE": modules, "USE_TORCH": "0"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -136,9 +107,9 @@ def test_python_runs(failures, code):
     assert code not in failures, failures[code]
 
 
-def test_the_installed_command_runs(folder):
-    command = "seamless-interaction --help"
-    run = subprocess.run(command, shell=True, env=environment(folder), capture_output=True, text=True)
+def test_the_installed_command_runs():
+    env = {**WITHOUT_TORCH, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    run = subprocess.run("seamless-interaction --help", shell=True, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout
 
