@@ -132,7 +132,7 @@ def test_one_modality_of_a_tar_costs_its_member_and_little_more(corpora, tmp_pat
 def test_from_s3_whatever_its_layout(corpora, copies, tmp_path):
     pytest.importorskip("s3fs")
     selection = Selection("full", split="dev", modalities=("vad", "audio", "smplh:is_valid"))
-    for layout in LAYOUTS:
+    for layout in ("tree", "archives"):  # bundles: test_remote.py
         with S3(corpora[layout][0]) as s3:
             options = {"anon": True, "endpoint_url": s3.url}
             report = download(selection, "s3://data", tmp_path / layout, storage_options=options)
@@ -562,7 +562,7 @@ def test_a_second_stream_reads_from_the_cache(corpora, tmp_path):
 def test_check_source_writes_a_report(corpora, tmp_path, monkeypatch):
     source = corpora["tree"][0]
     first, *lines = (source / "filelist.csv").read_text().splitlines(keepends=True)
-    (tmp_path / "filelist.csv").write_text("".join([first, *(line for line in lines if line.startswith("V01"))]))
+    (tmp_path / "filelist.csv").write_text("".join([first, *[line for line in lines if line.startswith("V01")][:2]]))
     monkeypatch.setenv("SEAMLESS_INTERACTION_FILELIST", str(tmp_path / "filelist.csv"))  # less to look at
     with Bucket(source) as bucket:
         found = run("check-source", "--source", bucket.url, "--small", "-o", tmp_path / "report.json")

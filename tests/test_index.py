@@ -37,7 +37,6 @@ from seamless_interaction.places import Place
 from seamless_interaction.recordings import Recording
 from seamless_interaction.sources import filelist_of
 from seamless_interaction.synthetic import synthesize
-from seamless_interaction.synthetic_filelist import synthetic_filelist
 
 KEY = "smplh:body_pose"
 SMALL = ["audio", "transcript", KEY]
@@ -397,10 +396,10 @@ def test_an_index_made_again_while_a_stream_waits_is_an_error_and_no_other_recor
 
 
 @pytest.fixture
-def groups(tmp_path, monkeypatch):
+def groups(tmp_path, monkeypatch, whole_filelist):
     """An index of many row groups, its recordings in an order that jumps, and where the audio of each lies."""
     monkeypatch.setattr(index_module, "ROWS", 64)
-    filelist = synthetic_filelist().slice(0, 2048)
+    filelist = whole_filelist.slice(0, 2048)
     rows = [
         {**row, "files": 1, "archive": path, "archive_bytes": 2**40, "audio": {"offset": number, "length": 1}}
         for number, (row, path) in enumerate(
@@ -458,8 +457,8 @@ def recording_of(row):
     return Recording(*where, row["files"], row["row"], None, False, None, None)
 
 
-def test_an_index_of_the_whole_dataset_opens_in_little_memory(tmp_path):
-    filelist = synthetic_filelist()
+def test_an_index_of_the_whole_dataset_opens_in_little_memory(tmp_path, whole_filelist):
+    filelist = whole_filelist
     nulls = {field.name: pa.nulls(len(filelist), field.type) for field in SCHEMA}
     numbers = pa.array(np.arange(len(filelist)))
     span = pa.StructArray.from_arrays(
