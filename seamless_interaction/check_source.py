@@ -204,8 +204,8 @@ def choose(filelist: pa.Table) -> list[Row]:
     among equals the first by file id.
     """
     interactions: dict[str, list[Row]] = defaultdict(list)
-    for row in filelist.select(Row._fields).to_pylist():
-        interactions[row["file_id"][:INTERACTION_LENGTH]].append(Row(**row))
+    for row in map(Row._make, zip(*(filelist[name].to_pylist() for name in Row._fields), strict=True)):
+        interactions[row.file_id[:INTERACTION_LENGTH]].append(row)
 
     def rank(rows: Iterable[Row]) -> tuple[Any, ...]:
         rows = list(rows)
