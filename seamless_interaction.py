@@ -142,9 +142,14 @@ class Array(NamedTuple):
         return self.key.partition(":")[2]
 
     @property
+    def is_mask(self) -> bool:
+        """Whether it tells of other arrays' rows which are valid: 1, or 0, and nothing else."""
+        return self.feature in ("is_valid", "is_valid_box")
+
+    @property
     def between(self) -> str:
         """What lies between two rows: ``"linear"`` values, a ``"rotation"``, or nothing but the ``"nearest"`` row."""
-        if self.dtype == "bool" or self.feature == "is_valid" or self.feature.endswith("Token"):
+        if self.is_mask or self.feature.endswith("Token"):
             return "nearest"
         return "rotation" if self.group == "smplh" and self.feature != "translation" else "linear"
 
@@ -235,7 +240,7 @@ ISSUES = {
     "truncated": "shorter than its own header says, or without its index",
     "unreadable": "not what its name says: damaged, or another format",
     "unsafe": "refused: a pickle, a size no recording has, or more bytes than it declares",
-    "wrong_type": "another shape or dtype than the format's",
+    "wrong_type": "another shape or dtype than the format's, or a mask of more than 0 and 1",
     "non_finite": "holds NaN or infinity, which the format never uses; values are kept",
     "no_video_stream": "an MP4 without a picture",
     "absent": "optional, and this recording does not have it",

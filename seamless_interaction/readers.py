@@ -67,8 +67,8 @@ def _header_size(head: bytes) -> int | None:
 def _declared(head: bytes, array: Array, path: str) -> tuple[int, tuple[int, ...], np.dtype]:
     """Offset, shape and dtype that an NPY's first bytes declare, if the format allows them.
 
-    float64 stands for float32, and axes of one may be more or fewer than the format's: the bucket's
-    files are not known to agree with the Hub's in either.
+    float64 stands for float32, numbers of any kind for a mask, and axes of one may be more or fewer than the format's:
+    the bucket's files do not agree with the Hub's in these.
     """
     size = _header_size(head)
     if size is None:
@@ -86,7 +86,11 @@ def _declared(head: bytes, array: Array, path: str) -> tuple[int, tuple[int, ...
     if dtype.hasobject:
         raise UnsafeFile(path, "an array of Python objects, which would have to be unpickled")
     wanted = np.dtype(array.dtype)
-    if dtype.kind != wanted.kind or dtype.itemsize not in (wanted.itemsize, 8 if wanted.kind == "f" else 1):
+    if array.is_mask:
+        is_known = dtype.kind in "biuf" and dtype.itemsize <= 8
+    else:
+        is_known = dtype.kind == wanted.kind and dtype.itemsize in (wanted.itemsize, 8 if wanted.kind == "f" else 1)
+    if not is_known:
         raise WrongType(path, f"dtype {dtype}, expected {wanted}")
     if not shape or [n for n in shape[1:] if n != 1] != [n for n in array.shape if n != 1] or fortran_order:
         order = " in Fortran order" if fortran_order else ""
@@ -114,11 +118,15 @@ def _values(buffer: Any, array: Array, path: str, file_bytes: int) -> np.ndarray
     """The array in a buffer that holds a whole NPY."""
     offset, shape, dtype = _spread(bytes(buffer[:MAX_HEADER_BYTES]), array, path, file_bytes)
     count = math.prod(shape)
-    return _typed(np.frombuffer(buffer, dtype, count, offset) if count else np.empty(0, dtype), array)
+    return _typed(np.frombuffer(buffer, dtype, count, offset) if count else np.empty(0, dtype), array, path)
 
 
-def _typed(values: np.ndarray, array: Array) -> np.ndarray:
-    """Values in the format's shape and dtype."""
+def _typed(values: np.ndarray, array: Array, path: str) -> np.ndarray:
+    """Values in the format's shape and dtype. Raises ``WrongType`` for a mask with other values than 0 and 1."""
+    if array.is_mask:
+        stored = values.view(np.uint8) if values.dtype == bool else values  # a bool of an NPY may be any byte
+        for value in stored[(stored != 0) & (stored != 1)][:1]:
+            raise WrongType(path, f"a mask that holds {value}, neither 0 nor 1")
     # Only what differs is copied: float64, or another byte order. What float32 cannot hold becomes infinite, and that
     # is an issue of its own.
     if values.dtype == array.dtype:
@@ -180,7 +188,7 @@ class NpyRows:
         self._offset, shape, self._dtype = _spread(head, array, path, size)
         self.num_rows = shape[0]
         self._row_bytes = math.prod(array.shape) * self._dtype.itemsize
-        self._is_as_it_should_be = self._dtype == array.dtype
+        self._is_as_it_should_be = self._dtype == array.dtype and not array.is_mask
 
     def rows(self, first: int, last: int) -> np.ndarray:
         """Rows ``first`` to ``last`` (exclusive), as far as there are such, (n, *array.shape); only they are read."""
@@ -192,7 +200,7 @@ class NpyRows:
             self._file.seek(self._offset + first * self._row_bytes)
             if self._file.readinto(values.data) != values.nbytes:
                 raise TruncatedFile(self._path, f"ends within its rows {first} to {last} of {self.num_rows}")
-        return values if self._is_as_it_should_be else _typed(values, self._array)
+        return values if self._is_as_it_should_be else _typed(values, self._array, self._path)
 
     def close(self) -> None:
         self._file.close()

@@ -134,8 +134,20 @@ FACTS = (
     Fact("nothing-else", "nothing lies there that the layout does not name", "unknown", "1d", see.ignored),
     # arrays
     Fact("array-present", "each vendor has its arrays, and no others", "seen", "4", see.present),
-    Fact("array-dtype", "arrays are stored in the schema's dtype", "unknown", "1a", _arrays(see.dtype)),
-    Fact("array-shape", "a row has the schema's shape; smplh and box masks (T,)", "unknown", "4", _arrays(see.shape)),
+    Fact(
+        "array-dtype",
+        "arrays are stored in the schema's dtype, masks in that or as bool",
+        "unknown",
+        "1a",
+        _arrays(see.dtype),
+    ),
+    Fact(
+        "array-shape",
+        "a row has the schema's shape, or is a single value if it is of a mask",
+        "seen",
+        "4",
+        _arrays(see.shape),
+    ),
     Fact("array-order", "C order, little-endian", "claimed", "4", _arrays(see.order)),
     Fact("array-version", "NPY format 1.0", "unknown", "4", _arrays(see.version)),
     Fact("array-lengths", "all arrays of a recording have one T", "seen", "4", _recordings(see.lengths)),

@@ -22,7 +22,7 @@ from seamless_interaction import (
     VENDORS,
 )
 from seamless_interaction.layouts import BUNDLE, EXTENSIONS
-from seamless_interaction.source_look import DEAD, Seen, StoredArray, StoredAudio, StoredText, StoredVideo, is_mask
+from seamless_interaction.source_look import DEAD, Seen, StoredArray, StoredAudio, StoredText, StoredVideo
 from seamless_interaction.subsets import expected
 
 Answer = tuple[bool | None, str]  # None: it cannot be told
@@ -84,12 +84,15 @@ def present(survey: Survey) -> Iterator[Finding]:
 
 
 def dtype(array: StoredArray, seen: Seen, key: str) -> Answer:
-    return array.dtype == np.dtype(ARRAYS[key].dtype), array.dtype.str
+    wanted = ARRAYS[key]
+    return array.dtype == np.dtype(wanted.dtype) or (wanted.is_mask and array.dtype == bool), array.dtype.str
 
 
 def shape(array: StoredArray, seen: Seen, key: str) -> Answer:
     shown = ", ".join(map(str, ("T", *array.shape[1:]))) if array.shape else ""
-    return array.shape[1:] == ARRAYS[key].shape and bool(array.shape), f"({shown})"
+    wanted = ARRAYS[key]
+    agrees = array.shape[1:] == wanted.shape or (wanted.is_mask and len(array.shape) == 1)
+    return agrees and bool(array.shape), f"({shown})"
 
 
 def order(array: StoredArray, seen: Seen, key: str) -> Answer:
@@ -157,7 +160,7 @@ def keypoint_scores(array: StoredArray, seen: Seen, key: str) -> Answer | None:
 def zero_where_invalid(mask_key: str) -> Callable[[StoredArray, Seen, str], Answer | None]:
     def judge(array: StoredArray, seen: Seen, key: str) -> Answer | None:
         mask = _mask(seen, mask_key)
-        if mask is None or is_mask(key):
+        if mask is None or ARRAYS[key].is_mask:
             return None
         n = min(len(mask), array.rows)
         invalid, zero = ~mask[:n], array.zero[:n]
@@ -240,7 +243,7 @@ def dead_action_units(array: StoredArray, seen: Seen, key: str) -> Answer | None
 
 
 def dead_columns(array: StoredArray, seen: Seen, key: str) -> Answer | None:
-    if array.rows < 2 or array.zero.all() or is_mask(key) or key == "movement:FAUValue":
+    if array.rows < 2 or array.zero.all() or ARRAYS[key].is_mask or key == "movement:FAUValue":
         return None
     dead = np.flatnonzero(array.low == array.high).tolist()
     shown = ", ".join(map(str, dead[:12])) + (", …" if len(dead) > 12 else "")

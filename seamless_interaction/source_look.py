@@ -255,8 +255,8 @@ def _look_at_v4(seen: Seen, feature: str, file: Bytes) -> None:
 
 def _look_at_part(seen: Seen, part: str, file: Bytes, small: bool) -> None:
     if part in ARRAYS:
-        limit = max_bytes(ARRAYS[part]) if not small or is_mask(part) else _SMALL
-        seen.arrays[part] = read_array(_pieces(file, limit), file.name, file.size, is_mask(part))
+        limit = max_bytes(ARRAYS[part]) if not small or ARRAYS[part].is_mask else _SMALL
+        seen.arrays[part] = read_array(_pieces(file, limit), file.name, file.size, ARRAYS[part].is_mask)
     elif part == "audio":
         seen.audio = read_audio(file, not small)
     elif part == "video":
@@ -311,10 +311,10 @@ def _look_at_npz(seen: Seen, file: Bytes, small: bool) -> None:
             end = min(file.size, packed.offset + packed.length + _LOCAL_HEADER)  # not of the next one
             source: Any = RangeFile(file.read, end, _SMALL // 8 if small else _PIECE)
             pieces = unpack(source, packed, member, array, file.name)
-            limit = max_bytes(array) if not small or is_mask(key) else _SMALL
+            limit = max_bytes(array) if not small or ARRAYS[key].is_mask else _SMALL
 
             def keep(key: str = key, pieces: Iterator[bytes] = pieces, limit: int = limit) -> None:
-                seen.arrays[key] = read_array(_first(pieces, limit), f"{file.name}::{key}", None, is_mask(key))
+                seen.arrays[key] = read_array(_first(pieces, limit), f"{file.name}::{key}", None, ARRAYS[key].is_mask)
 
             _attempt(seen, key, keep)
 
@@ -335,10 +335,6 @@ def _look_at_json(seen: Seen, file: Bytes, small: bool) -> None:
 
 
 # --- arrays ---------------------------------------------------------------------------------------
-
-
-def is_mask(key: str) -> bool:
-    return ARRAYS[key].feature.startswith("is_valid")
 
 
 def _pieces(file: Bytes, limit: int) -> Iterator[bytes]:

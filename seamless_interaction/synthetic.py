@@ -331,9 +331,12 @@ class SyntheticRecording:
             movement[:] = False
         return tracked, hands, movement
 
-    def is_float64_in_tree(self, key: str) -> bool:
-        """Whether a tree holds this array as float64: some of the bucket's files may be."""
-        return ARRAYS[key].dtype == "float32" and bool(generator(self.seed, self.file_id, key, "wide").integers(4) == 0)
+    def dtype_in_tree(self, key: str) -> str:
+        """What a tree holds this array as: masks as bool, (T,), as the bucket does, and some others as float64."""
+        if ARRAYS[key].is_mask:
+            return "bool"
+        is_wide = generator(self.seed, self.file_id, key, "wide").integers(4) == 0
+        return "float64" if is_wide else ARRAYS[key].dtype
 
     # --- audio
 

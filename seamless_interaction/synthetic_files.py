@@ -151,6 +151,8 @@ def _table_bytes(rows: list[dict[str, str]]) -> bytes:
 def _write_npy(file: IO[bytes], recording: SyntheticRecording, key: str, dtype: str) -> None:
     """One array as an NPY, with what the recording's defect does to it."""
     values = recording.array(key).astype(dtype, copy=False)
+    if dtype == "bool":
+        values = values.reshape(-1)
     code = recording.defect if (key, recording.defect) in _SPOILT else None
     if code == "pickled_array":
         content = io.BytesIO()
@@ -249,8 +251,7 @@ def _write_tree(root: Path, recording: SyntheticRecording) -> None:
         _write_video(place("video"), recording)
     for key in recording.array_keys if _is_written(recording, "arrays") else ():
         with open(place(key), "wb") as file:
-            dtype = "float64" if recording.is_float64_in_tree(key) else ARRAYS[key].dtype
-            _write_npy(file, recording, key, dtype)
+            _write_npy(file, recording, key, recording.dtype_in_tree(key))
     for part, records in _texts(recording).items() if _is_written(recording, "text") else ():
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         if part == "transcript" and recording.defect == "invalid_json":

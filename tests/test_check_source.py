@@ -229,7 +229,7 @@ ARRAY_SURPRISES = [  # recording, array, what is done to it, the check that find
     (V03 + 1, f"{SMPLH}:left_hand_pose", lambda v: v + np.arange(len(v))[:, None, None], "hands-frozen", "0%"),
     (V00, "movement:is_valid", lambda v: put(v, slice(3, 20), 0), "movement-blocks", "frames [3, 20]"),
     (V00, "movement:is_valid", lambda v: put(v, slice(3, 20), 0), "movement-zeros", "17 invalid frames are not zeros"),
-    (V00 + 1, "movement:is_valid", lambda v: put(v, 0, 0.5), "mask-values", "0.5 and 1"),
+    (V00 + 1, "movement:is_valid", lambda v: put(v.astype("float32"), 0, 0.5), "mask-values", "0.5 and 1"),
     (V00, "movement:FAUToken", lambda v: v + 0.5, "tokens-integers", "not integers"),
     (V00 + 1, "movement:FAUToken", lambda v: v + 5000, "tokens-fau", "6.02e+03"),
     (V00, "movement:EmotionArousalToken", lambda v: v + 90, "tokens-emotion", "90"),

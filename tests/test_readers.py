@@ -25,7 +25,7 @@ from seamless_interaction.errors import (
     WrongType,
 )
 from seamless_interaction.places import Place
-from seamless_interaction.readers import MAX_FRAMES, Npz, parse_bundle_json, parse_json_lines, read_npy
+from seamless_interaction.readers import MAX_FRAMES, NpyRows, Npz, parse_bundle_json, parse_json_lines, read_npy
 
 POSE, MASK, FACE = ARRAYS["smplh:body_pose"], ARRAYS["smplh:is_valid"], ARRAYS["movement:is_valid"]
 
@@ -101,12 +101,32 @@ def test_other_byte_order_and_header_version(tmp_path):
     np.testing.assert_array_equal(read, values)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "float32", "float64", ">f4"])
 @pytest.mark.parametrize("array, shape", [(MASK, (4, 1)), (MASK, (4,)), (FACE, (4,)), (FACE, (4, 1))])
-def test_masks_come_with_and_without_an_axis_of_one(tmp_path, array, shape):
-    """Which of them the bucket has is not known."""
-    values = np.array([1, 0, 0, 1], array.dtype)
-    read = read_from("local", tmp_path, npy(values.reshape(shape)), array)
-    np.testing.assert_array_equal(read, values.reshape(4, *array.shape))
+def test_masks_are_zeros_and_ones_of_any_kind_with_and_without_an_axis_of_one(tmp_path, array, shape, dtype):
+    """The bucket has movement's as bool (T,), the Hub as float32 (T, 1)."""
+    values = np.array([1, 0, 0, 1], dtype)
+    content = npy(values.reshape(shape))
+    rows = NpyRows(io.BytesIO(content), array, "a.npy", len(content))
+    for read in read_from("local", tmp_path, content, array), rows.rows(0, 4):
+        assert read.dtype == array.dtype
+        np.testing.assert_array_equal(read, values.astype(array.dtype).reshape(4, *array.shape))
+
+
+@pytest.mark.parametrize("array", [MASK, FACE])
+@pytest.mark.parametrize("values", [np.float32([1, 0.5]), np.float64([0, np.nan]), np.int8([0, -1]), np.uint8([1, 2])])
+def test_a_mask_of_other_values_is_named(tmp_path, array, values):
+    for content in npy(values), npy(np.uint8([0, 2]).view(bool)):
+        with pytest.raises(WrongType, match="neither 0 nor 1"):
+            read_from("local", tmp_path, content, array)
+        with pytest.raises(WrongType, match=r"a\.npy.*neither 0 nor 1"):
+            NpyRows(io.BytesIO(content), array, "a.npy", len(content)).rows(0, 2)
+
+
+@pytest.mark.parametrize("dtype", ["S1", "c8", "U1"])
+def test_a_mask_that_is_no_number_is_named(tmp_path, dtype):
+    with pytest.raises(WrongType):
+        read_from("local", tmp_path, npy(np.zeros(2, dtype)), FACE)
 
 
 @kinds

@@ -102,7 +102,9 @@ def test_a_file_that_cannot_be_used_raises_what_is_wrong_with_it(broken):
 
 def test_arrays_of_a_local_tree_are_mapped_and_not_read(corpora):
     folder, corpus = corpora["tree"]
-    kept = [key for key in corpus.recordings[0].array_keys if not corpus.recordings[0].is_float64_in_tree(key)]
+    kept = [
+        key for key in corpus.recordings[0].array_keys if corpus.recordings[0].dtype_in_tree(key) == ARRAYS[key].dtype
+    ]
     recording = SeamlessDataset(folder).get_recording(corpus.recordings[0].file_id)
     for key in kept:
         assert any(isinstance(base, mmap.mmap) or isinstance(getattr(base, "obj", None), mmap.mmap)
@@ -484,5 +486,5 @@ def test_of_a_far_place_only_the_window_is_fetched(tmp_path):
     own = 0
     for key in keys:
         np.testing.assert_array_equal(sample[key], made.array(key)[300:360])
-        own += sample[key].nbytes * (2 if made.is_float64_in_tree(key) else 1)
+        own += sample[key].nbytes * np.dtype(made.dtype_in_tree(key)).itemsize // np.dtype(ARRAYS[key].dtype).itemsize
     assert own < fetched < 1.5 * own
