@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,12 +34,20 @@ from seamless_interaction.layouts import (
 from seamless_interaction.manifest import ABSENT, CODES, DAMAGED, NAME, WHOLE, Manifest, mark
 from seamless_interaction.parts import Source
 from seamless_interaction.places import Place
-from seamless_interaction.recordings import INTERACTION_LENGTH, Recording, recordings, rows_of
+from seamless_interaction.recordings import (
+    INTERACTION_LENGTH,
+    OPTIONAL,
+    Recording,
+    recordings,
+    required_bits,
+    rows_of,
+    vendor_numbers,
+)
 from seamless_interaction.selection import Selection, choose
 from seamless_interaction.sizes import decimal
 from seamless_interaction.subsets import expected_bytes, expected_bytes_of_parts, expected_seconds
 from seamless_interaction.tables import FILELIST, read_filelist_file, read_selection, selected
-from seamless_interaction.transfer import OPTIONAL, PARTIAL, Job, groups, is_required
+from seamless_interaction.transfer import PARTIAL, Job, groups
 
 FOLDER = "seamless-interaction-data"
 _MOST_OF_IT = 0.5  # of a tar, by expected bytes, from which on it is fetched whole
@@ -126,7 +134,7 @@ class Plan:
     def by_part(self) -> pa.Table:
         """For each part that is wanted: its files by action, the bytes to come, and how many of these are expected."""
         rows = []
-        weights, vendors = expected_bytes_of_parts(), _vendors(self.recordings)
+        weights, vendors = expected_bytes_of_parts(), vendor_numbers(self.recordings)
         for bit, part in enumerate(PARTS):
             has = {action: (bits >> bit & 1).astype(bool) for action, bits in self.actions.items()}
             to_come = has["fetch"] | has["resume"]
@@ -407,21 +415,6 @@ def _whole_archives(listed: pa.Table, chosen: pa.Table, selection: Selection) ->
     wanted = np.bincount(paths.indices, expected_bytes(chosen, selection.parts), number)
     held = np.bincount(all_paths.drop_null(), expected_bytes(listed.filter(in_them)), number)
     return frozenset(paths.dictionary.filter(pa.array(wanted >= _MOST_OF_IT * held)).to_pylist())
-
-
-def _vendors(table: pa.Table) -> np.ndarray:
-    """Position of each recording's vendor in ``VENDORS``."""
-    return np.asarray(pc.index_in(pc.utf8_slice_codeunits(table["file_id"], 0, 3), pa.array(VENDORS)), np.int64)
-
-
-def required_bits(table: pa.Table) -> np.ndarray:
-    """The parts that the format requires each recording to have."""
-    return _by_vendor(table, lambda part, vendor: is_required(part, vendor))
-
-
-def _by_vendor(table: pa.Table, has: Callable[[str, str], bool]) -> np.ndarray:
-    of = [bits_of(part for part in PARTS if has(part, vendor)) for vendor in VENDORS]
-    return np.array(of, np.int64)[_vendors(table)]
 
 
 def _present(rows: pa.Table, wanted: np.ndarray, layout: str) -> tuple[np.ndarray, np.ndarray]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import ARRAYS
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS, VENDORS
 from seamless_interaction.errors import DuplicateFileId
 from seamless_interaction.layouts import BUNDLE, EVERY_PART, EXTENSIONS, PARTS, TREE, archive_path, bits_of
 from seamless_interaction.tables import FILELIST
@@ -34,12 +35,35 @@ class Recording(NamedTuple):
     partner_is_meant: bool = True
 
 
+# What a recording may have though the format does not require it.
+OPTIONAL = ("transcript", *ANNOTATION_KINDS)
+
+
+def _requires(part: str, vendor: str, has_annotation_1p: bool | None, has_annotation_3p: bool | None) -> bool:
+    if part in ARRAYS:
+        return vendor in ARRAYS[part].vendors
+    flags = {"1P": has_annotation_1p, "3P": has_annotation_3p}
+    return bool(flags.get(part[:2], part != "transcript"))
+
+
 def is_required(recording: Recording, part: str) -> bool:
     """Whether the format says that the recording has a part, by its vendor and the file list's flags."""
-    if part in ARRAYS:
-        return recording.file_id[:3] in ARRAYS[part].vendors
-    flags = {"1P": recording.has_annotation_1p, "3P": recording.has_annotation_3p}
-    return bool(flags.get(part[:2], part != "transcript"))
+    return _requires(part, recording.file_id[:3], recording.has_annotation_1p, recording.has_annotation_3p)
+
+
+def vendor_numbers(table: pa.Table) -> np.ndarray:
+    """Position of each recording's vendor in ``VENDORS``, (n,) int64."""
+    return np.asarray(pc.index_in(pc.utf8_slice_codeunits(table["file_id"], 0, 3), pa.array(VENDORS)), np.int64)
+
+
+def required_bits(table: pa.Table) -> np.ndarray:
+    """The same for all parts of each row of a file list, (n,) int64: a bit each, in the order of ``PARTS``."""
+    flags = (pc.fill_null(table[name], False) for name in ("has_annotation_1p", "has_annotation_3p"))
+    first, third = (np.asarray(flag.cast(pa.int8())) for flag in flags)
+    every = product(VENDORS, (False, True), (False, True))
+    bits = np.array([bits_of(part for part in PARTS if _requires(part, *one)) for one in every], np.int64)
+    return bits.reshape(len(VENDORS), 2, 2)[vendor_numbers(table), first, third]
+
 
 
 class Gaps(NamedTuple):

@@ -22,7 +22,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS
+from seamless_interaction import ARRAYS
 from seamless_interaction.audio import probe_audio
 from seamless_interaction.errors import (
     AccessDenied,
@@ -56,23 +56,16 @@ from seamless_interaction.readers import (
     read_npy,
     unpack,
 )
-from seamless_interaction.recordings import Recording, locate
+from seamless_interaction.recordings import Recording, is_required, locate
 from seamless_interaction.tars import contents
 
 PARTIAL = ".partial"
-# The format requires the other parts; of the arrays, those of the recording's vendor.
-OPTIONAL = ("transcript", *ANNOTATION_KINDS)
 
 _TIMES = 3  # that a container is fetched, until the same came twice
 _SMALL = 1 << 20  # bytes up to which going on is not worth the writing down
 _STEP = 1 << 20
 _MOST_OF_IT = 0.5  # of an NPZ's bytes, from which on it is fetched whole
 _LOCAL_HEADER = 30 + 32  # bytes before an array in a zip, besides its name: a guess that is a little too large
-
-
-def is_required(part: str, file_id: str) -> bool:
-    """Whether the format requires a recording to have this part."""
-    return part not in OPTIONAL and (part not in ARRAYS or file_id[:3] in ARRAYS[part].vendors)
 
 
 def check(place: Place, relative: str, part: str) -> BadFile | None:
@@ -306,7 +299,7 @@ class Transfer:
             return self._without(recording, FAILED, str(unreachable), part)
         if not is_there:
             return self._without(recording, MISSING, f"{error} Nor is anything else of this recording there.", part)
-        if is_required(part, recording.file_id):
+        if is_required(recording, part):
             return self._without(recording, MISSING, f"{error} Other files of this recording are there.", part)
         return self._without(recording, ABSENT, None, part)
 
@@ -449,7 +442,7 @@ class Transfer:
             if part in problems:
                 yield self._without(recording, DAMAGED, problems[part].reason, part)
             elif found[part] is None:
-                status = MISSING if is_required(part, recording.file_id) else ABSENT
+                status = MISSING if is_required(recording, part) else ABSENT
                 yield self._without(recording, status, "not in the JSON", part)
             else:
                 lines = b"".join(json.dumps(record).encode() + b"\n" for record in found[part])
@@ -476,7 +469,7 @@ class Transfer:
         members = {part: npz.members.get(f"{part}.npy") for part in parts}
         for part in parts:
             if members[part] is None:
-                status = MISSING if is_required(part, recording.file_id) else ABSENT
+                status = MISSING if is_required(recording, part) else ABSENT
                 yield self._without(recording, status, "not in the NPZ", part)
         wanted = {part: packed for part, packed in members.items() if packed}
         if sum(packed.length for packed in wanted.values()) >= _MOST_OF_IT * size:

@@ -19,7 +19,8 @@ from seamless_interaction.errors import SourceNotFound, UsageError
 from seamless_interaction.layouts import PARTS, tree_path
 from seamless_interaction.manifest import CODES, DAMAGED, FAILED, MISSING, NAME, WHOLE, Manifest, mark
 from seamless_interaction.places import Place
-from seamless_interaction.planning import FOLDER, on_disk, plan, required_bits
+from seamless_interaction.planning import FOLDER, on_disk, plan
+from seamless_interaction.recordings import required_bits
 from seamless_interaction.selection import Selection
 from seamless_interaction.sizes import decimal
 from seamless_interaction.tables import read_filelist, read_selection
@@ -161,7 +162,7 @@ class _Copy:
         has_file = np.isin(self.cells["status"], (CODES[WHOLE], CODES[DAMAGED])) & (self.cells["mark"] != mark(0, 0))
         lacks = np.isin(self.cells["status"], (CODES[MISSING], CODES[FAILED]))
         self.disk = on_disk(self.ids, (has_file * bits).sum(1), self.manifest, folder)
-        expected = ((has_file | lacks) * bits).sum(1) | required_bits(meant) & np.asarray(meant["parts"])
+        expected = ((has_file | lacks) * bits).sum(1) | required_bits(listed) & np.asarray(meant["parts"])
         self.missing = expected & ~self.disk.here & ~self.disk.known
 
     def path(self, row: int, bit: int) -> str:

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -19,8 +20,15 @@ from typer.testing import CliRunner
 from seamless_interaction import copying, load_dataset, planning, subsets
 from seamless_interaction.cli import app
 from seamless_interaction.download import Selection, download, plan, verify
-from seamless_interaction.errors import EmptySelection, NotEnoughSpace, SourceNotFound, TargetError, UsageError
-from seamless_interaction.layouts import bits_of, tree_path
+from seamless_interaction.errors import (
+    EmptySelection,
+    MissingFile,
+    NotEnoughSpace,
+    SourceNotFound,
+    TargetError,
+    UsageError,
+)
+from seamless_interaction.layouts import archive_path, bits_of, tree_path
 from seamless_interaction.manifest import Manifest
 from seamless_interaction.places import Place
 from seamless_interaction.tables import read_selection
@@ -420,6 +428,32 @@ def test_repair_fetches_what_is_corrupt_and_nothing_else(corpora, tmp_path):
         assert verify(tmp_path / "copy", repair=True).exit_code == 0
         assert [request.path.lstrip("/") for request in payload(bucket)] == [flipped]
     assert verify(tmp_path / "copy").exit_code == 0
+
+
+@pytest.mark.parametrize("layout, is_remote", [("tree", False), ("tree", True), ("bundles", False)])
+def test_what_the_file_list_flags_and_the_source_lacks_is_missing_for_every_door(corpora, tmp_path, layout, is_remote):
+    folder, corpus = corpora[layout]
+    source = tmp_path / "source"
+    shutil.copytree(folder, source)
+    recording = next(recording for recording in corpus.recordings if "3P-V" in recording.annotations())
+    gone = tree_path(recording.label, recording.split, "3P-V", recording.file_id)
+    if layout == "tree":
+        (source / gone).unlink()
+    else:
+        path = source / archive_path(recording.label, recording.split, recording.batch, recording.archive)
+        path = path / f"{recording.file_id}.json"
+        content = json.loads(path.read_text("utf-8"))
+        del content["annotations:3P-V"]
+        path.write_text(json.dumps(content), "utf-8")
+    only = {"modalities": "annotations", "interaction": recording.ids.interaction_id}
+    with Bucket(source) if is_remote else nullcontext() as bucket:
+        report = download(Selection("full", **only), bucket.url if is_remote else source, tmp_path / "copy")
+    assert (report.exit_code, report.files["missing"]) == (3, 1)
+    found = verify(tmp_path / "copy")
+    assert (found.exit_code, found.missing) == (3, [gone])
+    for place in source, tmp_path / "copy":
+        with pytest.raises(MissingFile, match="3P-V"):
+            list(load_dataset("full", recording.split, data_dir=place, streaming=True, on_error="raise", **only))
 
 
 def flip(path):
