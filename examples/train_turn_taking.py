@@ -25,8 +25,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from seamless_interaction import SAMPLING_RATE, SeamlessDataset
-from seamless_interaction.synthetic import SyntheticRecording, corpus
-from seamless_interaction.synthetic_files import NOTICE, write
+from seamless_interaction.synthetic import NOTICE, SyntheticRecording, corpus
+from seamless_interaction.synthetic_files import write
 from seamless_interaction.synthetic_media import generator, signal
 
 # --- conversations with a planted rule ------------------------------------------------------------

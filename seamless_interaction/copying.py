@@ -26,6 +26,7 @@ from seamless_interaction.places import Place
 from seamless_interaction.planning import Plan
 from seamless_interaction.sizes import decimal
 from seamless_interaction.subsets import expected_bytes_of_parts
+from seamless_interaction.synthetic import NOTICE, is_synthetic
 from seamless_interaction.tables import read_filelist, read_selection, write_filelist, write_selection
 from seamless_interaction.transfer import PARTIAL, Job, Made, Stopped, Transfer, writing
 
@@ -278,6 +279,10 @@ def _write_tables(planned: Plan) -> None:
         if content is not None:
             _write_if_other(target / name, content)
     here = Place(target)
+    if is_synthetic(here):  # by what its tables say
+        notice = read_cached(place, NOTICE)
+        if notice is not None:
+            _write_if_other(target / NOTICE, notice)
     before = read_filelist(here)
     filelist = planned.filelist
     if before is not None:  # nothing that an earlier run fetched becomes a stray

@@ -65,7 +65,6 @@ def required_bits(table: pa.Table) -> np.ndarray:
     return bits.reshape(len(VENDORS), 2, 2)[vendor_numbers(table), first, third]
 
 
-
 class Gaps(NamedTuple):
     """What the file list and the place do not have in common."""
 

@@ -23,6 +23,8 @@ import numpy as np
 from seamless_interaction import ANNOTATION_KINDS, ARRAYS, SAMPLING_RATE, SPLITS, FileId
 from seamless_interaction.errors import UnknownLayout, UsageError
 from seamless_interaction.layouts import LAYOUTS as READ_LAYOUTS
+from seamless_interaction.local_cache import read_cached
+from seamless_interaction.places import Place
 from seamless_interaction.synthetic_media import PICTURE_SCALE, chunks, generator, signal, sound
 
 LAYOUTS = tuple(dict.fromkeys((*READ_LAYOUTS, "archives")))
@@ -556,6 +558,13 @@ def _expected(profile: Profile, role: int, defect: str | None, layout: str) -> f
 
 PROMPTS = 16
 PROMPT_VERSION = "v0.0.synthetic"  # in the unique id of each synthetic prompt, and of no real one
+NOTICE = "SYNTHETIC.md"  # beside the tables
+
+
+def is_synthetic(place: Place) -> bool:
+    """Whether a place holds a synthetic corpus, or a copy of one: its prompts say so, or a notice does."""
+    prompts = read_cached(place, "interactions.csv") or b""
+    return PROMPT_VERSION.encode() in prompts or read_cached(place, NOTICE) is not None
 
 
 def prompt_id(number: int) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from seamless_interaction import ARRAYS, FILELIST_FLAGS, TABLES, TRAITS
 from seamless_interaction.errors import UsageError
 from seamless_interaction.layouts import BUNDLE, EXTENSIONS, archive_path, tree_path
-from seamless_interaction.synthetic import PROMPT_VERSION, PROMPTS, Corpus, SyntheticRecording, prompt_id
+from seamless_interaction.synthetic import NOTICE, PROMPT_VERSION, PROMPTS, Corpus, SyntheticRecording, prompt_id
 from seamless_interaction.synthetic_media import (
     cut_before_index,
     empty_mp4,
@@ -29,7 +29,6 @@ from seamless_interaction.synthetic_media import (
     write_wav,
 )
 
-NOTICE = "SYNTHETIC.md"
 _STRAY_ARCHIVE = 54  # of the first batch of improvised dev, where the Hub has tars that the file list does not name
 _EXTRA_BYTES = 1 << 20  # behind the array of the defect "oversized_array"
 

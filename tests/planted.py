@@ -14,8 +14,8 @@ import numpy as np
 
 from seamless_interaction import SAMPLING_RATE, SeamlessDataset
 from seamless_interaction.layouts import tree_path
-from seamless_interaction.synthetic import corpus, prompt_id
-from seamless_interaction.synthetic_files import NOTICE, notice, tables
+from seamless_interaction.synthetic import NOTICE, corpus, prompt_id
+from seamless_interaction.synthetic_files import notice, tables
 from seamless_interaction.synthetic_media import generator, write_wav
 
 FPS = 30

@@ -31,6 +31,7 @@ from seamless_interaction.errors import (
 from seamless_interaction.layouts import archive_path, bits_of, tree_path
 from seamless_interaction.manifest import Manifest
 from seamless_interaction.places import Place
+from seamless_interaction.synthetic import NOTICE, is_synthetic
 from seamless_interaction.tables import read_selection
 
 TEXT = ("transcript", "vad", "annotations")
@@ -74,6 +75,17 @@ def test_bundles_and_tars_become_the_same_tree(corpora, copies, layout):
             assert [json.loads(line) for line in made[path].splitlines()] == [
                 json.loads(line) for line in content.splitlines()
             ]
+
+
+def test_copies_of_synthetic_data_are_synthetic_whatever_part_of_the_mark_is_left(corpora, copies, tmp_path):
+    for folder in corpora["tree"][0], *copies.values():
+        assert is_synthetic(Place(folder)) and "synthetic" in (folder / NOTICE).read_text("utf-8").lower()
+    (tmp_path / "interactions.csv").write_bytes((copies["tree"] / "interactions.csv").read_bytes())
+    assert is_synthetic(Place(tmp_path))
+    (tmp_path / "interactions.csv").write_text("prompt_hash\n00000001\n")
+    assert not is_synthetic(Place(tmp_path))
+    with Bucket(tmp_path) as bucket:  # answers 403, not 404
+        assert not is_synthetic(Place(bucket.url))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -24,8 +24,8 @@ from seamless_interaction.evaluation.splits import divide, person
 from seamless_interaction.evaluation.turn_events import Event, merged, turn_events
 from seamless_interaction.features import extract_features
 from seamless_interaction.layouts import tree_path
-from seamless_interaction.synthetic import corpus, prompt_id
-from seamless_interaction.synthetic_files import NOTICE, notice, tables
+from seamless_interaction.synthetic import NOTICE, corpus, prompt_id
+from seamless_interaction.synthetic_files import notice, tables
 from seamless_interaction.synthetic_media import generator, write_wav
 
 pytest.importorskip("sklearn", reason="scikit-learn is optional")

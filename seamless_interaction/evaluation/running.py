@@ -19,7 +19,7 @@ from seamless_interaction.evaluation.telling import Teller
 from seamless_interaction.features.table import resolve_groups
 from seamless_interaction.places import Place
 from seamless_interaction.progress import Meter
-from seamless_interaction.synthetic_files import NOTICE
+from seamless_interaction.synthetic import is_synthetic
 
 if TYPE_CHECKING:
     from seamless_interaction.models import ImitatorModel
@@ -123,7 +123,7 @@ def run_all(
                 meter.done(1)
         parts = {name: runner.finish() for name, runner in runners.items()}
     url, options = (dataset._storage.described[name] for name in ("url", "storage_options"))
-    is_synthetic = Place(url, options).exists(NOTICE)
+    synthetic = is_synthetic(Place(url, options))
     return [
         Result(
             task=protocol.name,
@@ -135,7 +135,7 @@ def run_all(
             groups=list(wanted[protocol.name]),
             imitator=None if representation is None else representation.digest,
             source=url,
-            synthetic=is_synthetic,
+            synthetic=synthetic,
             code=code_digest(),
             interactions={"train": len(division.train), "evaluation": len(division.evaluation)},
             left_out=dict(+(runners[protocol.name].left_out + Counter(_crossing(division.crossing)))),

@@ -27,7 +27,7 @@ from seamless_interaction.models.config import COLUMNS, FORMAT, FORMAT_VERSION, 
 from seamless_interaction.models.imitator import ImitatorModel, check_file, load_weights
 from seamless_interaction.models.objectives import fit, losses
 from seamless_interaction.places import Place
-from seamless_interaction.synthetic_files import NOTICE
+from seamless_interaction.synthetic import is_synthetic
 
 CHECKPOINT, METRICS, RESULTS = "checkpoint.safetensors", "metrics.jsonl", "results.json"
 _RUN = f"{FORMAT}-run"
@@ -343,11 +343,9 @@ class Run:
             "device": str(self.device),
             **measured,
         }
-        is_synthetic = Place(self.data).exists(NOTICE)
-        self.model.save_pretrained(
-            self.output,
-            model_card_kwargs={"training_data": SYNTHETIC if is_synthetic else "", "results": as_text(results)},
-        )
+        about = SYNTHETIC if is_synthetic(Place(self.data)) else ""
+        card = {"training_data": about, "results": as_text(results)}
+        self.model.save_pretrained(self.output, model_card_kwargs=card)
         write_whole(self.output / RESULTS, lambda file: file.write(json.dumps(results, indent=2).encode()))
         return results
 

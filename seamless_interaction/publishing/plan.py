@@ -32,14 +32,14 @@ from seamless_interaction import (
 from seamless_interaction.errors import UnknownName, UnknownOption, UsageError
 from seamless_interaction.index import Index
 from seamless_interaction.layouts import parts_of
-from seamless_interaction.local_cache import read_cached, write_whole
+from seamless_interaction.local_cache import write_whole
 from seamless_interaction.parts import Source
 from seamless_interaction.places import Place
 from seamless_interaction.published import SELECTION
 from seamless_interaction.recordings import INTERACTION_LENGTH
 from seamless_interaction.selection import Selection, choose
 from seamless_interaction.sizes import decimal
-from seamless_interaction.synthetic import PROMPT_VERSION
+from seamless_interaction.synthetic import is_synthetic
 
 FORMAT = 1  # of what is made of a recording: shards of another one are made again
 WORK = ".publish"  # folder in the output: the plan, what is half made, and what proves that a shard is done
@@ -305,18 +305,13 @@ def plan_shards(
         "repo_id": repo_id,
         "media_url": media_url.rstrip("/"),
         "label": selection.label,
-        "synthetic": _is_synthetic(place),
+        "synthetic": is_synthetic(place),
         "identity": builder._listing.identity,
         "not_here": chosen["file_id"].filter(lacks).to_pylist(),
     }
     planned = _dealt(settings, found.append_column("size", size), storage_options)
     _refuse_too_many(planned)
     return planned
-
-
-def _is_synthetic(place: Place) -> bool:
-    """Whether a source is a synthetic corpus, or a copy of one: its prompts say so."""
-    return PROMPT_VERSION.encode() in (read_cached(place, "interactions.csv") or b"")
 
 
 def _whole_sizes(listed: pa.Table, chosen: pa.Table, subset: str, label: str | None) -> dict[str, pa.Array]:
