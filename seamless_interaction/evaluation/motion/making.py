@@ -11,9 +11,9 @@ from collections import Counter
 import numpy as np
 from torch import Tensor
 
-from seamless_interaction.evaluation.motion.clips import Clips
+from seamless_interaction.evaluation.motion.clips import Clips, turns
 from seamless_interaction.evaluation.motion.collection import Collection
-from seamless_interaction.evaluation.motion.figures import Sums, added, onsets, sums, turns, with_intervals
+from seamless_interaction.evaluation.motion.figures import Sums, added, onsets, sums, with_intervals
 from seamless_interaction.evaluation.motion.makers import (
     TEMPERATURE,
     AnyClip,
