@@ -71,7 +71,7 @@ def example(source: data.Data, recording: Any, mmap_mode: Any = None) -> dict[st
     """The arrays of a recording as a script of an afternoon would read them; zero frames of those it lacks."""
     paths = dict(zip(recording.array_keys, source.files_of(recording, *recording.array_keys), strict=True))
     return {
-        key: np.load(paths[key], mmap_mode).astype(array.dtype, copy=False)
+        key: np.load(paths[key], mmap_mode).astype(array.dtype, copy=False).reshape(-1, *array.shape)
         if key in paths
         else np.empty((0, *array.shape), array.dtype)
         for key, array in ARRAYS.items()
