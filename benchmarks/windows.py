@@ -208,7 +208,7 @@ def _of_pictures(path: Path, amount: Amount) -> list[Row | Table]:
         **_other_decoders(path, lambda: range(first, first + frames)),
     }
     rows = [
-        Row(name, f"skipped: pip install {name}")
+        Row(name, "skipped: not installed, or it does not load")
         for name in ("decord", "torchcodec")
         if not any(way.startswith(name) for way in ways)
     ]
@@ -256,15 +256,17 @@ def _other_decoders(path: Path, numbers: Callable[[], range]) -> dict[str, Calla
         ways["decord, opened anew"] = lambda: (
             decord.VideoReader(str(path), ctx=decord.cpu(0)).get_batch(numbers()).asnumpy()
         )
-    if importlib.util.find_spec("torchcodec"):
+    try:
         from torchcodec.decoders import VideoDecoder
+    except (ImportError, RuntimeError, OSError):  # not installed, or without an FFmpeg that it finds
+        return ways
 
-        def of(decoder: Any) -> np.ndarray:
-            return decoder.get_frames_in_range(numbers().start, numbers().stop).data.numpy()
+    def of(decoder: Any) -> np.ndarray:
+        return decoder.get_frames_in_range(numbers().start, numbers().stop).data.numpy()
 
-        decoder = VideoDecoder(str(path), dimension_order="NHWC")
-        ways["torchcodec, kept open"] = lambda: of(decoder)
-        ways["torchcodec, opened anew"] = lambda: of(VideoDecoder(str(path), dimension_order="NHWC"))
+    decoder = VideoDecoder(str(path), dimension_order="NHWC")
+    ways["torchcodec, kept open"] = lambda: of(decoder)
+    ways["torchcodec, opened anew"] = lambda: of(VideoDecoder(str(path), dimension_order="NHWC"))
     return ways
 
 
