@@ -143,8 +143,8 @@ FACTS = (
     ),
     Fact(
         "array-shape",
-        "a row has the schema's shape, or is a single value if it is of a mask",
-        "seen",
+        "a row has the schema's shape; masks may be (T,)",
+        "unknown",
         "4",
         _arrays(see.shape),
     ),

@@ -285,7 +285,7 @@ class SyntheticRecording:
         """One array, (T, *shape) in the format's dtype."""
         array = ARRAYS[key]
         tracked, hands, movement = self._validity
-        if array.feature.startswith("is_valid"):
+        if array.is_mask:
             mask = {"smplh": hands, "boxes_and_keypoints": tracked, "movement": movement}[array.group]
             return mask.astype(array.dtype).reshape(-1, *array.shape)
         low, high = (np.broadcast_to(bound, array.shape) for bound in self._bounds(key))
