@@ -231,6 +231,7 @@ TABLES = {
     "relationships.csv": ("vendor_id", "session_id", "relationship", "relationship_detail"),
 }
 SELECTION = "selection.csv"  # file_id and modalities of what a partial copy is meant to hold, where one says so
+DOUBLES = "diff.csv"  # of ids that a file list, as that of August 2025, has twice: the split and label that count
 FILELIST_FLAGS = ("has_imitator_movement", "has_annotation_1p", "has_annotation_3p")  # absent in the oldest file list
 
 # What can be said of a column of a record. The first eight are errors of a file (see errors.BadFile).
@@ -546,7 +547,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         if listing is None:  # in another process, or unreachable
             index = Index(self.config.index) if self.config.index else None
             listing = layouts.scan(place, self.config.layout) if index is None else index.listing(place)
-        filelist = index.found if index else sources.filelist_of(place)
+        filelist = index.found if index else sources.filelist_of(place, self.config.on_error == "raise")
         if filelist is not None and not index and not place.can_be_listed:
             listing = listing._replace(found=layouts.assumed(listing.layout, filelist))
         meant = tables.read_selection(place)
@@ -634,7 +635,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
             index = Index(source["index"]) if source["index"] else None
             self._types = arrow.Types(self.info.features.arrow_schema)
             if any(column in self.info.features for column in MODALITIES["context"]):
-                self._context = tables.Context(place)
+                self._context = tables.Context(place, self.config.on_error == "raise")
             self._process = os.getpid()
             # Last, as `datasets` 5 generates in several threads when it shuffles.
             self._source = Source(place, source["layout"], source["aliases"], index)

@@ -65,6 +65,7 @@ SAMPLING_RATE: int
 TRAITS: tuple[str, ...]
 TABLES: dict[str, tuple[str, ...]]
 SELECTION: str
+DOUBLES: str
 FILELIST_FLAGS: tuple[str, ...]
 ISSUES: dict[str, str]
 MAX_FRAMES_APART: int

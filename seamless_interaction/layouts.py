@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS, LABELS, SELECTION, SPLITS, TABLES, FileId
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS, DOUBLES, LABELS, SELECTION, SPLITS, TABLES, FileId
 from seamless_interaction.errors import (
     AccessDenied,
     AmbiguousSource,
@@ -195,7 +195,7 @@ def tables_identity(place: Place) -> str:
     """Changes when a table beside the data does."""
     names = (*TABLES, SELECTION)
     if place.can_be_listed:
-        return repr([entry for entry in place.entries() if entry.name in names])
+        return repr([entry for entry in place.entries() if entry.name in (*names, DOUBLES)])
 
     def stat(name: str) -> Entry | None:
         try:

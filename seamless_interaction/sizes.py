@@ -20,6 +20,13 @@ from seamless_interaction.subsets import (
     vendors_of,
 )
 
+# Columns of ``describe`` -> the flags of the file list that they count.
+_FLAGGED = {
+    "annotation_1p": "has_annotation_1p",
+    "annotation_3p": "has_annotation_3p",
+    "movement": "has_imitator_movement",
+}
+
 
 def describe(filelist: pa.Table) -> pa.Table:
     """What each size has of a file list, one row a size, in the order of ``SUBSETS``.
@@ -31,8 +38,9 @@ def describe(filelist: pa.Table) -> pa.Table:
         ``subset``, ``interactions``, ``recordings``, ``share`` (of the list's recordings), ``hours`` of
         recordings and ``bytes`` in the bucket (both expected, from means by vendor), ``bytes_with_margin``,
         ``cap`` (which these do not exceed; null is none), recordings by label, split and vendor
-        (``label:improvised``, …), recordings with ``annotation_1p``, ``annotation_3p`` and ``movement``,
-        interactions of ``one_participant``, and ``in_next``: whether the next size has all of it.
+        (``label:improvised``, …), recordings with ``annotation_1p``, ``annotation_3p`` and ``movement``
+        (null where the list has no flags), interactions of ``one_participant``, and ``in_next``: whether the next size
+        has all of it.
     """
     parts = [select(filelist, subset) for subset in SUBSETS]
     rows = []
@@ -55,9 +63,9 @@ def describe(filelist: pa.Table) -> pa.Table:
             ("vendor", vendors_of(part), VENDORS),
         ):
             row |= {f"{name}:{value}": pc.sum(pc.equal(column, value)).as_py() or 0 for value in known}
-        row["annotation_1p"] = int(flag(part, "has_annotation_1p").sum())
-        row["annotation_3p"] = int(flag(part, "has_annotation_3p").sum())
-        row["movement"] = int(flag(part, "has_imitator_movement").sum())
+        for column, name in _FLAGGED.items():  # unknown where the list has no flags
+            told = name in filelist.column_names and filelist[name].null_count < len(filelist)
+            row[column] = int(flag(part, name).sum()) if told else None
         row["one_participant"] = int((number_of == 1).sum())
         row["in_next"] = pc.all(pc.is_in(part["file_id"], larger["file_id"].combine_chunks()), min_count=0).as_py()
         rows.append(row)
@@ -74,7 +82,7 @@ def as_text(described: pa.Table) -> str:
         lines.append((shown, name, cells))
 
     def counts(group: str, name: str, column: str) -> None:
-        line(group, name, [f"{row[column]:,}" for row in rows])
+        line(group, name, ["unknown" if row[column] is None else f"{row[column]:,}" for row in rows])
 
     line("size", "", [row["subset"] for row in rows])
     counts("interactions", "", "interactions")

@@ -35,16 +35,16 @@ def filelist_address() -> str:
     return os.environ.get("SEAMLESS_INTERACTION_FILELIST") or FILELIST
 
 
-def official_filelist() -> pa.Table:
-    """The file list of the dataset, from ``filelist_address``.
+def official_filelist(strict: bool = False) -> pa.Table:
+    """The file list of the dataset, from ``filelist_address``; ``strict`` as of ``tables.read_filelist``.
 
     Raises:
         BrokenTable, SourceError
     """
-    return read_filelist_file(filelist_address())
+    return read_filelist_file(filelist_address(), strict=strict)
 
 
-def filelist_of(place: Place) -> pa.Table | None:
+def filelist_of(place: Place, strict: bool = False) -> pa.Table | None:
     """The place's own file list; of the bucket, the Hub and their mirrors, where it has none, the official one."""
-    found = read_filelist(place)
-    return official_filelist() if found is None and place.is_shared else found
+    found = read_filelist(place, strict=strict)
+    return official_filelist(strict) if found is None and place.is_shared else found

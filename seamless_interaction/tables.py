@@ -9,18 +9,21 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import math
 import os
-from collections.abc import Callable
+import re
 from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from seamless_interaction import (
+    DOUBLES,
     FILE_ID,
     FILELIST_FLAGS,
     LABELS,
@@ -30,6 +33,7 @@ from seamless_interaction import (
     SPLITS,
     TABLES,
     TRAITS,
+    VENDORS,
     FileId,
 )
 from seamless_interaction.errors import BrokenTable, SourceNotFound
@@ -42,37 +46,101 @@ logger = logging.getLogger("seamless_interaction")
 csv.field_size_limit(1 << 24)  # a prompt is long; a column of a damaged file must still end
 
 
+_NAMED_ROWS = 10  # of those that cannot be used, or contradict each other: how many a message names
+_BYTES_OF_NO_TEXT = re.compile("[\udc00-\udcff]")  # as `surrogateescape` has them
+
+
 def _columns(name: str) -> tuple[str, ...]:
-    return ("file_id",) if name == SELECTION else TABLES.get(name, TABLES["filelist.csv"])
+    return {SELECTION: ("file_id",), DOUBLES: ("file_id", "actual_split", "actual_part")}.get(
+        name, TABLES.get(name, TABLES["filelist.csv"])
+    )
 
 
-def _read_cells(place: Place, name: str) -> tuple[list[str], list[list[str]], list[int]] | None:
-    """Header, rows, and the line that each row ends on; None if the place has no such table.
+class _Cells:
+    """A CSV: its header, its rows, and what is wrong with single ones.
+
+    Attributes:
+        rows: those of text, with as many cells as the header.
+        lines: the first and the last line of each of them.
+        num_lines: of the table, without its header.
+    """
+
+    def __init__(self, path: str, header: list[str]):
+        self.path, self.header = path, header
+        self.rows: list[list[str]] = []
+        self.lines: list[tuple[int, int]] = []
+        self.num_lines = 0
+        self._bad: dict[tuple[int, int], str] = {}  # lines of a row -> why it cannot be used
+
+    def refuse(self, lines: tuple[int, int], why: str) -> None:
+        """Remember that a row cannot be used; the first reason counts."""
+        self._bad.setdefault(lines, why)
+
+    @staticmethod
+    def at(lines: tuple[int, int]) -> str:
+        """``line 4``, or ``lines 4 to 9``"""
+        first, last = lines
+        return f"line {last}" if first == last else f"lines {first} to {last}"
+
+    def is_usable(self, lines: tuple[int, int]) -> bool:
+        """Whether nobody refused the row of these lines."""
+        return lines not in self._bad
+
+    def tell(self, strict: bool) -> None:
+        """Name the rows that cannot be used in one warning.
+
+        Raises:
+            BrokenTable: the first of them, if ``strict``; or they are most of the table.
+        """
+        bad = sorted(self._bad.items())
+        if bad:
+            lines, why = bad[0]
+            lost = sum(last - first + 1 for (first, last), _ in bad)
+            if strict or 2 * lost > self.num_lines:
+                share = f"; {lost:,} of its {self.num_lines:,} lines cannot be used" if lost > 1 else ""
+                raise BrokenTable(f"{self.path}, {self.at(lines)}: {why}{share}. Fetch it again.")
+            named = "; ".join(f"{self.at(lines)}: {why}" for lines, why in bad[:_NAMED_ROWS])
+            more = f"; and {len(bad) - _NAMED_ROWS:,} more" if len(bad) > _NAMED_ROWS else ""
+            logger.warning("%s: %d rows cannot be used and are left out: %s%s", self.path, len(bad), named, more)
+
+
+def _read_cells(place: Place, name: str) -> _Cells | None:
+    """A table as text; None if the place has none.
 
     Raises:
-        BrokenTable: not text, columns missing, or a row with more or fewer cells than the header.
+        BrokenTable: not text, or columns missing.
     """
     content = read_cached(place, name)
     if content is None:
         return None
     path = place.path(name)
+    # A NUL is no text either; and the module csv of Python 3.10 fails at it.
+    text = content.replace(b"\0", b"\xff").decode("utf-8-sig", "surrogateescape")
+    is_damaged = not text.isascii() and _BYTES_OF_NO_TEXT.search(text) is not None
     try:
-        reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+        reader = csv.reader(io.StringIO(text, newline=""))
         header = next(reader, [])
+        if is_damaged and _BYTES_OF_NO_TEXT.search("".join(header)):
+            raise BrokenTable(f"{path}: not a CSV in UTF-8. Fetch it again.")
         missing = [column for column in _columns(name) if column not in header]
         if missing:
             raise BrokenTable(f"{path}: has no column {', '.join(missing)}; its header is {header}. Fetch it again.")
-        rows, lines = [], []
+        found, first = _Cells(path, header), reader.line_num + 1
         for cells in reader:
-            if len(cells) != len(header) and cells:
-                where = f"{path}, line {reader.line_num}"
-                raise BrokenTable(f"{where}: {len(cells)} cells, but the header has {len(header)}. Fetch it again.")
-            if cells:
-                rows.append(cells)
-                lines.append(reader.line_num)
-        return header, rows, lines
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BrokenTable(f"{path}: not a CSV in UTF-8 ({error}). Fetch it again.") from error
+            lines, first = (first, reader.line_num), reader.line_num + 1
+            if not cells:
+                continue
+            found.num_lines += lines[1] - lines[0] + 1
+            if len(cells) != len(header):
+                found.refuse(lines, f"{len(cells)} cells, but the header has {len(header)}")
+            elif is_damaged and _BYTES_OF_NO_TEXT.search("".join(cells)):
+                found.refuse(lines, "bytes that are no text in UTF-8")
+            else:
+                found.rows.append(cells)
+                found.lines.append(lines)
+        return found
+    except csv.Error as error:
+        raise BrokenTable(f"{path}: not a CSV ({error}). Fetch it again.") from error
 
 
 # --- the file list --------------------------------------------------------------------------------
@@ -86,55 +154,119 @@ FILELIST = pa.schema(
 )
 
 
-def read_filelist(place: Place, name: str = "filelist.csv") -> pa.Table | None:
+_NUMBER = r"^([0-9]{1,9})(?:\.0+)?$"  # tools that take columns for numbers write 0 as 0.0
+_FLAGS = {"1": True, "1.0": True, "True": True, "0": False, "0.0": False, "False": False, "": None}
+
+
+def read_filelist(place: Place, name: str = "filelist.csv", strict: bool = False) -> pa.Table | None:
     """The file list, one row a recording; None if the place has none.
+
+    Rows that cannot be used are left out, with a warning that names them. Of rows with the same id one counts: the one
+    that ``diff.csv`` beside the list names, else the first; those that contradict each other are named.
+
+    Args:
+        strict: raise instead of leaving anything out.
 
     Returns:
         The columns of ``FILELIST``; flags are null where the list, as the oldest, has none.
 
     Raises:
-        BrokenTable: an id, label, split or number that cannot be, or an id that stands twice.
+        BrokenTable: no list, or most of its rows cannot be used; with ``strict``, an id, label, split or number that
+            cannot be, or rows of one id that contradict each other, of which ``diff.csv`` names none.
     """
     found = _read_cells(place, name)
     if found is None:
         return None
-    header, rows, lines = found
-    path = place.path(name)
-    if not rows:
-        raise BrokenTable(f"{path}: names no recording. Fetch it again, or remove it.")
-    cells = {column: pa.array(values) for column, values in zip(header, zip(*rows, strict=True), strict=True)}
+    columns = zip(*found.rows, strict=True) if found.rows else [()] * len(found.header)
+    cells = {name: pa.array(values, pa.string()) for name, values in zip(found.header, columns, strict=True)}
     ids = cells["file_id"]
 
-    def refuse(bad: pa.Array, what: str, column: str) -> None:
-        """Raise for the first row that is bad."""
-        if (row := pc.index(bad, True).as_py()) >= 0:
-            value = cells[column][row].as_py()
-            raise BrokenTable(
-                f"{path}, line {lines[row]}: {what.format(repr(value))} of {ids[row].as_py()!r}. Fetch it again."
-            )
+    def check(good: pa.Array, what: str, column: str) -> None:
+        """Refuse the rows whose cells are not good."""
+        for row in np.flatnonzero(~np.asarray(good, bool)).tolist():
+            of = "" if column == "file_id" else f" of {ids[row].as_py()!r}"
+            found.refuse(found.lines[row], f"{what.format(repr(cells[column][row].as_py()))}{of}")
 
-    refuse(pc.invert(pc.match_substring_regex(ids, f"^{FILE_ID}$")), "not a file id: {}", "file_id")
+    check(pc.match_substring_regex(ids, f"^{FILE_ID}$"), "not a file id: {}", "file_id")
+    check(
+        pc.is_in(pc.utf8_slice_codeunits(ids, 0, len(VENDORS[0])), pa.array(VENDORS)),
+        "no vendor of ours: {}",
+        "file_id",
+    )
     for column, known in (("label", LABELS), ("split", SPLITS)):
-        refuse(
-            pc.invert(pc.is_in(cells[column], pa.array(known))), f"{column} {{}} is none of {', '.join(known)}", column
-        )
+        check(pc.is_in(cells[column], pa.array(known)), f"{column} {{}} is none of {', '.join(known)}", column)
     for column in ("batch_idx", "archive_idx"):
-        refuse(
-            pc.invert(pc.match_substring_regex(cells[column], "^[0-9]{1,9}$")), f"{column} {{}}, not a number", column
-        )
+        check(pc.match_substring_regex(cells[column], _NUMBER), f"{column} {{}}, not a number", column)
     for flag in FILELIST_FLAGS:
-        values = cells.setdefault(flag, pa.array([""] * len(rows)))
-        refuse(pc.invert(pc.is_in(values, pa.array(["0", "1", ""]))), f"{flag} {{}}, neither 0 nor 1", flag)
-        cells[flag] = pc.if_else(pc.equal(values, ""), None, pc.equal(values, "1"))
-    counts = ids.value_counts()
-    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-    if len(twice):
-        line = lines[len(ids) - 1 - ids.to_pylist()[::-1].index(twice[0].as_py())]
-        raise BrokenTable(f"{path}, line {line}: {twice[0]} stands twice in the file list. Keep the row that counts.")
-    return pa.table([cells[field.name].cast(field.type) for field in FILELIST], schema=FILELIST)
+        values = cells.setdefault(flag, pa.array([""] * len(ids), pa.string()))
+        check(pc.is_in(values, pa.array(list(_FLAGS))), f"{flag} {{}}, neither 0 nor 1", flag)
+    found.tell(strict)
+    rows = [row for row, lines in enumerate(found.lines) if found.is_usable(lines)]
+    if not rows:
+        raise BrokenTable(f"{found.path}: names no recording. Fetch it again, or remove it.")
+    kept = {column: cells[column].take(pa.array(rows)) for column in FILELIST.names}
+    for column in ("batch_idx", "archive_idx"):
+        kept[column] = pc.replace_substring_regex(kept[column], _NUMBER, r"\1").cast(pa.int32())
+    for flag in FILELIST_FLAGS:
+        kept[flag] = pa.array(list(_FLAGS.values()), pa.bool_()).take(pc.index_in(kept[flag], pa.array(list(_FLAGS))))
+    listed = pa.table(kept, schema=FILELIST)
+    if pc.count_distinct(listed["file_id"]).as_py() == len(listed):
+        return listed
+    return _without_doubles(place, found, listed, [found.lines[row] for row in rows], strict)
 
 
-def read_filelist_file(path: str | os.PathLike[str], storage_options: dict[str, Any] | None = None) -> pa.Table:
+def _without_doubles(
+    place: Place, found: _Cells, listed: pa.Table, lines: list[tuple[int, int]], strict: bool
+) -> pa.Table:
+    """One row for each id. Raises ``BrokenTable`` if ``strict``, and nothing tells which row counts."""
+    rows_of: dict[str, list[int]] = {}
+    for row, file_id in enumerate(listed["file_id"].to_pylist()):
+        rows_of.setdefault(file_id, []).append(row)
+    counting = _counting_places(place)
+    dropped: list[int] = []
+    contradicting: list[str] = []
+    told = 0
+    twice = {file_id: rows for file_id, rows in rows_of.items() if len(rows) > 1}
+    for file_id, rows in twice.items():
+        values = listed.take(rows).to_pylist()
+        kept = rows[0]
+        if any(value != values[0] for value in values):
+            where = " and ".join(found.at(lines[row]) for row in rows)
+            places = [(value["split"], value["label"]) for value in values]
+            if counting.get(file_id) in places:
+                kept, told = rows[places.index(counting[file_id])], told + 1
+            elif strict:
+                raise BrokenTable(
+                    f"{found.path}, {where}: {file_id} stands twice, and differs. Keep the row that counts."
+                )
+            contradicting.append(f"{file_id} in {where}, of which {found.at(lines[kept])} counts")
+        dropped += (row for row in rows if row != kept)
+    message = f"{len(twice):,} ids stand twice. The first row of each counts"
+    message += f", but for {told:,} the one that {DOUBLES} names." if told else "."
+    if contradicting:
+        more = f"; and {len(contradicting) - _NAMED_ROWS:,} more" if len(contradicting) > _NAMED_ROWS else ""
+        named = "; ".join(contradicting[:_NAMED_ROWS])
+        message += f" Rows of {len(contradicting):,} contradict each other: {named}{more}."
+    logger.warning("%s: %s", found.path, message)
+    return listed.take(np.delete(np.arange(len(listed)), dropped))
+
+
+def _counting_places(place: Place) -> dict[str, tuple[str, str]]:
+    """Split and label of the row that counts, by id, as ``diff.csv`` has them; empty if the place has none."""
+    try:
+        found = _read_cells(place, DOUBLES)
+    except BrokenTable as error:
+        logger.warning("%s Going on without it.", error)
+        return {}
+    if found is None:
+        return {}
+    id, split, label = (found.header.index(column) for column in _columns(DOUBLES))
+    return {row[id]: (row[split], row[label]) for row in found.rows}
+
+
+def read_filelist_file(
+    path: str | os.PathLike[str], storage_options: dict[str, Any] | None = None, strict: bool = False
+) -> pa.Table:
     """A file list anywhere, by path or URL. As ``read_filelist``.
 
     Raises:
@@ -142,7 +274,7 @@ def read_filelist_file(path: str | os.PathLike[str], storage_options: dict[str, 
     """
     folder, _, name = os.fspath(path).rpartition("/")
     place = Place(folder or ".", storage_options)
-    found = read_filelist(place, name)
+    found = read_filelist(place, name, strict)
     if found is None:
         raise SourceNotFound(
             f"{place.path(name)} does not exist. It must be a file list, such as the dataset's filelist.csv."
@@ -182,12 +314,12 @@ def read_selection(place: Place) -> pa.Table | None:
     found = _read_cells(place, SELECTION)
     if found is None:
         return None
-    header, rows, lines = found
-    column = header.index("file_id")
-    names = header.index("modalities") if "modalities" in header else None
+    found.tell(strict=True)
+    column = found.header.index("file_id")
+    names = found.header.index("modalities") if "modalities" in found.header else None
     meant: dict[str, int] = {}
-    for cells, line in zip(rows, lines, strict=True):
-        where = f"{place.path(SELECTION)}, line {line}"
+    for cells, lines in zip(found.rows, found.lines, strict=True):
+        where = f"{found.path}, {found.at(lines)}"
         asked = [] if names is None else cells[names].split()
         unknown = [name for name in asked if name not in _NAMED]
         if unknown:
@@ -239,31 +371,58 @@ def selected(place: Place, filelist: pa.Table, meant: pa.Table | None) -> pa.Tab
 Note = tuple[str, str, str]
 
 
-class Context:
-    """Prompts, relationships and personalities, by the ids of a recording."""
+# Columns of ids -> the letter that the ids of recordings have there, and how many digits. Tools that take such a column
+# for numbers drop the zeros in front, or write 582 as 582.0: as the digits are known, nothing else can be meant.
+_IDS = {"prompt_hash": ("", 8), "vendor_id": ("V", 2), "session_id": ("S", 4), "participant_id": ("P", 4)}
 
-    def __init__(self, place: Place):
-        self._prompts = self._index(place, "interactions.csv", lambda row: row["prompt_hash"])
-        self._relationships = self._index(
-            place, "relationships.csv", lambda row: f"{row['vendor_id']}_S{row['session_id']}"
-        )
-        self._participants = self._index(
-            place, "participants.csv", lambda row: f"V{row['vendor_id']}_P{row['participant_id']}"
-        )
 
-    @staticmethod
-    def _index(place: Place, name: str, key: Callable[[dict[str, str]], str]) -> dict[str, dict[str, str]] | None:
-        found = _read_cells(place, name)
-        if found is None:
+def _id_of(row: dict[str, str], columns: tuple[str, ...]) -> str | None:
+    """The id of a row, as ``FileId`` has it; None for what is not one."""
+    parts = []
+    for column in columns:
+        letter, digits = _IDS[column]
+        suffix = "[A-Z]?" if column == "participant_id" else ""
+        match = re.fullmatch(f"(?:{letter})?([0-9]{{1,{digits}}})({suffix})(?:[.]0+)?", row[column].strip())
+        if match is None:
             return None
-        header, cells, lines = found
-        rows: dict[str, dict[str, str]] = {}
-        for values, line in zip(cells, lines, strict=True):
-            row = dict(zip(header, values, strict=True))
-            if key(row) in rows:
-                raise BrokenTable(f"{place.path(name)}, line {line}: {key(row)} stands twice. Fetch it again.")
-            rows[key(row)] = row
-        return rows
+        parts.append(f"{letter}{match[1].zfill(digits)}{match[2]}")
+    return "_".join(parts)
+
+
+def _by_id(place: Place, name: str, columns: tuple[str, ...], strict: bool) -> dict[str, dict[str, str]] | None:
+    """The rows of a table by the id that some columns make; None if the place has no such table."""
+    found = _read_cells(place, name)
+    if found is None:
+        return None
+    rows: dict[str, dict[str, str]] = {}
+    lines_of: dict[str, tuple[int, int]] = {}
+    for cells, lines in zip(found.rows, found.lines, strict=True):
+        row = dict(zip(found.header, cells, strict=True))
+        id = _id_of(row, columns)
+        if id is None:
+            found.refuse(lines, f"not an id: {', '.join(f'{column} {row[column]!r}' for column in columns)}")
+        elif id in rows and any(row[column] != rows[id][column] for column in TABLES[name]):
+            found.refuse(lines, f"{id} stands twice, and differs from {found.at(lines_of[id])}, which counts")
+        else:
+            rows.setdefault(id, row)
+            lines_of.setdefault(id, lines)
+    found.tell(strict)
+    return rows
+
+
+class Context:
+    """Prompts, relationships and personalities, by the ids of a recording.
+
+    Rows that cannot be used are left out, with a warning that names them; of rows of one id the first counts.
+
+    Raises:
+        BrokenTable: no such table, or most of its rows cannot be used; with ``strict``, a row that cannot.
+    """
+
+    def __init__(self, place: Place, strict: bool = False):
+        self._prompts = _by_id(place, "interactions.csv", ("prompt_hash",), strict)
+        self._relationships = _by_id(place, "relationships.csv", ("vendor_id", "session_id"), strict)
+        self._participants = _by_id(place, "participants.csv", ("vendor_id", "participant_id"), strict)
 
     def of(self, ids: FileId) -> tuple[dict[str, Any], list[Note]]:
         """The context columns of one recording (null where unknown), and what is not known."""
@@ -292,9 +451,14 @@ class Context:
         if participant and "Undisclosed" in scores.values():
             notes.append(("personality", "undisclosed", "Undisclosed in participants.csv"))
         for trait, score in scores.items():
-            try:
-                values[f"personality:{trait}"] = None if score == "Undisclosed" else float(score)
-            except ValueError:
-                values[f"personality:{trait}"] = None
+            value = values[f"personality:{trait}"] = _score(score)
+            if value is None and score != "Undisclosed":
                 notes.append(("personality", "unreadable", f"{trait} is {score!r} in participants.csv"))
         return values, notes
+
+
+def _score(text: str) -> float | None:
+    try:
+        return value if math.isfinite(value := float(text)) else None
+    except ValueError:
+        return None

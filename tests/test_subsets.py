@@ -566,6 +566,14 @@ def test_description_as_text_is_aligned_and_complete(described):
     assert "part of the next" in as_text(describe(table([])))
 
 
+def test_what_a_list_without_flags_does_not_say_is_unknown_and_not_0():
+    old = table(alike(5)).drop_columns(["has_imitator_movement", "has_annotation_1p", "has_annotation_3p"])
+    described = describe(old)
+    assert {described[name][0].as_py() for name in ("annotation_1p", "annotation_3p", "movement")} == {None}
+    rows = [row.split() for row in as_text(described).splitlines()]
+    assert ["with", "movement", *["unknown"] * 4] in rows and ["3P", *["unknown"] * 4] in rows
+
+
 def test_the_command_prints_the_description(chosen, tmp_path):
     from pyarrow import csv
 

@@ -294,7 +294,8 @@ def _source(plan: ShardPlan, process: int) -> Source:
 @lru_cache(maxsize=1)
 def _context(plan: ShardPlan, process: int) -> Context | None:
     """Its tables, if a column of theirs is asked for."""
-    return Context(_source(plan, process).place) if has_context(plan.columns) else None
+    strict = plan.settings["on_error"] == "raise"
+    return Context(_source(plan, process).place, strict) if has_context(plan.columns) else None
 
 
 def has_context(columns: tuple[str, ...]) -> bool:
