@@ -22,7 +22,7 @@ from seamless_interaction.files import member_path
 from seamless_interaction.index import MEMBERS, Index, Known
 from seamless_interaction.layouts import BUNDLE, DIRECTORIES, MOVEMENT_V4
 from seamless_interaction.mp4 import VideoHeader, load_pyav, probe_video
-from seamless_interaction.places import Place, RangeFile
+from seamless_interaction.places import Place, RangeFile, SharedFile
 from seamless_interaction.readers import (
     MAX_HEADER_BYTES,
     MAX_TEXT_BYTES,
@@ -31,7 +31,6 @@ from seamless_interaction.readers import (
     Packed,
     check_text,
     declared_array,
-    max_bytes,
     parse_bundle_json,
     parse_json_lines,
     parse_records,
@@ -169,6 +168,12 @@ def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_REQUESTS, "seamless-interaction")
 
 
+def _read_into(place: Place, path: str, start: int, buffer: memoryview) -> int:
+    content = place.read(path, start, start + len(buffer))
+    buffer[: len(content)] = content
+    return len(content)
+
+
 class _Window(NamedTuple):
     """A file, or a part of one."""
 
@@ -234,7 +239,7 @@ class Files:
         return value
 
     def open_rows(self, key: str) -> NpyRows | None:
-        """An array of a tree, to read some rows of and to close; None if the recording has none. Raises as ``get``."""
+        """An array of a tree, to read some rows of; None if the recording has none. Raises as ``get``."""
         return self._read(key, self._open_rows)
 
     def known_header(self, part: str) -> Any:
@@ -323,13 +328,9 @@ class Files:
         place = self._source.place
         path = place.path(location.path)
         if not place.is_local:
-            return NpyRows(RangeFile(partial(place.read, location.path), max_bytes(ARRAYS[key])), ARRAYS[key], path)
+            return NpyRows(partial(_read_into, place, location.path), ARRAYS[key], path)
         file = open(path, "rb", buffering=0)  # noqa: SIM115
-        try:
-            return NpyRows(file, ARRAYS[key], path, os.fstat(file.fileno()).st_size)
-        except BadFile:
-            file.close()
-            raise
+        return NpyRows(SharedFile(file).read_into, ARRAYS[key], path, os.fstat(file.fileno()).st_size)
 
     def npz(self) -> Npz:
         """The directory of a bundle's arrays. Raises ``BadFile``."""

@@ -7,6 +7,7 @@ import os
 import posixpath
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -97,6 +98,26 @@ class RangeFile(io.RawIOBase):
         return self._kept[start : start + length]
 
 
+class SharedFile:
+    """A local file that several threads read from. It closes when nobody holds it any more.
+
+    Args:
+        file: open, unbuffered.
+    """
+
+    def __init__(self, file: io.FileIO):
+        self._file, self._lock = file, threading.Lock()
+
+    def read_into(self, start: int, buffer: memoryview) -> int:
+        """Fill ``buffer`` with the bytes from ``start`` on, as far as there are such; how many there are."""
+        with self._lock:
+            self._file.seek(start)
+            return self._file.readinto(buffer)
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
 class Body(NamedTuple):
     """A file, or the rest of one, that is being read.
 
@@ -137,7 +158,7 @@ def options_of(path: str) -> dict[str, Any]:
 
     A stream's records need it: `datasets` makes their formatter without arguments.
     """
-    places = [url for url in _options_of_places if path.startswith(f"{url}/")]
+    places = [url for url in list(_options_of_places) if path.startswith(f"{url}/")]  # other threads may open more
     return _options_of_places[max(places, key=len)] if places else {}
 
 

@@ -164,10 +164,10 @@ def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
 
 
 class NpyRows:
-    """An NPY of which some rows are read, as it was when its header was.
+    """An NPY of which some rows are read, as it was when its header was, by any number of threads.
 
     Args:
-        file: open, seekable.
+        read_into: fills a buffer from some byte of the file on, and tells how many bytes there were.
         array: what it is to hold.
         path: for messages.
         size: of the file in bytes, where it is known.
@@ -179,16 +179,20 @@ class NpyRows:
         EmptyFile, TruncatedFile, UnreadableFile, UnsafeFile, WrongType
     """
 
-    def __init__(self, file: io.RawIOBase, array: Array, path: str, size: int | None = None):
-        self._file, self._array, self._path = file, array, path
-        head = file.read(_USUAL_HEADER_BYTES) or b""
+    def __init__(self, read_into: Callable[[int, memoryview], int], array: Array, path: str, size: int | None = None):
+        self._read_into, self._array, self._path = read_into, array, path
+        head = self._head(_USUAL_HEADER_BYTES)
         length = _header_size(head) or 0
         if len(head) == _USUAL_HEADER_BYTES < length <= MAX_HEADER_BYTES:
-            head += file.read(length - len(head)) or b""
+            head = self._head(length)
         self._offset, shape, self._dtype = _spread(head, array, path, size)
         self.num_rows = shape[0]
         self._row_bytes = math.prod(array.shape) * self._dtype.itemsize
         self._is_as_it_should_be = self._dtype == array.dtype and not array.is_mask
+
+    def _head(self, length: int) -> bytes:
+        head = bytearray(length)
+        return bytes(head[: self._read_into(0, memoryview(head))])
 
     def rows(self, first: int, last: int) -> np.ndarray:
         """Rows ``first`` to ``last`` (exclusive), as far as there are such, (n, *array.shape); only they are read."""
@@ -197,13 +201,10 @@ class NpyRows:
             last = max(min(last, self.num_rows), first)
         values = np.empty((last - first, *self._array.shape), self._dtype)
         if last > first:
-            self._file.seek(self._offset + first * self._row_bytes)
-            if self._file.readinto(values.data) != values.nbytes:
+            buffer = values.reshape(-1).view(np.uint8).data
+            if self._read_into(self._offset + first * self._row_bytes, buffer) != values.nbytes:
                 raise TruncatedFile(self._path, f"ends within its rows {first} to {last} of {self.num_rows}")
         return values if self._is_as_it_should_be else _typed(values, self._array, self._path)
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def declared_array(head: bytes, key: str, path: str) -> Array:

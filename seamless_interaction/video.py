@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -32,7 +33,7 @@ def _threads() -> int:
 
 
 class _Decoder:
-    """Frames of one open file by their number, accurate, decoding as little as that takes.
+    """Frames of one open file by their number, accurate, decoding as little as that takes; for who holds ``lock``.
 
     Reaching back, or past the next key frame, seeks; going on forward does not. On the way to a
     frame, those that no other depends on are skipped.
@@ -44,6 +45,7 @@ class _Decoder:
         self._opened = ExitStack()
         self._opened.enter_context(file)
         self.path, self.index = path, index
+        self.process, self.lock = os.getpid(), threading.Lock()
         self._rgb = VideoReformatter()
         self._frames: Iterator[av.VideoFrame] | None = None
         self._target = [0]  # pts
@@ -138,7 +140,7 @@ class Video:
 
     Frames are the stored raster: neither rotated nor stretched by the pixel aspect. Random access is
     frame accurate and reads what it needs, from a local path as from a URL. Picklable; a pickle, and
-    a forked process, opens the file anew. Not for two threads at once.
+    a forked process, opens the file anew. Threads that share one decode in turn.
 
     PyAV decodes, and frames are found by timestamp: exact on every structure tried. decord silently gave
     wrong ones on open GOPs, torchcodec where key frames are only recovered from; neither took less of the
@@ -167,7 +169,6 @@ class Video:
         self.storage_options = dict(storage_options or {})
         self.content = content
         self._decoder: _Decoder | None = None
-        self._pid = 0
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         return type(self), (self.path, self.storage_options, self.content)
@@ -182,10 +183,8 @@ class Video:
         self.close()
 
     def close(self) -> None:
-        """Close the file. The next use opens it again."""
-        decoder, self._decoder = self._decoder, None
-        if decoder is not None and self._pid == os.getpid():  # after a fork it is the parent's
-            decoder.close()
+        """Close the file, once no other thread reads from it. The next use opens it again."""
+        self._decoder = None
 
     @cached_property
     def _read(self) -> tuple[mp4.VideoHeader, mp4.FrameIndex]:
@@ -222,7 +221,9 @@ class Video:
         """Frame ``which``, (height, width, 3) uint8; or a slice of them, (frames, height, width, 3)."""
         if isinstance(which, slice):
             return self.get_batch(range(*which.indices(len(self))))
-        return self._frames().frame(self._number(which))
+        number, decoder = self._number(which), self._frames()
+        with decoder.lock:
+            return decoder.frame(number)
 
     def get_batch(self, numbers: Iterable[int], size: tuple[int, int] | None = None) -> np.ndarray:
         """Frames in the order given, (frames, height, width, 3) uint8. Each is decoded once.
@@ -246,10 +247,12 @@ class Video:
         places: dict[int, list[int]] = {}
         for place, number in enumerate(numbers):
             places.setdefault(number, []).append(place)
-        for number in sorted(places):
-            frame = self._frames().frame(number, size)
-            for place in places[number]:
-                batch[place] = frame
+        decoder = self._frames()
+        with decoder.lock:
+            for number in sorted(places):
+                frame = decoder.frame(number, size)
+                for place in places[number]:
+                    batch[place] = frame
         return batch
 
     def at(self, seconds: float) -> np.ndarray:
@@ -308,7 +311,7 @@ class Video:
         return _Decoder(self.path, file, self._index)
 
     def _frames(self) -> _Decoder:
-        if self._decoder is None or self._pid != os.getpid():
-            self.close()
-            self._decoder, self._pid = self._new_decoder(), os.getpid()
-        return self._decoder
+        decoder = self._decoder
+        if decoder is None or decoder.process != os.getpid():
+            decoder = self._decoder = self._new_decoder()
+        return decoder

@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
 import numpy as np
@@ -24,7 +25,7 @@ from seamless_interaction.errors import (
     UnsafeFile,
     WrongType,
 )
-from seamless_interaction.places import Place
+from seamless_interaction.places import Place, SharedFile
 from seamless_interaction.readers import MAX_FRAMES, NpyRows, Npz, parse_bundle_json, parse_json_lines, read_npy
 
 POSE, MASK, FACE = ARRAYS["smplh:body_pose"], ARRAYS["smplh:is_valid"], ARRAYS["movement:is_valid"]
@@ -107,10 +108,21 @@ def test_masks_are_zeros_and_ones_of_any_kind_with_and_without_an_axis_of_one(tm
     """The bucket has movement's as bool (T,), the Hub as float32 (T, 1)."""
     values = np.array([1, 0, 0, 1], dtype)
     content = npy(values.reshape(shape))
-    rows = NpyRows(io.BytesIO(content), array, "a.npy", len(content))
+    rows = NpyRows(SharedFile(io.BytesIO(content)).read_into, array, "a.npy", len(content))
     for read in read_from("local", tmp_path, content, array), rows.rows(0, 4):
         assert read.dtype == array.dtype
         np.testing.assert_array_equal(read, values.astype(array.dtype).reshape(4, *array.shape))
+
+
+def test_threads_that_share_a_file_read_their_own_rows(tmp_path):
+    values = np.arange(200 * 63, dtype="<f4").reshape(200, 21, 3)
+    (tmp_path / "a.npy").write_bytes(npy(values))
+    rows = NpyRows(SharedFile(open(tmp_path / "a.npy", "rb", buffering=0)).read_into, POSE, "a.npy")  # noqa: SIM115
+    with ThreadPoolExecutor(4) as pool:
+        for first, read in enumerate(
+            pool.map(lambda first: [rows.rows(first, first + 1) for _ in range(9)], range(200))
+        ):
+            assert all((row == values[first]).all() for row in read)
 
 
 @pytest.mark.parametrize("array", [MASK, FACE])
@@ -120,7 +132,7 @@ def test_a_mask_of_other_values_is_named(tmp_path, array, values):
         with pytest.raises(WrongType, match="neither 0 nor 1"):
             read_from("local", tmp_path, content, array)
         with pytest.raises(WrongType, match=r"a\.npy.*neither 0 nor 1"):
-            NpyRows(io.BytesIO(content), array, "a.npy", len(content)).rows(0, 2)
+            NpyRows(SharedFile(io.BytesIO(content)).read_into, array, "a.npy", len(content)).rows(0, 2)
 
 
 @pytest.mark.parametrize("dtype", ["S1", "c8", "U1"])

@@ -3,6 +3,8 @@
 import os
 import pickle
 import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from conftest import LAYOUTS
 
 from seamless_interaction import SeamlessDataset
-from seamless_interaction.access import quantities
+from seamless_interaction.access import quantities, storage
 from seamless_interaction.errors import (
     EmptySelection,
     ForeignState,
@@ -440,3 +442,35 @@ def test_windows_of_many_recordings_keep_few_files_open(data):
     some = windows(SeamlessDataset(data[0]), modalities=parts, frame_size=(8, 6), shuffle=True, hop=2.0)
     before = len(os.listdir("/proc/self/fd"))
     assert max(len(os.listdir("/proc/self/fd")) for _ in some) - before < 210
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def restless():
+    """Threads take turns a thousand times as often as usual."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_threads_read_the_same_windows(data, dataset, monkeypatch, restless):
+    monkeypatch.setattr(storage, "_FILES", 3)  # open at a time: one thread's go for those of another
+    parts = ["smplh:translation", "smplh:is_valid", "audio", "vad"]
+    alone = list(windows(dataset, modalities=parts, shuffle=True))
+    together = windows(SeamlessDataset(data[0]), modalities=parts, shuffle=True)
+    with ThreadPoolExecutor(8) as pool:
+        for sample, other in zip(alone, pool.map(together.__getitem__, range(len(alone))), strict=True):
+            np.testing.assert_equal(other, sample)
+
+
+def test_threads_read_the_same_frames(data, monkeypatch, restless):
+    monkeypatch.setattr(storage, "_DECODERS", 1)
+    ids = [r.file_id for r in data[1].recordings if r.ids.vendor_id == "V00"][:2]
+    of = windows(SeamlessDataset(data[0], file_ids=ids, single=True), modalities=["video"], fps=10, frame_size=(9, 16))
+    alone = [of[number]["video"] for number in range(len(of))]
+    with ThreadPoolExecutor(4) as pool:
+        for number, frames in enumerate(pool.map(lambda number: of[number]["video"], range(len(of)))):
+            np.testing.assert_array_equal(frames, alone[number])

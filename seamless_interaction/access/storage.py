@@ -38,7 +38,8 @@ class Storage:
 
     What is read whole, because it cannot be read in part (arrays in an NPZ) or is small (text), is kept within
     ``cache_bytes`` in each process. Arrays of a tree are read row by row and not kept: the system keeps their pages.
-    A pickle, and a forked process, opens everything anew. Not for several threads at once.
+    A pickle, and a forked process, opens everything anew. Several threads may read at once: what one of them uses
+    stays open until it is done, whatever the bounds, and of a video each waits for its turn.
 
     Args:
         described: url, storage_options, layout, aliases and index, as the builder describes its source.
@@ -269,7 +270,7 @@ class _Open:
         self.kept = Kept(cache_bytes)
         self.recordings, self.headers, self.audios, self.paths, self.known = (Kept(_RECORDINGS) for _ in range(5))
         self.videos = Kept(_VIDEOS)
-        self.rows = Kept(_FILES, lambda npy: npy and npy.close())
+        self.rows = Kept(_FILES)
         self.decoders = Kept(_DECODERS, lambda video: video.close())
         self._context: Context | None = None
 
