@@ -15,6 +15,7 @@ from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MAX_FRAMES_APART, MAX
 from seamless_interaction.errors import BadFile, EmptyFile, MissingFile, NonFinite
 from seamless_interaction.layouts import PARTS
 from seamless_interaction.parts import Files
+from seamless_interaction.readers import Records
 from seamless_interaction.recordings import is_required
 from seamless_interaction.tables import Context
 
@@ -90,6 +91,8 @@ class Join:
             if is_meant or not isinstance(error, MissingFile):
                 self._error(column, error)
                 return None
+        if isinstance(value, Records) and value.problem:
+            self._error(column, value.problem)
         if value is None and not is_meant:
             self._note(column, "not_selected", "this copy was made without it")
         return value

@@ -29,6 +29,7 @@ from seamless_interaction.readers import (
     NpyRows,
     Npz,
     Packed,
+    Records,
     check_text,
     declared_array,
     parse_bundle_json,
@@ -371,7 +372,7 @@ class Files:
         recording = self.recording
         return f"{recording.label}/{recording.split}/{key.replace(':', '/')}/{recording.file_id}.npy"
 
-    def _records(self, part: str) -> list[dict[str, Any]] | None:
+    def _records(self, part: str) -> Records | None:
         window = self._window(part)
         if window is None:
             return None

@@ -7,6 +7,7 @@ its own array needs and not a byte more.
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import math
@@ -415,11 +416,8 @@ def unpack(file: BinaryIO, packed: Packed, name: str, array: Array, path: str) -
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-_decode = json.JSONDecoder(parse_constant=_no_constant).decode
+# NaN and Infinity are no JSON, but Python and others write them: what holds one is for `parse_records` to say.
+_decode = json.JSONDecoder().decode
 
 
 def check_text(content: bytes, path: str) -> bytes:
@@ -436,7 +434,7 @@ def parse_json_lines(content: bytes, path: str) -> list[dict[str, Any]]:
         UnreadableFile: with the line's number.
     """
     records = []
-    for number, line in enumerate(content.split(b"\n"), 1):
+    for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         if line.strip():
             try:
                 record = _decode(line.decode())
@@ -458,7 +456,7 @@ def parse_bundle_json(content: bytes, path: str, file_id: str) -> dict[str, Any]
     if not content:
         raise EmptyFile(path, "no bytes")
     try:
-        value = _decode(content.decode())
+        value = _decode(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UnreadableFile(path, f"not JSON: {error}") from error
     if not isinstance(value, dict):
@@ -468,74 +466,104 @@ def parse_bundle_json(content: bytes, path: str, file_id: str) -> dict[str, Any]
     return value
 
 
+class Records(list[dict[str, Any]]):
+    """The records of a text, as far as they can be used.
+
+    Attributes:
+        problem: what is wrong with those values that cannot; None if nothing is.
+    """
+
+    problem: UnreadableFile | None = None
+
+
 _LARGEST = sys.float_info.max
 
 
-def _number(record: dict[str, Any], key: str, where: str, optional: bool = False) -> float | None:
+def _number(record: dict[str, Any], key: str) -> float:
     value = record.get(key)
     if type(value) is float and -_LARGEST <= value <= _LARGEST:
         return value  # as nearly all are
-    if value is None and optional:
-        return None
-    # An integer of JSON has no limit; `isfinite` fails at one that no float can hold.
+    # An integer of JSON has no limit; `float` fails at one that no float can hold.
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LARGEST:
-        raise ValueError(f"{where}: {key} is {str(value)[:40]!r}, not a number of seconds")
+        raise ValueError(f"{key} is {str(value)[:40]!r}, not a number")
     return float(value)
 
 
-def _string(record: dict[str, Any], key: str, where: str) -> str:
+def _string(record: dict[str, Any], key: str) -> str:
     value = record.get(key)
     if not isinstance(value, str):
-        raise ValueError(f"{where}: {key} is {value!r}, not text")
+        raise ValueError(f"{key} is {str(value)[:40]!r}, not text")
     value.encode()  # a ValueError for half a surrogate pair, which JSON can write and Arrow cannot
     return value
 
 
-def _segment(record: dict[str, Any], where: str) -> dict[str, Any]:
+def _word(record: Any, wrong: list[str]) -> dict[str, Any] | None:
+    """A word; what of it is no number is None. None if it is no word at all."""
+    word: dict[str, Any] = {}
+    try:
+        word["word"] = _string(record, "word")
+    except (ValueError, AttributeError) as error:
+        wrong.append(f"a word is left out: {error}")
+        return None
+    for key in ("start", "end", "score"):
+        try:
+            word[key] = None if record.get(key) is None else _number(record, key)
+        except ValueError as error:
+            wrong.append(str(error))
+            word[key] = None
+    return word
+
+
+def _segment(record: dict[str, Any], wrong: list[str]) -> dict[str, Any]:
     words = record.get("words") or []
-    if not isinstance(words, list) or not all(isinstance(word, dict) for word in words):
-        raise ValueError(f"{where}: words is not a list of objects")
+    if not isinstance(words, list):
+        wrong.append("its words are no list")
+        words = []
     return {
-        "start": _number(record, "start", where),
-        "end": _number(record, "end", where),
-        "transcript": _string(record, "transcript", where),
-        "words": [
-            {
-                "word": _string(word, "word", where),
-                "start": _number(word, "start", where, True),
-                "end": _number(word, "end", where, True),
-                "score": _number(word, "score", where, True),
-            }
-            for word in words
-        ],
+        "start": _number(record, "start"),
+        "end": _number(record, "end"),
+        "transcript": _string(record, "transcript"),
+        "words": [word for word in (_word(word, wrong) for word in words) if word],
     }
 
 
-def _vad(record: dict[str, Any], where: str) -> dict[str, Any]:
-    return {"start": _number(record, "start", where), "end": _number(record, "end", where)}
+def _vad(record: dict[str, Any], wrong: list[str]) -> dict[str, Any]:
+    return {"start": _number(record, "start"), "end": _number(record, "end")}
 
 
-def _annotation(record: dict[str, Any], where: str) -> dict[str, Any]:
+def _annotation(record: dict[str, Any], wrong: list[str]) -> dict[str, Any]:
     return {
-        "annotation": _string(record, "annotation", where),
-        "start": _number(record, "start_ts", where),
-        "end": _number(record, "end_ts", where),
+        "annotation": _string(record, "annotation"),
+        "start": _number(record, "start_ts"),
+        "end": _number(record, "end_ts"),
     }
 
 
 _PARSERS = {"transcript": _segment, "vad": _vad}  # all other parts of text are annotations
 
 
-def parse_records(part: str, records: list[Any], path: str) -> list[dict[str, Any]]:
+def parse_records(part: str, records: list[Any], path: str) -> Records:
     """Segments of a transcript, VAD or annotations.
 
+    Only what cannot be used is lost: of a word its times and score, which are then None; else the word or the record.
+
     Raises:
-        UnreadableFile: with the number of the record.
+        UnreadableFile: nothing is left; with the number of the first record that is wrong.
     """
     parse = _PARSERS.get(part, _annotation)
-    try:
-        if not all(isinstance(record, dict) for record in records):
-            raise ValueError("not a list of objects")
-        return [parse(record, f"record {number}") for number, record in enumerate(records, 1)]
-    except ValueError as error:
-        raise UnreadableFile(path, str(error)) from error
+    found, wrong = Records(), list[str]()
+    for number, record in enumerate(records, 1):
+        here: list[str] = []
+        try:
+            if not isinstance(record, dict):
+                raise ValueError("not an object")
+            found.append(parse(record, here))
+        except ValueError as error:
+            here.append(f"left out: {error}")
+        wrong += (f"record {number}: {what}" for what in here)
+    if wrong:
+        more = f"; and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        found.problem = UnreadableFile(path, f"{wrong[0]}{more}")
+        if not found:
+            raise found.problem
+    return found

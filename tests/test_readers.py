@@ -322,7 +322,7 @@ json_values = st.recursive(
 @settings(max_examples=30)
 @given(st.lists(st.dictionaries(st.text(), json_values, max_size=4)), st.sampled_from(["\n", "\r\n", "\n\n"]))
 def test_json_lines_are_read_as_they_were_written(records, newline):
-    content = "".join(json.dumps(record, ensure_ascii=False) + newline for record in records)
+    content = "\ufeff" * bool(records) + "".join(json.dumps(record, ensure_ascii=False) + newline for record in records)
     assert (
         parse_json_lines(content.encode("utf-8", "surrogatepass") if content.isascii() else content.encode(), "x")
         == records
@@ -337,9 +337,7 @@ def test_any_bytes_are_records_or_named(content):
         assert "line " in str(error)
 
 
-@pytest.mark.parametrize(
-    "line", ["{", "[]", "1", '{"a": NaN}', '{"a": Infinity}', '{"a": 1}{"b": 2}', "\xff", "[" * 100_000]
-)
+@pytest.mark.parametrize("line", ["{", "[]", "1", '{"a": 1}{"b": 2}', "\xff", "[" * 100_000])
 def test_a_line_that_is_no_object(line):
     with pytest.raises(UnreadableFile, match="line 2"):
         parse_json_lines(b'{"a": 1}\n' + line.encode("latin-1"), "x")

@@ -1,13 +1,16 @@
 """What comes out is what the generator put in, whatever the layout; what is broken is named."""
 
+import codecs
+import json
 import logging
+import math
 
 import numpy as np
 import pytest
 from conftest import LAYOUTS, assert_same_arrays
 
-from seamless_interaction import ARRAYS, ISSUES, MODALITIES, SAMPLING_RATE, SPLITS, load_dataset
-from seamless_interaction.errors import BadFile
+from seamless_interaction import ARRAYS, ISSUES, MODALITIES, SAMPLING_RATE, SPLITS, SeamlessDataset, load_dataset
+from seamless_interaction.errors import BadFile, UnreadableFile
 from seamless_interaction.layouts import tree_path
 from seamless_interaction.synthetic import DEFECTS, synthesize
 
@@ -209,8 +212,8 @@ def test_strays_of_another_split_are_no_records(broken):
         '{"start": 0, "end": true, "transcript": "x"}',
         '{"start": 0, "transcript": "x"}',
         '{"start": 0, "end": 1, "transcript": 1}',
-        '{"start": 0, "end": 1, "transcript": "x", "words": [1]}',
-        '{"start": 0, "end": 1, "transcript": "x", "words": [{"word": "\\udfff"}]}',
+        '{"start": 0, "end": NaN, "transcript": "x"}',
+        '[{"start": 0, "end": 1, "transcript": "x"}]',
     ],
 )
 def test_text_that_cannot_be_does_not_end_the_stream(tmp_path, line):
@@ -220,6 +223,29 @@ def test_text_that_cannot_be_does_not_end_the_stream(tmp_path, line):
     records = load(tmp_path / "data", modalities=["transcript"])
     assert [(i["column"], i["code"]) for i in records[first]["issues"]] == [("transcript", "unreadable")]
     assert records[first]["transcript"] is None and records[second]["issues"] == []
+
+
+def test_of_text_only_the_value_is_lost_that_cannot_be_used(tmp_path):
+    """In a bundle's one JSON: NaN, which Python writes, a word that is none, a time that is text, a byte order mark."""
+    corpus = synthesize(tmp_path / "data", "bundles", interactions=1, seconds=2.0)
+    path = next((tmp_path / "data").rglob(f"{corpus.recordings[0].file_id}.json"))
+    content = json.loads(path.read_bytes())
+    times = [{"start": 0.5, "end": 0.75}, {"start": 1, "end": 1.5}]
+    words = [{"word": word, **times[0], "score": 0.5} for word in "abc"]
+    spoken = {**times[0], "transcript": "a b c", "words": [words[0] | {"score": math.nan}, {"word": None}, words[2]]}
+    content["metadata:transcript"] = [spoken, {**times[1], "start": math.inf, "transcript": "d"}]
+    content["metadata:vad"] = [times[0], {**times[1], "end": "1.5"}]
+    path.write_bytes(codecs.BOM_UTF8 + json.dumps(content).encode())
+    record = load(tmp_path / "data", modalities=["transcript", "vad", "annotations"])[corpus.recordings[0].file_id]
+    assert record["transcript"] == "a b c" and record["vad"] == times[:1]
+    assert [(word["word"], word["score"]) for word in record["segments"][0]["words"]] == [("a", None), ("c", 0.5)]
+    details = {issue["column"]: issue["detail"] for issue in record["issues"] if issue["code"] == "unreadable"}
+    assert "record 1: score is 'nan', not a number; and 2 more" in details["transcript"]
+    assert "record 2: left out: end is '1.5', not a number" in details["vad"]
+    with pytest.raises(UnreadableFile, match="score is 'nan'"):
+        load(tmp_path / "data", modalities=["transcript"], on_error="raise")
+    conversation = SeamlessDataset(tmp_path / "data")[0]
+    assert any("end is '1.5'" in issue for issue in conversation.recordings[0].window(0, 1, ["vad"])["issues"])
 
 
 def test_an_issue_is_said_once(defective):

@@ -198,13 +198,17 @@ def _video(
 def _records(
     storage: Storage, number: int, part: str, issues: list[str], column: str | None = None
 ) -> list[dict[str, Any]] | None:
+    records = None
     try:
-        return storage.records(number, part)
+        records = storage.records(number, part)
+        problem = records.problem if records else None
     except BadFile as error:
-        line = note(error, column or part)
+        problem = error
+    if problem:
+        line = note(problem, column or part)
         if line not in issues:  # one broken JSON of a bundle breaks five kinds of annotations
             issues.append(line)
-        return None
+    return records
 
 
 def _vad(

@@ -19,7 +19,7 @@ from seamless_interaction.layouts import PARTS
 from seamless_interaction.mp4 import VideoHeader
 from seamless_interaction.parts import Files, Source, threads
 from seamless_interaction.places import Place
-from seamless_interaction.readers import NpyRows
+from seamless_interaction.readers import NpyRows, Records
 from seamless_interaction.recordings import Recording, is_required
 from seamless_interaction.tables import Context
 from seamless_interaction.video import Video
@@ -158,10 +158,10 @@ class Storage:
 
     # --- text
 
-    def records(self, number: int, part: str) -> list[dict[str, Any]] | None:
+    def records(self, number: int, part: str) -> Records | None:
         """Segments, voice activity, or annotations of a kind; None if the recording has none. Raises ``BadFile``."""
 
-        def read() -> list[dict[str, Any]] | BadFile | None:
+        def read() -> Records | BadFile | None:
             with self.files(number, (part,)) as files:
                 return attempt(recording, part, files.get, part)
 

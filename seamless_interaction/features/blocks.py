@@ -14,6 +14,7 @@ from seamless_interaction import SAMPLING_RATE
 from seamless_interaction.access.cut import Sample, note
 from seamless_interaction.access.interaction import ParticipantRecording
 from seamless_interaction.errors import BadFile, MissingDependency
+from seamless_interaction.readers import Records
 
 RATE = 16_000  # Hz: what speech is analysed at
 BLOCK = 60.0  # seconds read at a time
@@ -137,6 +138,8 @@ def voice_activity(recording: ParticipantRecording, issues: list[str]) -> list[d
     """The recording's voice activity; None where it is not known: also where it is empty, and words were spoken."""
     try:
         records = recording.vad
+        if isinstance(records, Records) and records.problem:
+            add_issue(issues, note(records.problem, "vad"))
         if records == [] and any(segment["words"] for segment in recording.segments or ()):
             add_issue(issues, "vad: vad_contradicts: no voice activity, yet a transcript")
             return None
