@@ -53,7 +53,7 @@ from seamless_interaction.models.rotations import between, geodesic, to_matrix, 
 MAKING = ("behaviour-generation", "nonverbal-synthesis")
 SMALL = ImitatorConfig(mels=12, text_buckets=64, width=16, heads=2, joint_layers=1, decoder_layers=1, context=8)
 LEARN = "seamless_interaction.evaluation.motion.collection.learn"
-TRAIN, TEST, SECONDS = 6, 3, 20.0  # four clips of each participant
+TRAIN, TEST, SECONDS = 5, 2, 20.0  # four clips of each participant
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -93,7 +93,7 @@ def model(few):
 
 @pytest.fixture(scope="module")
 def results(dataset, model, tmp_path_factory):
-    """Takes 20 s: a third of it is imports, another one motion that is generated frame by frame."""
+    """Takes 16 s: a third of it is imports, another one motion that is generated frame by frame."""
     tasks = [TASKS[name] for name in (*MAKING, "turn-taking")]
     kept = tmp_path_factory.mktemp("spaces")
     options = {"resamples": 40, "shuffles": 2, "keep_motion_space_in": kept}

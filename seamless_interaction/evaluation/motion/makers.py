@@ -109,18 +109,18 @@ class Linear:
 
     def _inputs(self, clips: Clips, seen: Seen, inputs: np.ndarray) -> np.ndarray:
         """(B, MADE, D) float64, the last column 1."""
+        tables = []
+        for participant in seen.features:
+            values, masks = seen.features[participant], seen.features.masks[participant]
+            tables.append(np.concatenate([part for key in self._keys for part in (values[key], masks[key][:, None])], 1))
         made = []
         pose = to_six(clips.body[:, PAST - 1]).flatten(1).double().numpy()
         for number, of in enumerate(inputs):
             heard = clips.who[of] if self._heard == "own" else 1 - clips.who[of]
-            participant = list(seen.features)[heard]
             times = clips.names[of].start + (PAST + np.arange(MADE)) / FPS
             columns = [np.repeat(pose[number][None], MADE, 0)]
             for lag in LAGS:
-                rows = np.searchsorted(seen.features.times, times - lag + 1e-6, side="right") - 1
-                for key in self._keys:
-                    columns.append(seen.features[participant][key][rows])
-                    columns.append(seen.features.masks[participant][key][rows, None])
+                columns.append(tables[heard][np.searchsorted(seen.features.times, times - lag + 1e-6, side="right") - 1])
             made.append(np.concatenate([*columns, np.ones((MADE, 1))], 1))
         return np.stack(made)
 
