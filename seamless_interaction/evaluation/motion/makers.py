@@ -112,7 +112,8 @@ class Linear:
         tables = []
         for participant in seen.features:
             values, masks = seen.features[participant], seen.features.masks[participant]
-            tables.append(np.concatenate([part for key in self._keys for part in (values[key], masks[key][:, None])], 1))
+            parts = [part for key in self._keys for part in (values[key], masks[key][:, None])]
+            tables.append(np.concatenate(parts, 1))
         made = []
         pose = to_six(clips.body[:, PAST - 1]).flatten(1).double().numpy()
         for number, of in enumerate(inputs):
@@ -120,7 +121,8 @@ class Linear:
             times = clips.names[of].start + (PAST + np.arange(MADE)) / FPS
             columns = [np.repeat(pose[number][None], MADE, 0)]
             for lag in LAGS:
-                columns.append(tables[heard][np.searchsorted(seen.features.times, times - lag + 1e-6, side="right") - 1])
+                rows = np.searchsorted(seen.features.times, times - lag + 1e-6, side="right") - 1
+                columns.append(tables[heard][rows])
             made.append(np.concatenate([*columns, np.ones((MADE, 1))], 1))
         return np.stack(made)
 
