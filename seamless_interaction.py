@@ -201,6 +201,9 @@ MASKS = {
     },
 }
 
+# Array in pixels of the stored picture -> the axis that each of a row's last values lies on, or "-".
+PIXELS = {"boxes_and_keypoints:box": "xyxy", "boxes_and_keypoints:keypoints": "xy-"}
+
 # Frames a second, where no video tells: all videos of V00 and V02 have exactly this, most of the others about this.
 USUAL_FPS = {"V00": 30.0, "V01": 30.0, "V02": 30.0, "V03": 30000 / 1001}
 

@@ -59,6 +59,7 @@ class Array(NamedTuple):
 
 ARRAYS: dict[str, Array]
 MASKS: dict[str, str]
+PIXELS: dict[str, str]
 USUAL_FPS: dict[str, float]
 ANNOTATION_KINDS: dict[str, str]
 SAMPLING_RATE: int

@@ -84,6 +84,12 @@ def parts_of(columns: Iterable[str]) -> tuple[str, ...]:
     )
 
 
+def is_meant(column: str, meant: int) -> bool:
+    """Whether a copy is meant to hold anything of a column, given its parts as ``bits_of`` has them."""
+    parts = parts_of(["segments" if column == "transcript" else column])
+    return not parts or bool(bits_of(parts) & meant)
+
+
 def bits_of(parts: Iterable[str]) -> int:
     """Parts as one number, a bit each in the order of ``PARTS``."""
     return sum(1 << PARTS.index(part) for part in set(parts))

@@ -11,7 +11,6 @@ import codecs
 import io
 import json
 import math
-import mmap
 import os
 import sys
 import zipfile
@@ -23,6 +22,7 @@ from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from isal import isal_zlib  # zlib itself takes 1.6 times as long, and inflating is what reading arrays costs
 
 from seamless_interaction import Array
@@ -142,7 +142,9 @@ def max_bytes(array: Array) -> int:
 
 
 def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
-    """One array of a tree, (T, *array.shape). Local files are mapped into memory, not read.
+    """One array of a tree, (T, *array.shape). Local files are mapped into memory, not read, where that is possible.
+
+    What is mapped is read-only, even to who sets the flag, or goes round it as torch does: writing ends the process.
 
     Raises:
         MissingFile, EmptyFile, TruncatedFile, UnreadableFile, UnsafeFile, WrongType
@@ -155,13 +157,27 @@ def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
             raise MissingFile(where, "not found") from error
         return _values(content, array, where, len(content))
     try:
-        with open(where, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if not size:
-                raise EmptyFile(where, "no bytes")
-            return _values(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), array, where, size)
+        content = _mapped(where, max_bytes(array))
     except FileNotFoundError as error:
         raise MissingFile(where, "not found") from error
+    if not len(content):
+        raise EmptyFile(where, "no bytes")
+    return _values(content, array, where, len(content))
+
+
+def _mapped(path: str, most: int) -> pa.Buffer | bytes:
+    """A local file, mapped; one that cannot be is read, up to ``most`` bytes.
+
+    By Arrow: each map of Python's own keeps a file open, and a shuffled stream holds thousands of arrays.
+    """
+    try:
+        with pa.memory_map(path) as file:
+            return file.read_buffer()
+    except FileNotFoundError:
+        raise
+    except OSError:  # some file systems of clouds and virtual machines have no maps
+        with open(path, "rb") as file:
+            return file.read(most)
 
 
 class NpyRows:
@@ -474,6 +490,18 @@ class Records(list[dict[str, Any]]):
     """
 
     problem: UnreadableFile | None = None
+
+    def copy(self) -> Records:
+        """What may be changed without changing these."""
+        copy = Records(
+            {
+                name: [dict(word) for word in value] if isinstance(value, list) else value
+                for name, value in record.items()
+            }
+            for record in self
+        )
+        copy.problem = self.problem
+        return copy
 
 
 _LARGEST = sys.float_info.max

@@ -205,7 +205,7 @@ class Video:
         """Average rate, frames per second."""
         return self.header.fps
 
-    @cached_property
+    @property
     def times(self) -> np.ndarray:
         """(frames,) float64: when each frame is shown, seconds."""
         return self._index.pts * float(self._index.time_base)

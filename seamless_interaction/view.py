@@ -36,7 +36,7 @@ def _media(column: str, value: dict[str, Any] | None, storage_options: dict[str,
 
 
 def _rows(column: pa.ChunkedArray, name: str, storage_options: dict[str, Any] | None) -> list[Any]:
-    """The values of a column, one a row. Arrays share Arrow's memory and are read-only."""
+    """The values of a column, one a row. Arrays are copies: Arrow's memory may be a map of what was prepared."""
     type = column.type
     if name in _MEDIA and pa.types.is_struct(type):
         return [_media(name, value, storage_options) for value in column.to_pylist()]
@@ -61,7 +61,7 @@ def _arrays(chunk: pa.Array, shape: tuple[int, ...]) -> Iterator[np.ndarray | No
     values = lists.flatten()
     for _ in shape:
         values = values.flatten()
-    # Booleans are bits in Arrow and have to be copied; nulls among numbers do not occur in our columns.
+    # Booleans are bits in Arrow and have to be unpacked; nulls among numbers do not occur in our columns.
     flat = values.to_numpy(zero_copy_only=not (values.null_count or pa.types.is_boolean(values.type)))
     size = int(np.prod(shape))
     start = 0
@@ -69,7 +69,7 @@ def _arrays(chunk: pa.Array, shape: tuple[int, ...]) -> Iterator[np.ndarray | No
         if length is None:
             yield None
             continue
-        yield flat[start : start + length * size].reshape(length, *shape)
+        yield flat[start : start + length * size].reshape(length, *shape).copy()
         start += length * size
 
 

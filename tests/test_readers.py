@@ -1,5 +1,6 @@
 """Arrays and text, whole and hostile, as files of either layout."""
 
+import errno
 import io
 import json
 import os
@@ -7,6 +8,7 @@ import pickle
 import struct
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import fsspec
 import numpy as np
@@ -15,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 
-from seamless_interaction import ARRAYS
+from seamless_interaction import ARRAYS, readers
 from seamless_interaction.errors import (
     BadFile,
     EmptyFile,
@@ -71,6 +73,22 @@ def read_from(kind, tmp_path, content: bytes, array=POSE):
     stored = zipfile.ZIP_STORED if kind == "stored" else zipfile.ZIP_DEFLATED
     packed = npz(content, compression=stored)
     return Npz(lambda start, end: packed[start:end], len(packed), "a.npz").array("smplh:body_pose.npy", array)
+
+
+def test_arrays_of_local_files_keep_no_file_open(tmp_path):
+    """A shuffled stream holds thousands of them, and processes may have 1024 files open, or 256."""
+    np.save(tmp_path / "a.npy", np.ones((8, 21, 3), np.float32))
+    before = len(os.listdir("/dev/fd"))
+    held = [read_npy(Place(tmp_path), "a.npy", POSE) for _ in range(9)]
+    assert len(os.listdir("/dev/fd")) == before and not any(values.flags.owndata for values in held)
+
+
+def test_files_that_cannot_be_mapped_are_read(tmp_path, monkeypatch):
+    """As on some file systems of clouds and virtual machines; none can be mounted here."""
+    np.save(tmp_path / "a.npy", np.ones((8, 21, 3), np.float32))
+    no_such_device = OSError(errno.ENODEV, "Memory mapping file failed")
+    monkeypatch.setattr(readers.pa, "memory_map", mock.Mock(side_effect=no_such_device))
+    assert read_npy(Place(tmp_path), "a.npy", POSE).sum() == 8 * 21 * 3
 
 
 kinds = pytest.mark.parametrize("kind", ["local", "remote", "deflated", "stored"])

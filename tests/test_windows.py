@@ -13,6 +13,7 @@ from conftest import LAYOUTS
 
 from seamless_interaction import SeamlessDataset
 from seamless_interaction.access import quantities, storage
+from seamless_interaction.download import download
 from seamless_interaction.errors import (
     EmptySelection,
     ForeignState,
@@ -22,6 +23,7 @@ from seamless_interaction.errors import (
     UsageError,
     WindowError,
 )
+from seamless_interaction.selection import Selection
 from seamless_interaction.synthetic import synthesize
 from seamless_interaction.synthetic_media import write_wav
 
@@ -406,6 +408,27 @@ def test_files_that_cannot_be_used_are_masked_skipped_or_raised(broken):
     for strict in (raising, skipping):
         with pytest.raises(WindowError, match=rf"{unusable[0]['id']}, .* to .* s: smplh:left_hand_pose"):
             strict[place]
+
+
+def test_what_a_copy_was_made_without_is_refused_or_named(corpora, tmp_path):
+    """And not silently zero."""
+    source, corpus = corpora["tree"]
+    one = next(r for r in corpus.recordings if r.vendor == "V00" and r.partner)
+    for file_id, parts in ((one.file_id, ("audio", "smplh:body_pose")), (one.partner, ("audio",))):
+        download(Selection(file_ids=file_id, single=True, modalities=parts), source, tmp_path / "copy")
+    dataset = SeamlessDataset(tmp_path / "copy")
+    with pytest.raises(UsageError, match=r"made without vad\. .* ask for audio, smplh, context"):
+        windows(dataset, modalities=["audio", "vad"])
+    everything = windows(dataset, modalities=None)[0]
+    assert {"audio", "smplh:body_pose"} <= everything.keys() and not {"vad", "smplh:translation"} & everything.keys()
+    some = {"modalities": ["audio", "smplh:body_pose"], "hop": 0.005}
+    for sample in (samples := list(windows(dataset, **some))):
+        named = ["smplh:body_pose: not_selected: this copy was made without it"] * (sample["id"] == one.partner)
+        assert sample["issues"] == named and sample["mask"]["smplh:body_pose"].all() == (not named)
+    assert sum(sample["id"] == one.partner for sample in samples) > 100  # in a row, and no accident
+    assert {sample["id"] for sample in windows(dataset, **some, on_error="skip")} == {one.file_id}
+    with pytest.raises(WindowError, match=f"{one.partner}.*not_selected"):
+        list(windows(dataset, **some, on_error="raise"))
 
 
 def test_a_hundred_bad_windows_in_a_row_stop_the_run(tmp_path):

@@ -109,10 +109,20 @@ def test_with_workers_a_state_without_a_batch_is_refused(windows):
     assert windows.state_dict(batch)["position"] == 4
 
 
-def test_a_batch_out_of_order_is_refused(windows):
-    shuffled = DataLoader(windows, 4, sampler=RandomSampler(windows), collate_fn=windows.collate)
+@pytest.mark.parametrize(("size", "workers"), [(4, 0), (1, 0), (None, 0), (1, 2)])
+def test_a_batch_out_of_order_is_refused(windows, size, workers):
+    """Of one window, too, which alone does not show it."""
+    options = {"collate_fn": windows.collate if size else None, "num_workers": workers}
+    for number, batch in enumerate(DataLoader(windows, size, **options), 1):
+        assert windows.state_dict(batch)["position"] == min(number * (size or 1), len(windows))
+    assert windows[3] and windows[0]  # looking at one is no order
+    shuffled = iter(DataLoader(windows, size, sampler=RandomSampler(windows), **options))
+    _, batch = next(shuffled), next(shuffled)
     with pytest.raises(ForeignState, match="without a sampler"):
-        windows.state_dict(next(iter(shuffled)))
+        windows.state_dict(batch)
+
+
+def test_a_batch_of_something_else_is_refused(windows):
     batch = next(iter(loader(windows)))
     windows.set_epoch(1)
     with pytest.raises(ForeignState, match="another epoch"):

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MASKS, MODALITIES, SAMPLING_RATE, FileId
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MASKS, MODALITIES, PIXELS, SAMPLING_RATE, FileId
 from seamless_interaction.access.clock import Facts, RowsOf, Span
 from seamless_interaction.access.resample import at_positions
 from seamless_interaction.access.storage import Rows, Storage
 from seamless_interaction.errors import BadFile, EmptyFile, WrongType
+from seamless_interaction.layouts import PARTS
 
 Sample = dict[str, Any]
 
@@ -24,14 +25,16 @@ def cut(
     What lies on the frame grid (arrays, video, ``vad``) has a mask in ``sample["mask"]``, (T,) bool: False where the
     recording has ended, where the format's own mask says so, and throughout where the part is absent or cannot be
     used; values are zero where there are none. ``sample["length"]["audio"]`` is how many samples are the recording's
-    own; zeros follow. What cannot be used has its reason in ``sample["issues"]``; what is merely absent has none.
+    own; zeros follow. What cannot be used, or was left out when the copy was made, has its reason in
+    ``sample["issues"]``; what the recording merely does not have, has none.
 
     Args:
         storage: where the recording is.
         number: of the recording.
         span: when.
         columns: of a record, as ``resolve_modalities`` names them.
-        frame_size: height and width that pictures are scaled to; None leaves them as they are.
+        frame_size: height and width that pictures are scaled to, and with them boxes and keypoints, as they are in
+            pixels; None leaves them as they are.
 
     Raises:
         SourceError: the place, not a file, is at fault.
@@ -53,6 +56,8 @@ def cut(
     length: dict[str, int] = {}
     if keys:
         _arrays(storage, number, span, keys, facts, sample, mask, issues)
+        if frame_size and not PIXELS.keys().isdisjoint(keys):
+            _scale(storage, number, frame_size, sample, mask, issues)
     if "audio" in columns:
         sample["audio"], length["audio"] = _audio(storage, number, span, issues)
     if "video" in columns:
@@ -86,6 +91,18 @@ _FRAMES_PER_ROW = {key: array.frames_per_row for key, array in ARRAYS.items()}
 def note(error: BadFile, column: str) -> str:
     """An error of a file as a line of ``issues``."""
     return f"{column}: {error.code}: {error}"
+
+
+def is_left_out(line: str) -> bool:
+    """Whether a line of ``issues`` tells of what a copy was made without, and of no file that is at fault."""
+    return ": not_selected: " in line
+
+
+def _note_absent(storage: Storage, number: int, part: str, column: str, issues: list[str]) -> None:
+    """What is not there has an issue if this copy was made without it."""
+    line = f"{column}: not_selected: this copy was made without it"
+    if not storage.recording(number).meant >> PARTS.index(part) & 1 and line not in issues:
+        issues.append(line)
 
 
 # --- arrays ---------------------------------------------------------------------------------------
@@ -123,6 +140,8 @@ def _arrays(
             rows = EmptyFile(recording.file_id, f"{key} has no frames")
         if isinstance(rows, BadFile):
             issues.append(note(rows, key))
+        elif rows is None:
+            _note_absent(storage, number, key, key, issues)
         if key not in keys:
             continue
         array = ARRAYS[key]
@@ -136,6 +155,29 @@ def _arrays(
             num_rows, flags = valid.get(MASKS[key], (0, np.zeros(0, bool)))
             own = flags if num_rows == rows.num_rows else np.zeros(len(rows.values), bool)
         sample[key], mask[key] = _on_grid(rows.values, own, of, _BETWEEN[key])
+
+
+def _scale(
+    storage: Storage,
+    number: int,
+    size: tuple[int, int],
+    sample: Sample,
+    mask: dict[str, np.ndarray],
+    issues: list[str],
+) -> None:
+    """Boxes and keypoints to pixels of a picture of this size; masked where no video tells of which size they are."""
+    try:
+        header = storage.header(number, "video")
+        reason = "no video tells of which size it is, so it cannot be scaled"
+    except BadFile as error:
+        header, reason = None, f"it cannot be scaled: {error}"
+    for key in PIXELS.keys() & sample.keys():
+        if header is not None:
+            factors = {"x": size[1] / header.width, "y": size[0] / header.height, "-": 1.0}
+            sample[key] *= np.array([factors[axis] for axis in PIXELS[key]], np.float32)
+        elif mask[key].any():
+            mask[key][:], sample[key][:] = False, 0
+            issues.append(f"{key}: absent: {reason}")
 
 
 def _on_grid(values: np.ndarray, valid: np.ndarray | None, of: RowsOf, between: str) -> tuple[np.ndarray, np.ndarray]:
@@ -162,6 +204,8 @@ def _audio(storage: Storage, number: int, span: Span, issues: list[str]) -> tupl
             found = f"{header.num_channels} channels at {header.sampling_rate} Hz, expected 1 at {SAMPLING_RATE}"
             raise WrongType(storage.recording(number).file_id, found)
         samples = storage.samples(number, first, first + wanted)
+        if samples is None:
+            _note_absent(storage, number, "audio", "audio", issues)
     except BadFile as error:
         issues.append(note(error, "audio"))
         samples = None
@@ -180,13 +224,14 @@ def _video(
     try:
         video = storage.video(number)
         if video is not None:
-            half = 0.5 / facts.fps
-            inside = (times >= video.times[0] - half) & (times < video.times[-1] + half)
+            half, shown = 0.5 / facts.fps, video.times
+            inside = (times >= shown[0] - half) & (times < shown[-1] + half)
             height, width = size or (video.header.height, video.header.width)
             frames = np.zeros((len(times), height, width, 3), np.uint8)
             if inside.any():
                 frames[inside] = video.get_batch(video.numbers_near(times[inside]), size)
             return frames, inside
+        _note_absent(storage, number, "video", "video", issues)
     except BadFile as error:
         issues.append(note(error, "video"))
     return np.zeros((len(times), *(size or (0, 0)), 3), np.uint8), np.zeros(len(times), bool)
@@ -202,6 +247,8 @@ def _records(
     try:
         records = storage.records(number, part)
         problem = records.problem if records else None
+        if records is None:
+            _note_absent(storage, number, part, column or part, issues)
     except BadFile as error:
         problem = error
     if problem:

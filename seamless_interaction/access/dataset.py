@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import SeamlessInteraction, resolve_modalities
-from seamless_interaction.access.interaction import Interaction, ParticipantRecording, check_window
+from seamless_interaction import MODALITIES, SeamlessInteraction, resolve_modalities
+from seamless_interaction.access.interaction import Interaction, ParticipantRecording, check_window, columns_of
 from seamless_interaction.access.storage import CACHE_BYTES, Storage
 from seamless_interaction.access.windows import Spec, Windows
-from seamless_interaction.errors import SourceNotFound, UnknownConversation, UnknownSplit
+from seamless_interaction.errors import SourceNotFound, UnknownConversation, UnknownSplit, UsageError
+from seamless_interaction.layouts import is_meant
 from seamless_interaction.recordings import INTERACTION_LENGTH
 from seamless_interaction.selection import Selection, choose
 from seamless_interaction.tables import FILELIST
@@ -262,7 +265,8 @@ class SeamlessDataset(Sequence[Interaction]):
 
         Args:
             duration, hop: seconds of a window, and from one's start to the next one's; None: the same, end to end.
-            modalities: what a window holds, as ``load_dataset`` takes them; None is everything.
+            modalities: what a window holds, as ``load_dataset`` takes them; None is everything that the copy was made
+                with. What only some of its recordings have is masked in the others' windows, with an issue.
             fps: the grid that arrays, video and voice activity are put on, times a second. None leaves each recording
                 its own rate: then lengths differ, and batches are padded.
             paired: a sample is a window of both partners: its arrays have a leading axis of 2. Interactions of which
@@ -272,13 +276,14 @@ class SeamlessDataset(Sequence[Interaction]):
                 ``quantities`` for what can be compared. With ``paired``, true of both partners.
             shuffle, seed: in an order that follows from seed and epoch, else in that of ids and time.
             ends: ``"drop"`` has no window that goes beyond the end; ``"pad"`` has one, zero and masked where it does.
-            frame_size: height and width that pictures are scaled to. Recordings have several rasters.
-            on_error: what a file that cannot be used makes of the windows that need it. ``"mask"``: they have zeros, a
-                mask that is False, and a reason in ``issues``; ``"skip"``: they are left out, and counted;
-                ``"raise"``: a ``WindowError``. A hundred in a row are one in any case.
+            frame_size: height and width that pictures are scaled to, and with them boxes and keypoints. Recordings have
+                several rasters.
+            on_error: what a file that cannot be used, or is not in a partial copy, makes of the windows that need it.
+                ``"mask"``: they have zeros, a mask that is False, and a reason in ``issues``; ``"skip"``: they are left
+                out, and counted; ``"raise"``: a ``WindowError``. A hundred broken ones in a row are one in any case.
 
         Raises:
-            UsageError: an argument that cannot be.
+            UsageError: an argument that cannot be, or a modality that the copy was made without.
         """
         hop = duration if hop is None else hop
         check_window(0.0, duration, fps, frame_size)
@@ -286,7 +291,7 @@ class SeamlessDataset(Sequence[Interaction]):
         spec = Spec(
             duration=float(duration),
             hop=float(hop),
-            columns=resolve_modalities(modalities),
+            columns=self._columns(modalities),
             fps=None if fps is None else float(fps),
             paired=bool(paired),
             stereo=bool(stereo),
@@ -298,6 +303,21 @@ class SeamlessDataset(Sequence[Interaction]):
             on_error=on_error,
         )
         return Windows(self._storage, self._units(spec.paired), spec)
+
+    def _columns(self, modalities: list[str] | str | None) -> tuple[str, ...]:
+        """Those that windows are to hold. Raises ``UsageError`` for a modality that the copy was made without."""
+        meant = reduce(or_, self._table["meant"].unique().to_pylist(), 0)
+
+        def has(name: str) -> bool:
+            return any(is_meant(column, meant) for column in resolve_modalities(name))
+
+        for name in [modalities] if isinstance(modalities, str) else modalities or ():
+            if len(self) and not has(name):
+                raise UsageError(
+                    f"{self._storage.described['url']} was made without {name}. Download it into the copy, or ask for "
+                    f"{', '.join(filter(has, MODALITIES))}."
+                )
+        return columns_of(modalities, meant)
 
     def _units(self, paired: bool) -> np.ndarray:
         """(n, 1) recordings, or (n, 2) those of interactions that are whole; numbers in the storage."""

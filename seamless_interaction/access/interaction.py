@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -16,7 +18,7 @@ from seamless_interaction.access.storage import Storage
 from seamless_interaction.audio import Audio
 from seamless_interaction.errors import InvalidWindow, UnknownArray, UnknownConversation
 from seamless_interaction.join import Join
-from seamless_interaction.layouts import parts_of
+from seamless_interaction.layouts import is_meant, parts_of
 from seamless_interaction.mp4 import VideoHeader
 from seamless_interaction.video import Video
 
@@ -62,6 +64,12 @@ def check_window(start: float, duration: float, fps: float | None, frame_size: t
         len(frame_size) == 2 and all(isinstance(side, int) and 0 < side < 1 << 14 for side in frame_size)
     ):
         raise InvalidWindow(f"frame_size is {frame_size!r}. Give height and width in pixels, such as (224, 224).")
+
+
+def columns_of(modalities: list[str] | str | None, meant: int) -> tuple[str, ...]:
+    """Those that are asked for; if none is named, those that the recordings are meant to have, see selection.csv."""
+    columns = resolve_modalities(modalities)
+    return columns if modalities is not None else tuple(column for column in columns if is_meant(column, meant))
 
 
 def _span_within(what: ParticipantRecording | Interaction, start: float, duration: float, fps: float | None) -> Span:
@@ -188,7 +196,7 @@ class ParticipantRecording:
     # --- arrays
 
     def array(self, key: str) -> np.ndarray | None:
-        """An array by its key, (T, *shape), read-only; a local file of a tree is mapped into memory."""
+        """An array by its key, (T, *shape): a copy, so what you do to it in place stays with you."""
         if key not in ARRAYS:
             raise UnknownArray(key, ARRAYS)
         return self._storage.array(self._number, key)
@@ -239,10 +247,14 @@ class ParticipantRecording:
 
     # --- text
 
+    def _text(self, part: str) -> list[dict[str, Any]] | None:
+        records = self._storage.records(self._number, part)
+        return None if records is None else records.copy()
+
     @property
     def segments(self) -> list[dict[str, Any]] | None:
         """The transcript: start and end (s), transcript, words with their start, end and score."""
-        return self._storage.records(self._number, "transcript")
+        return self._text("transcript")
 
     @property
     def transcript(self) -> str | None:
@@ -260,12 +272,12 @@ class ParticipantRecording:
     @property
     def vad(self) -> list[dict[str, Any]] | None:
         """Voice activity: start and end in seconds."""
-        return self._storage.records(self._number, "vad")
+        return self._text("vad")
 
     @property
     def annotations(self) -> list[dict[str, Any]] | None:
         """Kind, annotation, start and end (s) of each moment; None if nobody annotated the recording."""
-        kinds = {kind: self._storage.records(self._number, kind) for kind in ANNOTATION_KINDS}
+        kinds = {kind: self._text(kind) for kind in ANNOTATION_KINDS}
         made = {kind: records for kind, records in kinds.items() if records is not None}
         return [{"kind": kind, **record} for kind, records in made.items() for record in records] if made else None
 
@@ -296,16 +308,17 @@ class ParticipantRecording:
 
         Args:
             start, duration: seconds. What lies behind the recording's end is zero and masked.
-            modalities: what it holds, as ``load_dataset`` takes them; None is everything.
+            modalities: what it holds, as ``load_dataset`` takes them; None is everything that the copy was made with.
             fps: the grid that arrays, video and voice activity are put on; None leaves each recording its own rate.
-            frame_size: height and width that pictures are scaled to.
+            frame_size: height and width that pictures are scaled to, and with them boxes and keypoints.
 
         Raises:
             InvalidWindow: not a span of time, or one that begins behind the end.
         """
         check_window(start, duration, fps, frame_size)
         span = _span_within(self, start, duration, fps)
-        return cut(self._storage, self._number, span, resolve_modalities(modalities), frame_size)
+        columns = columns_of(modalities, self._storage.recording(self._number).meant)
+        return cut(self._storage, self._number, span, columns, frame_size)
 
 
 class _Groups:
@@ -431,7 +444,8 @@ class Interaction:
         """
         check_window(start, duration, fps, frame_size)
         span = _span_within(self, start, duration, fps)
-        columns = resolve_modalities(modalities)
+        meant = (recording._storage.recording(recording._number).meant for recording in self)
+        columns = columns_of(modalities, reduce(or_, meant))
         samples = self._each(lambda recording: cut(recording._storage, recording._number, span, columns, frame_size))
         return Window(samples)
 

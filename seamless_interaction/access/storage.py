@@ -118,7 +118,7 @@ class Storage:
         return dict(zip(keys, found, strict=True))
 
     def arrays(self, number: int, keys: Iterable[str]) -> dict[str, np.ndarray | BadFile | None]:
-        """Whole arrays, (T, *shape), read-only: mapped into memory where they are local files, else kept."""
+        """Whole arrays, (T, *shape), not to be handed out: mapped into memory where they are local files, else kept."""
         keys, kept = tuple(keys), self.open.kept
         source, recording = self.open.source, self.recording(number)
         is_mapped = source.layout == "tree" and source.place.is_local
@@ -138,8 +138,9 @@ class Storage:
         return values
 
     def array(self, number: int, key: str) -> np.ndarray | None:
-        """One whole array; None if the recording has none. Raises ``BadFile``."""
-        return found(self.arrays(number, [key])[key])
+        """One whole array, the caller's own; None if the recording has none. Raises ``BadFile``."""
+        value: np.ndarray | None = found(self.arrays(number, [key])[key])
+        return None if value is None else value.copy()
 
     def present_arrays(self, number: int) -> list[str]:
         """Keys of the schema's arrays that the recording has, as far as it takes no reading of them to know."""
@@ -152,14 +153,17 @@ class Storage:
             return files.unknown_arrays()
 
     def unknown_array(self, number: int, key: str) -> np.ndarray:
-        """One of them, as it is. Raises ``BadFile``."""
+        """One of them, as it is, the caller's own. Raises ``BadFile``."""
         with self.files(number, (next(iter(ARRAYS)),)) as files:
-            return files.unknown_array(key)
+            return files.unknown_array(key).copy()
 
     # --- text
 
     def records(self, number: int, part: str) -> Records | None:
-        """Segments, voice activity, or annotations of a kind; None if the recording has none. Raises ``BadFile``."""
+        """Segments, voice activity, or annotations of a kind; None if the recording has none. Raises ``BadFile``.
+
+        They are kept, so what is handed out is a copy.
+        """
 
         def read() -> Records | BadFile | None:
             with self.files(number, (part,)) as files:

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from seamless_interaction.access.clock import Span
 from seamless_interaction.access.collate import collate, is_torch_used, stack
-from seamless_interaction.access.cut import Sample, cut
+from seamless_interaction.access.cut import Sample, cut, is_left_out
 from seamless_interaction.access.order import Order
 from seamless_interaction.access.quantities import QUANTITIES, durations, kept_windows
 from seamless_interaction.access.storage import Storage
@@ -35,6 +35,7 @@ ENDS = ("drop", "pad")
 ON_ERROR = ("mask", "skip", "raise")
 MOST_BAD = 100  # windows in a row, before it is no accident
 _SAME = 1e-6  # seconds
+_SHARED = "4q"  # the form of `_Shared`'s numbers
 _BLOCK = 64  # windows whose order is worked out at a time
 
 
@@ -74,7 +75,7 @@ class Windows(Sequence[Sample]):
     torchdata's ``StatefulDataLoader``, its own state has all of it.
 
     Attributes:
-        bad: windows, of those that this process read, of which a file could not be used.
+        bad: windows, of those that this process read, of which a file could not be used, or was not in this copy.
     """
 
     def __init__(self, storage: Storage, units: np.ndarray, spec: Spec):
@@ -97,6 +98,7 @@ class Windows(Sequence[Sample]):
         self._rank, self._world = 0, 1
         self._shared = _Shared()
         self._taken = 0  # in this process, of what `_shared.first` left of the epoch
+        self._next_batch = 0  # of a `DataLoader`, in this process: the index that it begins with
         self._ordered = Order(self._number, spec.seed, 0, spec.shuffle)
 
     def _count(self) -> np.ndarray:
@@ -150,6 +152,8 @@ class Windows(Sequence[Sample]):
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         """The window at a place of this epoch. Raises ``WindowError``, unless ``on_error`` is ``"mask"``."""
         self._shared.note_use()
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("torch."):  # a `DataLoader` without batches
+            self._note_order([index])
         (position,) = self._positions([index]).tolist()
         sample = self._sample(position, int(self._order(position)), may_skip=False)
         assert sample is not None
@@ -160,8 +164,19 @@ class Windows(Sequence[Sample]):
         self._shared.note_use()
         samples = list(self._samples(self._positions(indices)))
         if len(indices):
+            self._note_order(indices)
             self._taken = max(indices) + 1
         return samples
+
+    def _note_order(self, indices: Sequence[int]) -> None:
+        """Whether a ``DataLoader`` takes windows in turn: a batch of one does not show it."""
+        first, last = indices[0], indices[-1]
+        workers = getattr(sys.modules.get("torch.utils.data"), "get_worker_info", lambda: None)()
+        number, of = (workers.id, workers.num_workers) if workers else (0, 1)
+        begins = first == number * len(indices) or last == len(self) - 1  # the last batch of all may be smaller
+        if first != self._next_batch and not begins:
+            self._shared.is_out_of_order = 1
+        self._next_batch = last + 1 + (of - 1) * len(indices)
 
     def __iter__(self) -> Iterator[Sample]:
         """What is left of the epoch, from its beginning or the state that was loaded."""
@@ -191,14 +206,12 @@ class Windows(Sequence[Sample]):
             sample = self._cut(recordings, start)
         except Exception as error:
             raise WindowError(f"{self._describe(recordings, start)}: {type(error).__name__}: {error}") from error
-        issues = sample["issues"]
-        if not any(issues):  # a line each, or a list of lines for each partner
-            self._bad_in_a_row = 0
+        issues = list(chain(*sample["issues"])) if self.spec.paired else sample["issues"]
+        self._bad_in_a_row = 0 if all(map(is_left_out, issues)) else self._bad_in_a_row + 1
+        if not issues:
             return {**sample, "epoch": self.epoch, "position": position}
         self.bad += 1
-        self._bad_in_a_row += 1
-        first = next(filter(None, issues))
-        where = f"{self._describe(recordings, start)}: {first if isinstance(first, str) else first[0]}"
+        where = f"{self._describe(recordings, start)}: {issues[0]}"
         if self._bad_in_a_row >= MOST_BAD:
             raise WindowError(f"{where}. It is the {MOST_BAD}th window in a row of which a file cannot be used.")
         if self.spec.on_error == "raise" or (self.spec.on_error == "skip" and not may_skip):
@@ -244,7 +257,8 @@ class Windows(Sequence[Sample]):
 
     def _go_to(self, epoch: int, first: int) -> None:
         self._taken = 0
-        self._shared.epoch, self._shared.first, self._shared.is_read_elsewhere = epoch, first, 0
+        self._shared.epoch, self._shared.first = epoch, first
+        self._shared.is_read_elsewhere = self._shared.is_out_of_order = 0
 
     def split_by_rank(self, rank: int, world_size: int) -> Windows:
         """Those of one of several processes that train together: every window is of exactly one of them.
@@ -254,7 +268,7 @@ class Windows(Sequence[Sample]):
         if not (type(rank) is type(world_size) is int and 0 <= rank < world_size):
             raise UsageError(f"rank {rank!r} of {world_size!r}. Give whole numbers, from rank 0 on.")
         part = copy.copy(self)
-        part._rank, part._world, part._taken = rank, world_size, 0
+        part._rank, part._world, part._taken, part._next_batch = rank, world_size, 0, 0
         part._shared = _Shared(self._shared.epoch, self._shared.first)
         return part
 
@@ -279,7 +293,9 @@ class Windows(Sequence[Sample]):
             steps, offset = np.diff(positions), positions - first - self._rank
             if not len(positions) or (epochs != self.epoch).any() or (offset % self._world).any() or offset[0] < 0:
                 raise ForeignState(f"a batch of another epoch or rank than {self.epoch} and {self._rank}, or empty.")
-            if (steps <= 0).any() or (self.spec.on_error != "skip" and (steps != self._world).any()):
+            is_in_turn = len(positions) > 1 or not self._shared.is_out_of_order
+            is_in_turn &= bool((steps > 0).all() and (self.spec.on_error == "skip" or (steps == self._world).all()))
+            if not is_in_turn:
                 raise ForeignState(
                     f"the windows of the batch, {positions.tolist()}, do not follow each other. Let the DataLoader "
                     "take them in turn, without a sampler or shuffle: they are shuffled."
@@ -353,25 +369,26 @@ def _generate(windows: Windows, shards: list[tuple[int, int]]) -> Iterator[Sampl
 class _Shared:
     """Where an epoch stands, for this process and those that read for it, even if they live on into the next epoch.
 
-    It is three numbers in a file, which goes when its process does. Who comes upon a pickle later has its own.
+    It is four numbers in a file, which goes when its process does. Who comes upon a pickle later has its own.
 
     Attributes:
         epoch: which one it is.
         first: the position in it that is ``windows[0]``.
         is_read_elsewhere: 1 once another process has read a window.
+        is_out_of_order: 1 once batches did not follow each other.
     """
 
     def __init__(self, epoch: int = 0, first: int = 0):
         self._process = os.getpid()
         handle, self._path = tempfile.mkstemp(prefix="seamless-interaction-epoch-")
         with os.fdopen(handle, "r+b") as file:
-            file.write(struct.pack("3q", epoch, first, 0))
+            file.write(struct.pack(_SHARED, epoch, first, 0, 0))
             file.flush()
             self._map(file)
         weakref.finalize(self, _remove, self._path, self._process)
 
     def _map(self, file: BinaryIO) -> None:
-        self._numbers = memoryview(mmap.mmap(file.fileno(), struct.calcsize("3q"))).cast("q")
+        self._numbers = memoryview(mmap.mmap(file.fileno(), struct.calcsize(_SHARED))).cast("q")
 
     def __getstate__(self) -> tuple[int, str, int, int]:
         return self._process, self._path, self.epoch, self.first
@@ -408,6 +425,14 @@ class _Shared:
     @is_read_elsewhere.setter
     def is_read_elsewhere(self, number: int) -> None:
         self._numbers[2] = number
+
+    @property
+    def is_out_of_order(self) -> int:
+        return self._numbers[3]
+
+    @is_out_of_order.setter
+    def is_out_of_order(self, number: int) -> None:
+        self._numbers[3] = number
 
     def note_use(self) -> None:
         if self._process != os.getpid():
