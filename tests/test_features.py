@@ -521,11 +521,43 @@ def test_what_is_absent_is_masked_and_no_error(tmp_path):
     assert not any(table.num_rows for table in features.events.values())
 
 
+def test_a_copy_of_text_only_has_what_the_text_tells(tmp_path):
+    """No file of it says how long it lasts; the text of both partners says how long at least."""
+    texts = {A: {"vad": [(0.5, 2.0), (6.0, 8.5)]}, B: {"vad": [(3.0, 5.5)], "words": [("yes", 3.0, 5.5)]}}
+    interaction = plant(tmp_path, texts, seconds=9.0)
+    (tmp_path / "selection.csv").write_text(
+        f"file_id,modalities\n{interaction.id}_P0202,vad\n{interaction.id}_P0203,vad transcript\n"
+    )
+    dataset = SeamlessDataset(tmp_path)
+    first, second = dataset[0].recordings
+    assert first.duration == second.duration == 9.0 and not first.is_duration_known
+    features = extract_features(dataset[0], ["head", "dyadic"])
+    assert [row[:3] for row in events(features, "turns")] == [(A, 0.5, 2.0), (B, 3.0, 5.5), (A, 6.0, 8.5)]
+    assert features.masks[A]["dyadic:state"].all() and len(features.times) == 9 * FPS
+    assert features.issues[A] == ["duration: absent: no video, audio or array tells it; by the text at least 9.000 s"]
+    windows = dataset.windows(4.0, hop=4.0, modalities=["vad"], paired=True, ends="pad")
+    assert len(windows) == 3 and windows[2]["mask"]["vad"].sum(1).tolist() == [FPS, FPS]
+    with pytest.raises(UsageError, match=r"none of 1 has 60 s, the longest 9\.000 s"):
+        dataset.windows(60.0, paired=True)
+
+
+def test_what_is_dyadic_is_never_masked_without_a_word(tmp_path):
+    interaction = plant(tmp_path, {A: {"vad": [(0.5, 2.0)], **arrays()}, B: arrays()})
+    (tmp_path / "selection.csv").write_text(
+        f"file_id,modalities\n{interaction.id}_P0202,\n{interaction.id}_P0203,smplh\n"
+    )
+    features = extract_features(SeamlessDataset(tmp_path)[0], ["dyadic"])
+    assert features.issues[B] == ["vad: not_selected: this copy was made without it"]
+    assert not features.masks[A]["dyadic:state"].any()
+
+
 def test_a_conversation_that_is_empty_has_features_without_frames(tmp_path):
-    interaction = plant(tmp_path, {A: {"vad": [(1.0, 2.0)]}, B: {"vad": []}})
+    interaction = plant(tmp_path, {A: {"vad": []}, B: {"vad": []}})
     features = extract_features(interaction, MOTION, FPS)
     assert_consistent(features)
     assert len(features.times) == 0 and features[A]["head:speed"].shape == (0, 1)
+    with pytest.raises(UsageError, match="nothing tells how long any of 2 lasts"):
+        SeamlessDataset(tmp_path).windows(1.0)
     make_features(SeamlessDataset(tmp_path), tmp_path / "out", MOTION)
     assert_consistent(read_features(next((tmp_path / "out").rglob("*.parquet"))))
     asked = extract_features(interaction, MOTION, FPS, duration=3.0)

@@ -63,7 +63,8 @@ def cut(
     if "video" in columns:
         sample["video"], mask["video"] = _video(storage, number, span, facts, frame_size, issues)
     if "vad" in columns:
-        _vad(_records(storage, number, "vad", issues), span, facts, sample, mask)
+        records = _records(storage, number, "vad", issues)
+        _vad(records, span, facts.fps, storage.duration(number), sample, mask)
     if "transcript" in columns or "segments" in columns:
         segments = _records(storage, number, "transcript", issues)
         words = words_between(segments or [], span.start, span.start + span.duration)
@@ -259,19 +260,21 @@ def _records(
 
 
 def _vad(
-    records: list[dict[str, Any]] | None, span: Span, facts: Facts, sample: Sample, mask: dict[str, np.ndarray]
+    records: list[dict[str, Any]] | None,
+    span: Span,
+    fps: float,
+    duration: float,
+    sample: Sample,
+    mask: dict[str, np.ndarray],
 ) -> None:
     """Whether there is speech at each time of the grid, (T,) bool; without one, when, in seconds from the start."""
     if span.fps is None:
         inside = [record for record in records or () if _touches(record, span)]
         sample["vad"] = None if records is None else [_from(record, span.start) for record in inside]
         return
-    times = span.times(facts.fps)
+    times = span.times(fps)
     sample["vad"] = inside_any(records or [], times)
-    known = np.full(len(times), records is not None)
-    if facts.duration is not None:
-        known &= times < facts.duration
-    mask["vad"] = known
+    mask["vad"] = (times < duration) & (records is not None)
 
 
 def inside_any(records: Iterable[dict[str, Any]], times: np.ndarray) -> np.ndarray:

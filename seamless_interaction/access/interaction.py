@@ -172,8 +172,16 @@ class ParticipantRecording:
 
     @property
     def duration(self) -> float:
-        """Seconds, of the video, else of the audio, else of the arrays; 0 if there is none of them."""
+        """Seconds, of the video, else of the audio, else of the arrays.
+
+        Of a copy that has none of them, the least that it can be: when the last of both partners' text ends.
+        """
         return self._storage.duration(self._number)
+
+    @property
+    def is_duration_known(self) -> bool:
+        """Whether ``duration`` is the recording's own, and not the least that it can be."""
+        return self._storage.known_duration(self._number) is not None
 
     @property
     def header(self) -> VideoHeader | None:

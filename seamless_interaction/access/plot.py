@@ -98,18 +98,10 @@ def _span(recordings: Sequence[Any], start: float, duration: float | None) -> tu
     """First and last second to show. Raises ``InvalidWindow``."""
     if not start >= 0 or (duration is not None and not duration > 0):
         raise InvalidWindow(f"start is {start!r} and duration {duration!r}. Give seconds: 0 or more, and more than 0.")
-    end = max(_length(recording) for recording in recordings) or 1.0  # of nothing, a second is shown
+    end = max(float(recording.duration) for recording in recordings) or 1.0  # of nothing, a second is shown
     if start >= end:
         raise InvalidWindow(f"a picture from {start} s on, and the interaction ends at {end:.3f} s.")
     return float(start), end if duration is None else min(end, float(start + duration))
-
-
-def _length(recording: Any) -> float:
-    """Seconds of a recording; without media and arrays, up to the last that is known of it."""
-    if recording.duration:
-        return float(recording.duration)
-    spans = [span for what in ("vad", "segments", "annotations") for span in _had(recording, what)[0] or ()]
-    return max((float(span["end"]) for span in spans), default=0.0)
 
 
 def _had(recording: Any, what: str) -> tuple[Any, str]:

@@ -43,7 +43,7 @@ _MASKS = {
     "movement_valid": "movement:is_valid",
 }
 _OF_BOTH = ("partner_speech", "overlap", "silence")
-_VERSION = 1
+_VERSION = 2
 _KEPT = 32  # files in the cache
 _ROWS = 1 << 16  # of a row group
 _REQUESTS = 16  # recordings at a time, of a remote place

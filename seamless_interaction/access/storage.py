@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from seamless_interaction import ARRAYS, FileId
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS, FileId
 from seamless_interaction.access.clock import Facts
 from seamless_interaction.access.kept import Kept
 from seamless_interaction.audio import Audio, AudioHeader
@@ -242,7 +243,26 @@ class Storage:
             return None
 
     def duration(self, number: int) -> float:
-        """Seconds of the recording: of its video, else its audio, else its arrays; 0 if it has nothing of them."""
+        """Seconds of the recording; where nothing tells, the least that it can have: the text of either partner."""
+        known = self.known_duration(number)
+        if known is not None:
+            return known
+        partner = self.partner(number)
+        return max(self._end_of_text(one) for one in (number, partner) if one is not None)
+
+    def _end_of_text(self, number: int) -> float:
+        """When the last of a recording's text ends, seconds; of annotations, which may be wrong, if all else lacks."""
+        for parts in (("vad", "transcript"), tuple(ANNOTATION_KINDS)):
+            ends = [0.0]
+            for part in parts:
+                with suppress(BadFile):
+                    ends += (record["end"] for record in self.records(number, part) or ())
+            if max(ends):
+                return max(ends)
+        return 0.0
+
+    def known_duration(self, number: int) -> float | None:
+        """Seconds of the recording: of its video, else its audio, else its arrays; None if it has nothing of them."""
         facts = self.facts(number)
         if facts.duration is not None:
             return facts.duration
@@ -253,7 +273,7 @@ class Storage:
             if isinstance(rows, Rows) and rows.num_rows:
                 frames_per_row = ARRAYS[key].frames_per_row
                 return rows.num_rows / facts.rate(rows.num_rows, frames_per_row)
-        return 0.0
+        return None
 
 
 class Rows(NamedTuple):

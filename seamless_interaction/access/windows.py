@@ -116,8 +116,17 @@ class Windows(Sequence[Sample]):
     def _why_none(self) -> str:
         if not len(self._units):
             return "no window: the dataset has no conversation of which both recordings are here."
+        longest = durations(self._storage, np.unique(self._units)).max()
+        if not longest:
+            return (
+                f"no window: nothing tells how long any of {len(self._units)} lasts. Windows need video, audio, arrays "
+                "or text; add them to the copy."
+            )
         if not self._offsets[-1]:
-            return f"no window: none of {len(self._units)} has {self.spec.duration:g} s. Give less, or ends='pad'."
+            return (
+                f"no window: none of {len(self._units)} has {self.spec.duration:g} s, the longest {longest:.3f} s. "
+                "Give less, or ends='pad'."
+            )
         return f"no window: none of {self._offsets[-1]} has {self.spec.where!r}."
 
     def __repr__(self) -> str:

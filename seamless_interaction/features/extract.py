@@ -97,6 +97,10 @@ def extract_features(
     ids = {recording.participant_id: recording.id for recording in interaction.recordings}
     features = Features(interaction.id, ids, groups, grid)
     for participant, recording in zip(ids, interaction.recordings, strict=True):
+        if not recording.is_duration_known:
+            features.issues[participant].append(
+                f"duration: absent: no video, audio or array tells it; by the text at least {recording.duration:.3f} s"
+            )
         made = _of_recording(recording, groups, grid, block, features.issues[participant])
         features[participant] = {key: values for key, (values, _) in made.items()}
         features.masks[participant] = {key: mask for key, (_, mask) in made.items()}
@@ -134,6 +138,16 @@ def _add_dyadic(interaction: Interaction, features: Features, grid: Grid) -> Non
         features.masks[participant] |= {key: np.zeros(grid.frames, bool) for key in shape}
     rows: dict[str, list[dict[str, Any]]] = {}
     records = [voice_activity(one, features.issues[one.participant_id]) for one in interaction.recordings]
+    for participant, recording, found in zip(participants, interaction.recordings, records, strict=True):
+        issues = features.issues[participant]
+        if found is None and not any(issue.startswith("vad: ") for issue in issues):
+            issues.append("vad: not_selected: this copy was made without it")
+        if len(records) < 2:
+            issues.append(
+                f"partner_id: partner_missing: {recording.partner_id} is not here"
+                if recording.partner_id
+                else "partner_id: no_partner: the interaction has one participant"
+            )
     if len(records) == 2:
         first, second = records
         end = min(grid.end, *(recording.duration for recording in interaction.recordings))
