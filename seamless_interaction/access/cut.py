@@ -94,6 +94,11 @@ def note(error: BadFile, column: str) -> str:
     return f"{column}: {error.code}: {error}"
 
 
+def left_out(column: str) -> str:
+    """What a copy was made without, as a line of ``issues``."""
+    return f"{column}: not_selected: this copy was made without it"
+
+
 def is_left_out(line: str) -> bool:
     """Whether a line of ``issues`` tells of what a copy was made without, and of no file that is at fault."""
     return ": not_selected: " in line
@@ -101,7 +106,7 @@ def is_left_out(line: str) -> bool:
 
 def _note_absent(storage: Storage, number: int, part: str, column: str, issues: list[str]) -> None:
     """What is not there has an issue if this copy was made without it."""
-    line = f"{column}: not_selected: this copy was made without it"
+    line = left_out(column)
     if not storage.recording(number).meant >> PARTS.index(part) & 1 and line not in issues:
         issues.append(line)
 

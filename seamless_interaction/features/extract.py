@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from seamless_interaction.access.cut import left_out
 from seamless_interaction.access.interaction import ByParticipant, Interaction, ParticipantRecording, check_window
 from seamless_interaction.errors import InvalidWindow
 from seamless_interaction.features import dyadic
@@ -141,7 +142,7 @@ def _add_dyadic(interaction: Interaction, features: Features, grid: Grid) -> Non
     for participant, recording, found in zip(participants, interaction.recordings, records, strict=True):
         issues = features.issues[participant]
         if found is None and not any(issue.startswith("vad: ") for issue in issues):
-            issues.append("vad: not_selected: this copy was made without it")
+            issues.append(left_out("vad"))
         if len(records) < 2:
             issues.append(
                 f"partner_id: partner_missing: {recording.partner_id} is not here"
