@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import time
-import zipfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -31,8 +30,6 @@ from seamless_interaction.errors import (
     BrokenIndex,
     SourceNotFound,
     SourceUnreachable,
-    TruncatedFile,
-    UnreadableFile,
     UsageError,
 )
 from seamless_interaction.files import HEADER_BLOCK
@@ -462,14 +459,12 @@ def _probe_arrays(files: Files, row: Row, note: Callable[[str, BadFile], None]) 
         note("npz", error)
         return
     for key in ARRAYS:
-        packed = npz.members.get(f"{key}.npy")
+        try:
+            packed = npz.packed(f"{key}.npy")
+        except BadFile as error:
+            note(key, error)
+            continue
         if packed is None:
-            continue
-        if packed.compression not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            note(key, UnreadableFile(key, f"packed by method {packed.compression}, neither stored nor DEFLATE"))
-            continue
-        if packed.offset < 0 or packed.offset + packed.length > row["npz"]["length"]:
-            note(key, TruncatedFile(key, f"its directory declares {packed.length} packed bytes, more than there are"))
             continue
         row[key] = {**packed._asdict(), "offset": start + packed.offset}
         if npz.num_bytes[f"{key}.npy"] <= _NPY_HEADER:

@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import struct
 import sys
 import zipfile
 import zlib
@@ -44,6 +45,7 @@ MAX_HEADER_BYTES = 1 << 14  # of an NPY
 _USUAL_HEADER_BYTES = 128  # of an NPY's, as NumPy writes it
 _STEP = 1 << 18  # bytes inflated at a time
 _DIRECTORY_BYTES = 1 << 12  # more than the directory of all 24 arrays has
+_ENCRYPTED = 1  # the zip format's flag
 _MAX_INFLATION = 1032  # of DEFLATE, by its design
 
 
@@ -272,8 +274,11 @@ class Npz:
         path: for messages.
 
     Attributes:
-        members: name -> where it lies.
+        members: name -> where it lies, as declared; ``packed`` tells whether that can be.
         num_bytes: name -> bytes unpacked, as declared.
+
+    Raises:
+        EmptyFile, TruncatedFile, UnreadableFile
     """
 
     def __init__(self, read: Callable[[int, int], bytes], size: int, path: str):
@@ -290,17 +295,37 @@ class Npz:
         try:
             with zipfile.ZipFile(RangeFile(fetch, size)) as archive:
                 found = archive.infolist()
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
+        except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, EOFError, struct.error) as error:
             raise TruncatedFile(path, f"no zip directory at its end: {error}") from error
+        self._encrypted = {member.filename for member in found if member.flag_bits & _ENCRYPTED}
         self.members = {m.filename: Packed(m.header_offset, m.compress_size, m.compress_type, m.CRC) for m in found}
         self.num_bytes = {m.filename: m.file_size for m in found}
         if len(self.members) < len(found):
             raise UnreadableFile(path, "holds two members of one name")
 
+    def packed(self, name: str) -> Packed | None:
+        """Where a member lies; None if the file has no such member.
+
+        Raises:
+            TruncatedFile: it would lie outside the file.
+            UnreadableFile: it is encrypted, or packed by a method that no array is packed by.
+        """
+        packed, where = self.members.get(name), f"{self._path}::{name}"
+        if packed is None:
+            return None
+        if packed.offset < 0 or packed.offset + packed.length > self._size:
+            declared = f"{packed.length} packed bytes from byte {packed.offset} on"
+            raise TruncatedFile(where, f"its directory declares {declared}, and the file has {self._size}")
+        if name in self._encrypted:
+            raise UnreadableFile(where, "encrypted")
+        if packed.compression not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UnreadableFile(where, f"packed by method {packed.compression}, neither stored nor DEFLATE")
+        return packed
+
     def unknown_array(self, key: str) -> np.ndarray:
         """A member that is not in the schema, as it is. Raises as ``array``, and ``MissingFile``."""
         name, where = f"{key}.npy", f"{self._path}::{key}.npy"
-        if name not in self.members:
+        if self.packed(name) is None:
             raise MissingFile(where, "no such member")
         try:
             with zipfile.ZipFile(RangeFile(self._read, self._size)) as archive, archive.open(name) as member:
@@ -312,14 +337,9 @@ class Npz:
         return values
 
     def array(self, name: str, array: Array) -> np.ndarray | None:
-        """One member, (T, *array.shape); None if the file has no such member. Raises as ``read_packed``."""
-        packed = self.members.get(name)
-        if packed is None:
-            return None
-        if packed.offset < 0 or packed.offset + packed.length > self._size:
-            where = f"{self._path}::{name}"
-            raise TruncatedFile(where, f"its directory declares {packed.length} packed bytes, more than there are")
-        return read_packed(self._read, packed, name, array, self._path)
+        """One member, (T, *array.shape); None if there is none. Raises as ``packed`` and ``read_packed``."""
+        packed = self.packed(name)
+        return None if packed is None else read_packed(self._read, packed, name, array, self._path)
 
 
 def read_packed(read: Callable[[int, int], bytes], packed: Packed, name: str, array: Array, path: str) -> np.ndarray:
@@ -354,8 +374,6 @@ def read_packed(read: Callable[[int, int], bytes], packed: Packed, name: str, ar
 def _inflate(packed: memoryview, compression: int, array: Array, where: str) -> Any:
     if compression == zipfile.ZIP_STORED:
         return packed
-    if compression != zipfile.ZIP_DEFLATED:
-        raise UnreadableFile(where, f"packed by method {compression}, neither stored nor DEFLATE")
     try:
         pieces = _inflated(packed[start : start + _STEP] for start in range(0, len(packed), _STEP))
         head = next(pieces, b"")
@@ -399,8 +417,6 @@ def unpack(file: BinaryIO, packed: Packed, name: str, array: Array, path: str) -
     if head[:4] != b"PK\x03\x04" or file.read(int.from_bytes(head[26:28], "little")) != name.encode():
         raise UnreadableFile(where, "the zip directory points at something else")
     file.seek(int.from_bytes(head[28:30], "little"), os.SEEK_CUR)
-    if packed.compression not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise UnreadableFile(where, f"packed by method {packed.compression}, neither stored nor DEFLATE")
 
     def steps() -> Iterator[bytes]:
         left = packed.length

@@ -12,6 +12,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -304,19 +305,20 @@ def _within(whole: Bytes, offset: int, size: int) -> Callable[[int, int], bytes]
 def _look_at_npz(seen: Seen, file: Bytes, small: bool) -> None:
     npz = Npz(file.read, file.size, file.name)
     seen.npz = {name: packed.compression for name, packed in npz.members.items()}
-    for key, array in ARRAYS.items():
-        member = BUNDLE[key][1] or ""
-        if member in npz.members:
-            packed = npz.members[member]
-            end = min(file.size, packed.offset + packed.length + _LOCAL_HEADER)  # not of the next one
-            source: Any = RangeFile(file.read, end, _SMALL // 8 if small else _PIECE)
-            pieces = unpack(source, packed, member, array, file.name)
-            limit = max_bytes(array) if not small or ARRAYS[key].is_mask else _SMALL
 
-            def keep(key: str = key, pieces: Iterator[bytes] = pieces, limit: int = limit) -> None:
-                seen.arrays[key] = read_array(_first(pieces, limit), f"{file.name}::{key}", None, ARRAYS[key].is_mask)
+    def keep(key: str) -> None:
+        member, array = BUNDLE[key][1] or "", ARRAYS[key]
+        packed = npz.packed(member)
+        if packed is None:
+            return
+        end = min(file.size, packed.offset + packed.length + _LOCAL_HEADER)  # not of the next one
+        source: Any = RangeFile(file.read, end, _SMALL // 8 if small else _PIECE)
+        pieces = unpack(source, packed, member, array, file.name)
+        limit = max_bytes(array) if not small or array.is_mask else _SMALL
+        seen.arrays[key] = read_array(_first(pieces, limit), f"{file.name}::{key}", None, array.is_mask)
 
-            _attempt(seen, key, keep)
+    for key in ARRAYS:
+        _attempt(seen, key, partial(keep, key))
 
 
 def _look_at_json(seen: Seen, file: Bytes, small: bool) -> None:

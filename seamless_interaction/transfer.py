@@ -466,12 +466,18 @@ class Transfer:
             except BadFile as error:
                 yield from (self._without(recording, DAMAGED, error.reason, part) for part in parts)
                 return
-        members = {part: npz.members.get(f"{part}.npy") for part in parts}
+        wanted: dict[str, Packed] = {}
         for part in parts:
-            if members[part] is None:
+            try:
+                packed = npz.packed(f"{part}.npy")
+            except BadFile as error:
+                yield self._without(recording, DAMAGED, error.reason, part)
+                continue
+            if packed is None:
                 status = MISSING if is_required(recording, part) else ABSENT
                 yield self._without(recording, status, "not in the NPZ", part)
-        wanted = {part: packed for part, packed in members.items() if packed}
+            else:
+                wanted[part] = packed
         if sum(packed.length for packed in wanted.values()) >= _MOST_OF_IT * size:
             yield from self._unpacked(recording, wanted, container, 0)
             return

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -23,10 +24,12 @@ import soundfile
 from conftest import hears_interrupts
 from servers import Bucket, Hub, use_hub
 
-from seamless_interaction import copying, places
+from seamless_interaction import copying, load_dataset, places
 from seamless_interaction.download import Selection, download, plan, verify
 from seamless_interaction.errors import AccessDenied, FolderBusy, NotEnoughSpace, SourceUnreachable
+from seamless_interaction.indexing import make_index
 from seamless_interaction.manifest import Manifest
+from seamless_interaction.places import Place
 from seamless_interaction.synthetic import synthesize
 
 KINDS = ("bucket", "members", "tars")
@@ -461,6 +464,33 @@ def test_a_member_that_inflates_beyond_its_header_is_damaged_and_takes_no_space(
     assert report.exit_code == 0 and not list(tmp_path.rglob("*evil*"))
     assert sum(path.stat().st_size for path in (tmp_path / "copy").rglob("*") if path.is_file()) < 1 << 25
     assert plan(FULL, tmp_path / "bundles", tmp_path / "copy").files["fetch"] == 0  # nor is it fetched for ever
+
+
+def before_its_start(npz):
+    """The end of the directory says that it lies 8 bytes further on, so that the first member begins at byte -8."""
+    return npz[:-6] + (int.from_bytes(npz[-6:-2], "little") + 8).to_bytes(4, "little") + npz[-2:]
+
+
+def encrypted(npz):
+    """All members are, by their flags."""
+    return re.sub(rb"(PK\x01\x02.{4})\x00", b"\\1\x01", npz, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("spoil, reason", [(before_its_start, "from byte -8 on"), (encrypted, "encrypted")])
+def test_members_that_cannot_be_where_the_directory_says_are_damaged_and_the_rest_is_whole(tmp_path, spoil, reason):
+    corpus = synthesize(tmp_path / "bundles", "bundles", 1, 2.0)
+    recording = corpus.recordings[0]
+    replaced(tmp_path / "bundles", recording, npz=spoil)
+    report = download(FULL, tmp_path / "bundles", tmp_path / "copy")
+    assert {(problem["file_id"], problem["status"]) for problem in report.problems} == {(recording.file_id, "damaged")}
+    assert {problem["part"] for problem in report.problems} == set(recording.array_keys)
+    assert any(reason in problem["detail"] for problem in report.problems)
+    assert report.files["whole"] and report.exit_code == 0
+    make_index(Place(tmp_path / "bundles"), tmp_path / "index.parquet")
+    for options in {}, {"index": tmp_path / "index.parquet"}:
+        loaded = load_dataset("full", data_dir=tmp_path / "bundles", streaming=True, **options)
+        (record,) = (row for part in loaded.values() for row in part if row["id"] == recording.file_id)
+        assert {i["column"] for i in record["issues"] if i["code"] != "absent"} >= set(recording.array_keys)
 
 
 def test_broken_json_of_a_bundle_is_damaged_and_the_rest_is_whole(tmp_path):

@@ -265,14 +265,6 @@ def test_only_the_member_asked_for_is_read():
     assert len(read) == 2  # the directory, the member
 
 
-def test_a_directory_that_points_before_the_file():
-    packed = bytearray(npz(npy(np.zeros((3, 21, 3), np.float32))))
-    at = packed.rindex(b"PK\x05\x06") + 16  # where the directory begins, as its end says
-    packed[at : at + 4] = (int.from_bytes(packed[at : at + 4], "little") + 9).to_bytes(4, "little")
-    with pytest.raises(TruncatedFile, match="more than there are"):
-        Npz(lambda start, end: bytes(packed[start:end]), len(packed), "x").array("smplh:body_pose.npy", POSE)
-
-
 def test_an_absent_member_is_none():
     packed = npz(npy(np.zeros((3, 21, 3), np.float32)))
     assert Npz(lambda start, end: packed[start:end], len(packed), "x").array("movement:FAUValue.npy", POSE) is None
@@ -319,10 +311,57 @@ def test_a_member_twice():
         Npz(lambda start, end: packed[start:end], len(packed), "x")
 
 
-def test_another_compression():
-    packed = npz(npy(np.zeros((3, 21, 3), np.float32)), compression=zipfile.ZIP_LZMA)
-    with pytest.raises(UnreadableFile, match="method 14"):
-        Npz(lambda start, end: packed[start:end], len(packed), "x").array("smplh:body_pose.npy", POSE)
+def declaring(packed: bytes, field: str, value: int) -> bytes:
+    """An NPZ of one member whose directory says something else."""
+    changed = bytearray(packed)
+    at = changed.rfind(b"PK\x01\x02")
+    form, offset = {"flags": ("<H", 8), "compression": ("<H", 10), "length": ("<I", 20), "offset": ("<I", 42)}[field]
+    struct.pack_into(form, changed, at + offset, value)
+    return bytes(changed)
+
+
+def preceded(packed: bytes, num_bytes: int) -> bytes:
+    """An NPZ that says that its directory lies further on, so that its members lie before the file's start."""
+    changed = bytearray(packed)
+    at = len(changed) - 6
+    struct.pack_into("<I", changed, at, struct.unpack_from("<I", changed, at)[0] + num_bytes)
+    return bytes(changed)
+
+
+def far(packed: bytes) -> bytes:
+    """An NPZ whose member lies at byte 2**63, as zip64 tells it."""
+    changed = bytearray(declaring(packed, "offset", 0xFFFFFFFF))
+    at = changed.rfind(b"PK\x01\x02")
+    extra = struct.pack("<HHQ", 1, 8, 1 << 63)
+    name_length, extra_length = struct.unpack_from("<HH", changed, at + 28)
+    struct.pack_into("<H", changed, at + 30, extra_length + len(extra))
+    end = changed.rfind(b"PK\x05\x06")
+    struct.pack_into("<I", changed, end + 12, struct.unpack_from("<I", changed, end + 12)[0] + len(extra))
+    return bytes(changed[: at + 46 + name_length] + extra + changed[at + 46 + name_length :])
+
+
+IMPOSSIBLE = {
+    "before the file": (lambda packed: preceded(packed, 8), "from byte -8 on"),
+    "far beyond it": (far, "from byte 9223372036854775808 on"),
+    "longer than it": (lambda packed: declaring(packed, "length", 0xFFFFFF), "16777215 packed bytes"),
+    "encrypted": (lambda packed: declaring(packed, "flags", 1), "encrypted"),
+    "LZMA": (lambda packed: declaring(packed, "compression", zipfile.ZIP_LZMA), "method 14"),
+    "bzip2": (lambda packed: declaring(packed, "compression", zipfile.ZIP_BZIP2), "method 12"),
+}
+
+
+@pytest.mark.parametrize("kind", IMPOSSIBLE)
+def test_a_member_that_cannot_be_where_or_what_the_directory_says(kind):
+    spoil, reason = IMPOSSIBLE[kind]
+    packed = spoil(npz(npy(np.zeros((3, 21, 3), np.float32))))
+    found = Npz(lambda start, end: packed[start:end], len(packed), "x")
+    for read in (
+        lambda: found.packed("smplh:body_pose.npy"),
+        lambda: found.array("smplh:body_pose.npy", POSE),
+        lambda: found.unknown_array("smplh:body_pose"),
+    ):
+        with pytest.raises(BadFile, match=reason):
+            read()
 
 
 # --- text -----------------------------------------------------------------------------------------
