@@ -861,4 +861,4 @@ def load_dataset(
         return datasets.IterableDatasetDict({name: view.as_stream(stream) for name, stream in dataset.items()})
     if streaming:
         return view.as_stream(dataset[split])
-    return builder.as_dataset(split).with_format(view.NAME, settings=view.Settings(storage_options=storage_options))
+    return view.of_prepared(builder.as_dataset(split), storage_options)

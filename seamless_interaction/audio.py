@@ -15,7 +15,7 @@ from seamless_interaction.errors import EmptyFile, TruncatedFile, UnreadableFile
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Audio", "AudioHeader", "probe_audio"]
+__all__ = ["Audio", "AudioHeader", "Resampled", "probe_audio"]
 
 # --- header ----------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ class Audio(Mapping[str, Any]):
         self.storage_options = dict(storage_options or {})
         self.content = content
 
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path, self.storage_options, self.content)
 
     def __repr__(self) -> str:
@@ -270,3 +270,54 @@ class Audio(Mapping[str, Any]):
                     return np.ascontiguousarray(wav.read(last - first, dtype="float32").T)
             except soundfile.LibsndfileError as error:
                 raise UnreadableFile(self.path, f"not a WAV that libsndfile opens: {error}") from error
+
+
+class Resampled(Audio):
+    """The same at another rate: all samples are read, and resampled by FFmpeg, when the first are asked for.
+
+    Args:
+        path, storage_options, content: as ``Audio`` takes them.
+        sampling_rate: Hz.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        storage_options: Mapping[str, Any] | None,
+        content: bytes | None,
+        sampling_rate: int,
+    ):
+        super().__init__(path, storage_options, content)
+        self._own, self._rate = Audio(path, storage_options, content), sampling_rate
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.storage_options, self.content, self._rate)
+
+    @property
+    def header(self) -> AudioHeader:
+        """What ``probe_audio`` would give of a file at this rate."""
+        _, rate, samples, channels = self._own.header
+        samples = -(-samples * self._rate // rate)
+        return AudioHeader(samples / self._rate, self._rate, samples, channels)
+
+    @cached_property
+    def array(self) -> np.ndarray:
+        """All samples: float32, (samples,) if mono, else (channels, samples); resampled once and kept."""
+        import av
+        import numpy as np
+
+        own, rate = self._own.array, self._own.sampling_rate
+        if rate == self._rate:
+            return own
+        samples = np.zeros((*own.shape[:-1], self.header.num_samples), np.float32)
+        for channel, target in zip(np.atleast_2d(own), np.atleast_2d(samples), strict=True):
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(channel)[None], "fltp", "mono")
+            frame.sample_rate = rate
+            resampler = av.AudioResampler("fltp", "mono", self._rate)
+            made = [part.to_ndarray()[0] for part in (*resampler.resample(frame), *resampler.resample(None))]
+            found = np.concatenate([*made, target[:0]])[: len(target)]
+            target[: len(found)] = found
+        return samples
+
+    def _samples(self, first: int, last: int) -> np.ndarray:
+        return self.array[..., first:last].copy()

@@ -68,7 +68,7 @@ def load(
 
 
 def _with_view(place: Place, dataset: datasets.Dataset) -> datasets.Dataset:
-    return dataset.with_format(view.NAME, settings=view.Settings(storage_options=place.storage_options or None))
+    return view.of_prepared(dataset, place.storage_options)
 
 
 def _address(place: Place, options: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from conftest import CountedFile, write
 
-from seamless_interaction.audio import Audio, probe_audio
+from seamless_interaction.audio import Audio, Resampled, probe_audio
 from seamless_interaction.errors import EmptyFile, MissingFile, TruncatedFile, UnreadableFile
 from seamless_interaction.places import Place
 
@@ -139,6 +139,23 @@ def test_floats_come_as_they_are_stored(tmp_path):
     odd = np.array([0, -0.0, 1e-40, 3.5, -np.inf, np.nan], np.float32)
     soundfile.write(tmp_path / "a.wav", odd, 48000, subtype="FLOAT")
     assert Audio(tmp_path / "a.wav").array.tobytes() == odd.tobytes()
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])
+def test_resampled_sound_is_the_same_at_the_same_time(tmp_path, rate):
+    def tone(rate, samples):
+        return np.sin(2 * np.pi * 440 * np.arange(samples) / rate).astype(np.float32)
+
+    path = str(tmp_path / "a.wav")
+    soundfile.write(path, tone(48_000, 24_000), 48_000, subtype="FLOAT")
+    audio = pickle.loads(pickle.dumps(Resampled(path, None, None, rate)))
+    assert audio == Resampled(path, {}, None, rate) != Resampled(path, {}, None, 8_000)
+    assert audio["sampling_rate"] == rate and audio.header.num_samples == len(audio["array"]) == rate // 2
+    inner = slice(rate // 100, -rate // 100)  # at its ends a filter has nothing to go by
+    np.testing.assert_allclose(audio["array"][inner], tone(rate, rate // 2)[inner], atol=1e-3)
+    np.testing.assert_array_equal(audio.read(0.1, 0.2), audio["array"][rate // 10 : rate // 5])
+    soundfile.write(path, tone(48_000, 5), 48_000, subtype="FLOAT")  # shorter than the filter
+    assert Resampled(path, None, None, rate)["array"].shape == (-(-5 * rate // 48_000),)
 
 
 def test_window_by_url_fetches_its_own_bytes_only(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import sys
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import WITHOUT_TORCH, assert_same_arrays
 from datasets.distributed import split_dataset_by_node
@@ -71,6 +72,79 @@ def test_map_in_batches(train, corpus):
         lambda batch: {"frames": [len(s["body_pose"]) for s in batch["smplh"]]}, batched=True, batch_size=3
     )
     assert [record["frames"] for record in mapped] == [corpus[record["id"]].array_frames for record in train]
+
+
+def test_what_a_map_changes_within_its_record_is_kept(train, corpus):
+    """In a group, in an array, in a list of text: in place, or by an assignment."""
+
+    def change(record):
+        record["smplh"]["body_pose"] = record["smplh"]["body_pose"] * 2
+        record["smplh"]["translation"][:, 2] = 7
+        record["smplh"]["speed"] = np.ones(3, np.float32)
+        record["vad"].clear()
+        record["transcript"] = record["transcript"].upper()
+        _ = record["smplh"]["global_orient"], record["segments"], record["audio"]
+        return record
+
+    for record in train.map(change):
+        recording = corpus[record["id"]]
+        made = recording.arrays()
+        np.testing.assert_array_equal(record["smplh"]["body_pose"], made["smplh:body_pose"] * 2)
+        np.testing.assert_array_equal(record["smplh"]["translation"][:, 2], 7)
+        np.testing.assert_array_equal(record["smplh"]["global_orient"], made["smplh:global_orient"])
+        assert list(record["smplh"]["speed"]) == [1, 1, 1] and record["vad"] == []
+        assert record["transcript"].isupper() and record["audio"]["sampling_rate"] == 48_000
+
+
+def test_what_a_map_of_batches_changes_within_them_is_kept(train, corpus):
+    def change(batch):
+        for smplh in batch["smplh"]:
+            smplh["body_pose"] = smplh["body_pose"] * 2
+            smplh["translation"][:] = 7
+        return batch
+
+    for record in train.map(change, batched=True, batch_size=3):
+        made = corpus[record["id"]].arrays()
+        np.testing.assert_array_equal(record["smplh"]["body_pose"], made["smplh:body_pose"] * 2)
+        assert (record["smplh"]["translation"] == 7).all() and not (made["smplh:translation"] == 7).any()
+
+
+def test_audio_follows_its_feature(train, corpus):
+    slow = train.cast_column("audio", datasets.Audio(sampling_rate=16_000))
+    for stream in (slow, slow.take(2), slow.filter(lambda record: record["audio"]["sampling_rate"] == 16_000)):
+        record = next(iter(stream))
+        audio, samples = record["audio"], corpus[record["id"]].samples()
+        assert audio["sampling_rate"] == 16_000 and audio["array"].shape == (-(-len(samples) // 3),)
+        np.testing.assert_array_equal(audio.read(0.5, 0.6), audio["array"][8000:9600])
+    (mapped,) = slow.take(1).map(lambda record: {"n": len(record["audio"]["array"])})
+    assert mapped["n"] == len(audio["array"])
+    raw = next(iter(train.cast_column("audio", datasets.Audio(decode=False))))["audio"]
+    assert raw["bytes"] is None and raw["path"].endswith(f"{record['id']}.wav")
+    renamed = next(iter(train.rename_column("audio", "sound")))
+    assert renamed["sound"]["sampling_rate"] == 48_000 and "audio" not in renamed
+
+
+def test_what_the_view_does_not_do_is_refused_by_name(prepared):
+    name, value = ("num_channels", 2) if hasattr(datasets.Audio(), "num_channels") else ("mono", False)
+    stereo = prepared.cast_column("audio", datasets.Audio(**{name: value}))
+    with pytest.raises(UsageError, match=name):
+        stereo[0]["audio"]
+
+
+def test_samples_of_a_maps_own_making_are_what_it_made(corpora):
+    stream = load_dataset("full", "train", data_dir=corpora["tree"][0], modalities=["audio"], streaming=True)
+    made = stream.map(lambda r: {"audio": {"array": r["audio"]["array"][::3], "sampling_rate": 16_000}})
+    record = next(iter(made))
+    assert record["audio"]["sampling_rate"] == 16_000 and record["audio"]["array"].ndim == 1
+
+
+def test_audio_that_a_record_holds_needs_no_path(corpora):
+    """`datasets` writes samples of a map into the record, as a file without a name."""
+    wav = next(corpora["tree"][0].rglob("*.wav")).read_bytes()
+    features = datasets.Features({"audio": datasets.Audio(decode=False, sampling_rate=48_000)})
+    table = pa.table({"audio": [{"bytes": wav, "path": None}]}, features.arrow_schema)
+    held = datasets.Dataset(table).with_format("seamless")
+    assert held[0]["audio"]["sampling_rate"] == 48_000 and len(held[0]["audio"]["array"])
 
 
 def test_filter_gets_records_and_keeps_their_values(train, corpus):
@@ -159,7 +233,7 @@ def test_arrays_may_be_changed_in_place(train, corpus):
         record = next(iter(train))
         assert_same_arrays(record, corpus[record["id"]], ["smplh:body_pose", "smplh:is_valid"])
         record["smplh"]["body_pose"][...] = record["smplh"]["is_valid"][...] = 0
-        assert not record["smplh:body_pose"].any() and not record["smplh"]["is_valid"].any()
+        assert not record["smplh"]["body_pose"].any() and not record["smplh"]["is_valid"].any()
 
 
 # --- prepared only --------------------------------------------------------------------------------
@@ -198,6 +272,13 @@ def test_what_map_makes_of_arrays_is_numpy_again(prepared):
     doubled = prepared.map(lambda record: {"speed": np.diff(record["smplh"]["translation"][:, 0])})
     for record in doubled:
         np.testing.assert_array_equal(record["speed"], np.diff(record["smplh"]["translation"][:, 0]))
+
+
+def test_prepared_data_become_a_stream(prepared, corpus):
+    stream = prepared.to_iterable_dataset(num_shards=3).shuffle(seed=1, buffer_size=4)
+    for record in stream.map(lambda record: {"frames": frames(record)}):
+        assert_same_arrays(record, corpus[record["id"]], ["smplh:body_pose", "smplh:is_valid"])
+        assert record["frames"] == frames(record) and record["audio"]["sampling_rate"] == 48_000
 
 
 def test_saved_and_loaded_again(prepared, corpus, tmp_path):

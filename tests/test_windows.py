@@ -10,6 +10,7 @@ from itertools import chain
 import numpy as np
 import pytest
 from conftest import LAYOUTS
+from datasets.fingerprint import Hasher
 
 from seamless_interaction import SeamlessDataset
 from seamless_interaction.access import quantities, storage
@@ -355,6 +356,20 @@ def test_pictures_of_several_rasters_stay_a_list(dataset):
     some = windows(dataset, modalities=["video"], hop=4.0)
     frames = some.collate(list(some))["video"]
     assert isinstance(frames, list) and len({frame.shape[1:3] for frame in frames}) > 1
+
+
+def test_equal_windows_hash_equally(data, dataset):
+    """So `datasets` finds what it has made of them, and nothing else."""
+
+    def digest(dataset, epoch=0, **options):
+        some = windows(dataset, shuffle=True, **options)
+        some.set_epoch(epoch)
+        return Hasher.hash((lambda: some, some))
+
+    same = digest(dataset)
+    assert digest(dataset) == digest(SeamlessDataset(data[0])) == same
+    others = [digest(dataset, 1), digest(dataset, fps=25), digest(dataset, modalities=["audio"]), digest(dataset[:2])]
+    assert len({same, *others}) == 5
 
 
 def test_it_is_a_stream_of_the_library(dataset):
