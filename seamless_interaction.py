@@ -367,8 +367,8 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
     """What to load.
 
     Args:
-        subset: how much: ``"10GB"``, ``"100GB"``, ``"1TB"`` or ``"full"``; None is ``"10GB"``, or ``"full"`` where
-            something else bounds what is selected, see ``seamless_interaction.selection.Selection``.
+        subset: how much: ``"10GB"``, ``"100GB"``, ``"1TB"`` or ``"full"``; None is all that ``data_dir`` holds, see
+            ``seamless_interaction.selection.Selection``.
         label: ``"improvised"`` or ``"naturalistic"``; None is both.
         modalities: names of modalities or single arrays, such as ``["transcript", "smplh:body_pose"]``;
             None is everything. What is not asked for is neither a column nor opened.
@@ -406,17 +406,6 @@ def _selection_of(options: Mapping):
 
     names = (field.name for field in dataclasses.fields(Selection))
     return Selection(**{name: options[name] for name in names if options.get(name) is not None})
-
-
-def _is_partial(place) -> bool:
-    """Whether a place says what it is meant to hold: all of which is wanted, if nobody names a size."""
-    from seamless_interaction.errors import SourceUnreachable
-    from seamless_interaction.tables import read_selection
-
-    try:
-        return read_selection(place) is not None
-    except SourceUnreachable:  # the builder finds out whether it was prepared before
-        return False
 
 
 def _config_name(selection) -> str:
@@ -478,6 +467,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         from seamless_interaction.index import Index
         from seamless_interaction.layouts import scan
         from seamless_interaction.places import Place
+        from seamless_interaction.selection import in_force
 
         self._base_path = base_path
         # `datasets` writes options of its own into the dict that it gets.
@@ -485,10 +475,8 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         storage_options = dict(storage_options or {})
         place = Place(data_dir or sources.default_source(), self._options)
         if kwargs.get("config_name") is None:  # `datasets` would take the default one, whatever else was asked for
-            selection = _selection_of(kwargs)
-            if selection.subset is None and _is_partial(place):
-                selection = dataclasses.replace(selection, subset="full")
-            kwargs["config_name"] = _config_name(selection)
+            kwargs["config_name"] = _config_name(in_force(_selection_of(kwargs), place))
+            kwargs = {name: value for name, value in kwargs.items() if name not in ("subset", "label")}
         self._index: typing.Any = Index(kwargs["index"]) if kwargs.get("index") else None
         self._listing: typing.Any = None
         name = f"{place.url} {kwargs.get('layout')} {kwargs.get('index')}"
@@ -544,6 +532,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         from seamless_interaction.errors import SourceNotFound
         from seamless_interaction.index import Index
         from seamless_interaction.places import Place
+        from seamless_interaction.selection import tell_chosen
 
         place = Place(self.config.data_dir, self._options)
         index, listing = self._index, self._listing
@@ -554,14 +543,15 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         if filelist is not None and not index and not place.can_be_listed:
             listing = listing._replace(found=layouts.assumed(listing.layout, filelist))
         meant = tables.read_selection(place)
-        selected = None if filelist is None else self._select(tables.selected(place, filelist, meant))
+        held = None if filelist is None else tables.selected(place, filelist, meant)
+        selected = None if held is None else self._select(held)
         if not index and listing.layout == "archives":
             wanted = None if filelist is None else recordings.with_partners(filelist, selected)
             index = indexing.silent_index(listing, wanted)
             unnamed = () if filelist is None else layouts.unnamed(listing, filelist)
             listing = listing._replace(found=index.found, ignored=(*listing.ignored, *unnamed))
         listed = recordings.rows_of(listing.found, place.url) if filelist is None else filelist
-        if selected is None:
+        if held is None or selected is None:
             held = tables.selected(place, listed, meant)
             selected = self._select(held)
             size, everything = (
@@ -577,6 +567,8 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         if meant is not None and (self._index or self.config.index or not place.can_be_listed):
             found = recordings.without_what_is_not_meant(found, listing.layout)
         self._report(listing, len(selected), gaps, index.archive_issues() if index else [])
+        # A silent index of tars knows those of the selection alone.
+        tell_chosen(place, self._selection(), selected, held, None if listing.layout == "archives" else listing.found)
         if not len(found):
             raise SourceNotFound(f"{place.url} holds none of the {len(selected)} recordings of {self.config.name!r}.")
         source = {
@@ -762,6 +754,7 @@ def load_dataset(
     sample: int | None = None,
     seed: int = 0,
     single: bool = False,
+    label: str | None = None,
     data_dir: str | os.PathLike | None = None,
     streaming: bool = False,
     layout: str | None = None,
@@ -775,9 +768,10 @@ def load_dataset(
 
     Args:
         subset: one of the configs: ``"10GB"``, ``"100GB"``, ``"1TB"``, ``"full"``, each also with
-            ``-improvised`` or ``-naturalistic``; None is ``"10GB"``, or ``"full"`` where a session, interaction,
-            file id, annotation, movement, sample or ``max_bytes`` bounds what is selected, and of a partial copy, with
-            a ``selection.csv``.
+            ``-improvised`` or ``-naturalistic``. None is all that ``data_dir`` holds, or, of a partial copy, what its
+            ``selection.csv`` names. Of the public bucket and the Hub it is ``"10GB"``, or ``"full"`` where a session,
+            interaction, file id, annotation, movement, sample or ``max_bytes`` bounds what is selected.
+        label: ``"improvised"`` or ``"naturalistic"``.
         split: ``"train"``, ``"dev"`` (or ``"validation"``), ``"test"``; None gives a dict of all.
             Prepared data take slices too, such as ``"train[:10%]"``. ``sample`` and ``max_bytes`` count in the split,
             if it is one of these names.
@@ -807,7 +801,7 @@ def load_dataset(
         BadFile: with ``on_error="raise"``, a file that cannot be used.
     """
     from seamless_interaction import published, view
-    from seamless_interaction.errors import SeamlessInteractionError, UnknownSubset
+    from seamless_interaction.errors import SeamlessInteractionError, UnknownSubset, UsageError
     from seamless_interaction.places import Place
 
     configs = {config.name: config for config in SeamlessInteraction.BUILDER_CONFIGS}
@@ -827,7 +821,10 @@ def load_dataset(
     }
     if (sample or max_bytes) and split in (*SPLITS, "validation"):
         criteria["split"] = split
-    named = {"subset": configs[subset].subset, "label": configs[subset].label} if subset else {}
+    config = configs[subset] if subset is not None else None
+    if config and config.label and label not in (None, config.label):
+        raise UsageError(f"subset is {subset!r}, and label {label!r}. Name one label.")
+    named = {"subset": config and config.subset, "label": label or (config and config.label)}
     selection = _selection_of({**criteria, **named, "modalities": modalities})
     if data_dir is not None and layout is None and index is None:
         place = Place(data_dir, storage_options)
@@ -836,6 +833,7 @@ def load_dataset(
     builder = SeamlessInteraction(
         config_name=None if subset is None else _config_name(selection),
         cache_dir=cache_dir,
+        **({"label": selection.label} if subset is None else {}),
         data_dir=None if data_dir is None else os.fspath(data_dir),
         storage_options=storage_options,
         modalities=modalities,

@@ -43,7 +43,7 @@ from seamless_interaction.recordings import (
     rows_of,
     vendor_numbers,
 )
-from seamless_interaction.selection import Selection, choose
+from seamless_interaction.selection import Selection, choose, in_force, tell_chosen
 from seamless_interaction.sizes import decimal
 from seamless_interaction.subsets import expected_bytes, expected_bytes_of_parts, expected_seconds
 from seamless_interaction.tables import FILELIST, read_filelist_file, read_selection, selected
@@ -270,7 +270,7 @@ def plan(
     """What ``download`` would do.
 
     Args:
-        selection: what to fetch; None is the size 10GB.
+        selection: what to fetch; None is all that the source holds, or the size 10GB of the bucket and the Hub.
         source: ``"bucket"``, ``"hub"``, or the folder or URL of any copy, in any layout.
         target: the folder to fetch into.
         filelist: a file list of yours; None is the source's own, or the official one.
@@ -283,8 +283,8 @@ def plan(
         SourceError: the source cannot be read.
         TargetError: the target holds something else.
     """
-    selection, target = selection or Selection(), Path(target)
-    place = Place(sources.address_of(os.fspath(source)), storage_options)
+    target, place = Path(target), Place(sources.address_of(os.fspath(source)), storage_options)
+    selection = in_force(selection or Selection(), place)
     _refuse_target(target, place)
     opened = Index(os.fspath(index)) if index else None
     listing = opened.listing(place) if opened else scan(place, layout)
@@ -297,8 +297,6 @@ def plan(
             opened = indexing.silent_index(listing, None)
         listed = rows_of(opened.found if opened else listing.found, place.url)
     meant = read_selection(place)
-    if meant is not None and selection.subset is None:  # a partial copy is wanted whole
-        selection = replace(selection, subset="full")
     held = selected(place, listed, meant)
     chosen = choose(held, selection, _told_bytes(listing, held, selection) if opened is None else None)
     found, whole = listing.found, frozenset[str]()
@@ -309,6 +307,7 @@ def plan(
     elif not place.can_be_listed and opened is None:
         found = assumed(listing.layout, chosen)
     rows, gaps = recordings(found, listed, chosen, listing.layout, meant)
+    tell_chosen(place, selection, chosen, held, None if listing.layout == "archives" else found)
     # What the source, if it is a partial copy itself, was made without is not asked of it.
     wanted = np.asarray(rows["meant"].combine_chunks(), np.int64) & bits_of(selection.parts)
     present, lacking = _present(rows, wanted, listing.layout)

@@ -47,7 +47,9 @@ def load(
         UsageError: a place that `datasets` does not load from, or a selection of which nothing is there.
     """
     configs = _configs(place)
-    name = subset or _default(configs, selection)
+    name = subset or _default(configs, selection, place)
+    if selection.label and not name.endswith(LABELS):
+        name = f"{name}-{selection.label}"
     if name not in configs:
         raise UnknownSubset(name, configs)
     split = resolve_split(split, configs[name])
@@ -97,10 +99,10 @@ def _configs(place: Place) -> dict[str, list[str]]:
         raise BrokenTable(f"{place.path('README.md')}: declares no configs. Fetch it again.") from error
 
 
-def _default(configs: dict[str, list[str]], selection: Selection) -> str:
-    """The config of a selection that names none: the smallest, or where something else bounds it the largest."""
+def _default(configs: dict[str, list[str]], selection: Selection, place: Place) -> str:
+    """The config of a selection that names none: the largest; of the Hub the smallest, if nothing else bounds it."""
     sizes = [name for name in configs if name != "recordings" and not name.endswith(LABELS)]
-    return selection.size if selection.size in sizes else (sizes or list(configs))[-1]
+    return selection.size if place.is_hub and selection.size in sizes else (sizes or list(configs))[-1]
 
 
 def _ids(place: Place, name: str, selection: Selection) -> list[str] | None:

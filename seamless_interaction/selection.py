@@ -6,9 +6,11 @@ One place for everything that takes a part of the dataset: loading, downloading,
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -16,10 +18,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import ARRAYS, LABELS, SPLITS, SUBSETS, VENDORS, FileId, resolve_modalities, subsets
+from seamless_interaction import (
+    ARRAYS,
+    LABELS,
+    SPLITS,
+    SUBSETS,
+    VENDORS,
+    FileId,
+    resolve_modalities,
+    sources,
+    subsets,
+)
 from seamless_interaction.errors import (
     EmptySelection,
     InvalidId,
+    SourceUnreachable,
     UnknownAnnotation,
     UnknownId,
     UnknownLabel,
@@ -29,6 +42,10 @@ from seamless_interaction.errors import (
     UsageError,
 )
 from seamless_interaction.layouts import PARTS, parts_of
+from seamless_interaction.places import Place
+from seamless_interaction.tables import read_selection
+
+logger = logging.getLogger("seamless_interaction")
 
 # Annotations that can be asked for -> the flags of the file list that tell of them.
 ANNOTATED = {
@@ -45,8 +62,9 @@ class Selection:
     """Which recordings, and which parts of them. What is None does not narrow.
 
     Args:
-        subset: ``"10GB"``, ``"100GB"``, ``"1TB"`` or ``"full"``. None is ``"10GB"``, or ``"full"`` where something
-            else bounds the selection: a session, interaction, file id, annotation, movement, sample or ``max_bytes``.
+        subset: ``"10GB"``, ``"100GB"``, ``"1TB"`` or ``"full"``. None is all that a place holds, which somebody names.
+            Of the public bucket and the Hub it is ``"10GB"``, or ``"full"`` where something else bounds the selection:
+            a session, interaction, file id, annotation, movement, sample or ``max_bytes``.
         label: ``"improvised"`` or ``"naturalistic"``.
         split: ``"train"``, ``"dev"`` (or ``"validation"``) or ``"test"``.
         vendor: ``"V00"`` to ``"V03"``, one or several.
@@ -122,7 +140,7 @@ class Selection:
 
     @property
     def size(self) -> str:
-        """The subset in force."""
+        """The subset, where nobody wants all of a place unasked; see ``in_force``."""
         bounds = (self.session, self.interaction, self.file_ids, self.annotated, self.movement, self.sample)
         is_bounded = any(bound is not None for bound in (*bounds, self.max_bytes))
         return self.subset or ("full" if is_bounded else SUBSETS[0])
@@ -134,6 +152,47 @@ class Selection:
             return PARTS
         asked = parts_of(resolve_modalities(list(self.modalities)))
         return tuple(part for part in PARTS if part in asked)
+
+
+def in_force(selection: Selection, place: Place) -> Selection:
+    """The same, with the subset that None stands for at a place. All that takes a selection and a place asks here."""
+    if selection.subset is not None:
+        return selection
+    is_partial = False
+    if sources.is_default(place):
+        with suppress(SourceUnreachable):  # who reads it finds out, or has it from before
+            is_partial = read_selection(place) is not None
+    return replace(selection, subset=selection.size if sources.is_default(place) and not is_partial else "full")
+
+
+def tell_chosen(
+    place: Place, selection: Selection, chosen: pa.Table, listed: pa.Table, found: pa.Table | None = None
+) -> None:
+    """Say in a line that fewer than all the recordings of a place are chosen, and by what.
+
+    Args:
+        chosen: the rows that are, of those listed.
+        listed: the file list of the place.
+        found: what was found there, ``layouts.FOUND``; None where only the list tells.
+    """
+    if selection.split is not None:
+        listed = listed.filter(pc.equal(listed["split"], selection.split))
+    if len(chosen) == len(listed):
+        return
+    here = subsets.strings(listed["file_id"])
+    if found is not None:
+        ids = subsets.strings(found.filter(pc.greater(found["files"], 0))["file_id"])
+        here = here.filter(pc.is_in(here, ids))
+    number = pc.sum(pc.is_in(here, subsets.strings(chosen["file_id"])), min_count=0).as_py()
+    names = (field.name for field in fields(selection) if field.name not in ("split", "modalities", "seed"))
+    values = {name: getattr(selection, name) for name in names}
+    by = ", ".join(
+        str(value) if name in ("subset", "label") else f"{name} {_shown(value)}"
+        for name, value in values.items()
+        if value not in (None, False, "full")
+    )
+    level = logging.INFO if selection.size == "full" else logging.WARNING  # what else narrows, somebody has named
+    logger.log(level, "%s: %d of %d recordings here chosen: %s", place.url, number, len(here), by)
 
 
 def choose(filelist: pa.Table, selection: Selection, num_bytes: pa.Array | None = None) -> pa.Table:

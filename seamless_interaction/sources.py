@@ -25,6 +25,12 @@ def default_source() -> str:
     return os.environ.get("SEAMLESS_INTERACTION_SOURCE") or BUCKET
 
 
+def is_default(place: Place) -> bool:
+    """Whether a place is where the dataset was published, or stands for it: nobody wants all of it unasked."""
+    source = default_source()
+    return place.url in (BUCKET, HUB) or (source != BUCKET and place.url == Place(source).url)
+
+
 def address_of(source: str) -> str:
     """``"bucket"`` and ``"hub"`` stand for where the dataset was published; anything else for itself."""
     return {"bucket": default_source(), "hub": HUB}.get(source, source)

@@ -1,7 +1,8 @@
 """What is selected, of lists and of copies that hold a part: the same for everyone, whole interactions."""
 
+import logging
 import shutil
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import Bucket
 from test_subsets import alike, ids, lists, table
+from typer.testing import CliRunner
 
-from seamless_interaction import ARRAYS, LABELS, MODALITIES, SPLITS, VENDORS, FileId, load_dataset, subsets
+from seamless_interaction import (
+    ARRAYS,
+    LABELS,
+    MODALITIES,
+    SPLITS,
+    VENDORS,
+    FileId,
+    SeamlessDataset,
+    load_dataset,
+    subsets,
+)
 from seamless_interaction.catalogue import as_text, catalogue
+from seamless_interaction.cli import app
 from seamless_interaction.errors import (
     BrokenTable,
     EmptySelection,
@@ -31,6 +44,8 @@ from seamless_interaction.errors import (
 from seamless_interaction.indexing import make_index
 from seamless_interaction.layouts import EVERY_PART, PARTS, bits_of, tree_path
 from seamless_interaction.places import Place
+from seamless_interaction.planning import plan
+from seamless_interaction.publishing import plan_shards
 from seamless_interaction.selection import Selection, choose
 from seamless_interaction.sources import filelist_of
 from seamless_interaction.synthetic_filelist import synthetic_filelist
@@ -451,6 +466,52 @@ def test_bundles_without_their_media(corpora, tmp_path):
             column for column, code in codes.items() if code == "not_selected"
         }
     assert any(record["transcript"] for record in found.values())  # its JSON is there
+
+
+# --- what None is, by whatever door ---------------------------------------------------------------
+
+
+def doors(place):
+    """Door -> how many recordings it gives of a place, or of the bucket where there is none."""
+    named = {} if place is None else {"data_dir": place}
+    source = "bucket" if place is None else str(place)
+    listed, streamed = (
+        CliRunner().invoke(app, [*command, "--source", source])
+        for command in (["list", "--json"], ["stream", "--modalities", "vad"])
+    )
+    assert listed.exit_code == streamed.exit_code == 0
+    return {
+        "load_dataset": len(list(chain(*load_dataset(**named, modalities=["vad"], streaming=True).values()))),
+        "SeamlessDataset": SeamlessDataset(place).recordings.num_rows,
+        "download": len(plan(source=source, target="copy").recordings),
+        "publish": len(plan_shards(source=source).recordings),
+        "list": len(listed.stdout.splitlines()),
+        "stream": len(streamed.stdout.splitlines()),
+    }
+
+
+def test_every_door_gives_all_of_a_place_that_is_named_and_a_size_of_the_bucket(corpora, monkeypatch, tmp_path, caplog):
+    folder, corpus = corpora["tree"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(subsets, "limits", lambda size: subsets.Limits(None, 8 if size == "10GB" else None))
+    assert set(doors(folder).values()) == {len(corpus.recordings)} and not warnings(caplog)
+    monkeypatch.setenv("SEAMLESS_INTERACTION_SOURCE", str(folder))
+    found = doors(None)
+    assert set(found.values()) == {7}
+    said = [message for message in warnings(caplog) if message.endswith("7 of 23 recordings here chosen: 10GB")]
+    assert len(said) == len(found) == len(warnings(caplog))
+
+
+def test_what_is_left_out_of_what_is_here_is_told(tree, caplog):
+    caplog.set_level(logging.INFO, "seamless_interaction")
+    SeamlessDataset(tree, vendor=["V00", "V01"], movement=True)
+    SeamlessDataset(tree, split="dev")
+    load_dataset(label="improvised", data_dir=tree, streaming=True, modalities=[])
+    with pytest.raises(UsageError, match="subset is 'full-improvised', and label 'naturalistic'"):
+        load_dataset("full-improvised", label="naturalistic", data_dir=tree)
+    by_vendor, by_label = (message for message in warnings(caplog) if "chosen" in message)
+    assert by_vendor.endswith("9 of 23 recordings here chosen: vendor V00, V01, movement True")
+    assert by_label.endswith("10 of 23 recordings here chosen: improvised")
 
 
 # --- what is listed -------------------------------------------------------------------------------

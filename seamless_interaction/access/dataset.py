@@ -34,7 +34,8 @@ class SeamlessDataset(Sequence[Interaction]):
         data_dir: the folder that holds ``improvised`` and ``naturalistic``, or its URL; None is the dataset's public
             bucket, or what the environment variable ``SEAMLESS_INTERACTION_SOURCE`` says.
         split: ``"train"``, ``"dev"`` (or ``"validation"``) or ``"test"``; None is all.
-        subset: ``"10GB"``, ``"100GB"``, ``"1TB"`` or ``"full"``: of what the place holds, what belongs to the size.
+        subset: ``"10GB"``, ``"100GB"``, ``"1TB"`` or ``"full"``: of what the place holds, what is of the size. None is
+            as for ``load_dataset``.
         layout, index, storage_options: as ``load_dataset`` takes them. With an index nothing is looked for: who has the
             whole dataset wants one.
         cache_bytes: what each process may keep of arrays that cannot be read in part (those in an NPZ), and of text.
@@ -54,7 +55,7 @@ class SeamlessDataset(Sequence[Interaction]):
         data_dir: str | os.PathLike[str] | None = None,
         split: str | None = None,
         *,
-        subset: str = "full",
+        subset: str | None = None,
         layout: str | None = None,
         index: str | os.PathLike[str] | None = None,
         storage_options: dict[str, Any] | None = None,
@@ -63,13 +64,13 @@ class SeamlessDataset(Sequence[Interaction]):
     ):
         selection = Selection(subset, split=split, **criteria)
         builder = SeamlessInteraction(
-            config_name="-".join(filter(None, [subset, selection.label])),
+            config_name=None if subset is None else "-".join(filter(None, [subset, selection.label])),
             data_dir=None if data_dir is None else os.fspath(data_dir),
             storage_options=storage_options,
             layout=layout,
             index=None if index is None else os.fspath(index),
             split=selection.split,
-            **{name: value for name, value in criteria.items() if name != "label"},
+            **{name: value for name, value in criteria.items() if subset is None or name != "label"},
         )
         generators = builder._split_generators(None)
         rows = pa.concat_tables([generator.gen_kwargs["rows"] for generator in generators])

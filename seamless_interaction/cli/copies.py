@@ -100,13 +100,12 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
 ) -> None:
-    """List the recordings that there are, all of them without a narrower choice. Reads nothing but the tables."""
-    from dataclasses import replace
-
+    """List the recordings that are selected, without fetching any. Reads nothing but the tables."""
     from seamless_interaction import sources
     from seamless_interaction.catalogue import as_text, catalogue
     from seamless_interaction.errors import UsageError
     from seamless_interaction.places import Place
+    from seamless_interaction.selection import in_force, tell_chosen
     from seamless_interaction.tables import read_filelist_file
 
     with named_errors(), quiet_pipe():
@@ -116,7 +115,9 @@ def list_(
         listed = read_filelist_file(filelist) if filelist else sources.filelist_of(place)
         if listed is None:
             raise UsageError(f"{place.url} has no filelist.csv. Name one with --filelist.")
-        table = catalogue(listed, replace(selection, subset=selection.subset or "full"), place)
+        selection = in_force(selection, place)
+        table = catalogue(listed, selection, place)
+        tell_chosen(place, selection, table, listed)
         if as_csv:
             import pyarrow.csv
 
@@ -152,9 +153,7 @@ def stream(
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as JSON is, whatever the terminal
     criteria = asdict(selection)
-    label, split, modalities = (criteria.pop(name) for name in ("label", "split", "modalities"))
-    if selection.subset or label:
-        criteria["subset"] = "-".join(filter(None, [selection.size, label]))
+    split, modalities = criteria.pop("split"), criteria.pop("modalities")
     with named_errors(), quiet_pipe():
         most = number(cache_size, BYTES, "number of bytes", "10GB")
         with kept_in(cache_dir, most) if cache_dir else nullcontext():

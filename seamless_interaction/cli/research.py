@@ -44,7 +44,7 @@ def features(
     from seamless_interaction.errors import UsageError
     from seamless_interaction.features import make_features
 
-    criteria = {**asdict(selection), "subset": selection.subset or "full"}
+    criteria = asdict(selection)
     with named_errors():
         if criteria.pop("modalities"):
             raise UsageError("--modalities is for records. What is computed, --groups says.")

@@ -28,7 +28,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
 _CRITERIA: dict[str, Any] = {
     "subset": Annotated[
         str | None,
-        typer.Option("--subset", "--version", help="10GB, 100GB, 1TB or full; 10GB, or what else bounds it."),
+        typer.Option(
+            "--subset",
+            "--version",
+            help="10GB, 100GB, 1TB or full. Default: all of a source that is named, 10GB of bucket or hub.",
+        ),
     ],
     "label": Annotated[str | None, typer.Option(help="improvised or naturalistic.")],
     "split": Annotated[str | None, typer.Option(help="train, dev or test.")],

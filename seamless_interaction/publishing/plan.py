@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -37,7 +37,7 @@ from seamless_interaction.parts import Source
 from seamless_interaction.places import Place
 from seamless_interaction.published import SELECTION
 from seamless_interaction.recordings import INTERACTION_LENGTH
-from seamless_interaction.selection import Selection, choose
+from seamless_interaction.selection import Selection, choose, in_force
 from seamless_interaction.sizes import decimal
 from seamless_interaction.synthetic import is_synthetic
 
@@ -250,7 +250,7 @@ def plan_shards(
     has the name of a size and only a part of it. What else is selected is the config ``selection``.
 
     Args:
-        selection: what to publish. None is the size 10GB; or, of a partial copy, all that it holds.
+        selection: what to publish; None is all that the source holds, or the size 10GB of the bucket and the Hub.
         source: ``"bucket"``, ``"hub"``, or the folder or URL of any copy, in any layout.
         layout, index, storage_options: of the source, as ``load_dataset`` takes them.
         repo_id: of the repository that it will be; it stands in the addresses of videos.
@@ -268,14 +268,13 @@ def plan_shards(
         raise UnknownName(audio, AUDIO)
     if on_error not in ON_ERROR:
         raise UnknownOption(on_error, ON_ERROR)
-    selection = selection or Selection()
     place = Place(sources.address_of(os.fspath(source)), storage_options)
+    selection = in_force(selection or Selection(), place)
     criteria = {name: value for name, value in asdict(selection).items() if value is not None}
     meant = tables.read_selection(place)
-    subset = selection.subset or ("full" if meant is not None else selection.size)
-    criteria |= {"subset": subset, "modalities": selection.modalities and list(selection.modalities)}
+    criteria |= {"modalities": selection.modalities and list(selection.modalities)}
     builder = SeamlessInteraction(
-        config_name="-".join(filter(None, [subset, selection.label])),
+        config_name="-".join(filter(None, [selection.size, selection.label])),
         data_dir=place.url,
         storage_options=storage_options,
         layout=layout,
@@ -289,8 +288,8 @@ def plan_shards(
     listed = Index(described["index"]).found if index is not None else sources.filelist_of(place)
     chosen, sizes = found, {}
     if listed is not None:
-        chosen = choose(tables.selected(place, listed, meant), replace(selection, subset=subset))
-        sizes = _whole_sizes(listed, chosen, subset, selection.label)
+        chosen = choose(tables.selected(place, listed, meant), selection)
+        sizes = _whole_sizes(listed, chosen, selection.size, selection.label)
     size = _size_of_each(found["file_id"].combine_chunks(), sizes)
     names = [name for name in (*SUBSETS, SELECTION) if name in sizes or pc.index(size, name).as_py() >= 0]
     lacks = pc.invert(pc.is_in(chosen["file_id"], found["file_id"].combine_chunks()))
