@@ -67,6 +67,7 @@ TRAITS: tuple[str, ...]
 TABLES: dict[str, tuple[str, ...]]
 SELECTION: str
 DOUBLES: str
+EMOTIONS: tuple[str, ...]
 FILELIST_FLAGS: tuple[str, ...]
 ISSUES: dict[str, str]
 MAX_FRAMES_APART: int

@@ -410,6 +410,10 @@ def _by_id(place: Place, name: str, columns: tuple[str, ...], strict: bool) -> d
     return rows
 
 
+# The category of a prompt in its unique id: P0070_v3.4.fam_ANCP_XXXX, P0060_AA_ANCP_XXXX-87, RP0.3_AMCM_APCP.
+_CATEGORY = r"(?:P[0-9]+_)?(?:v[0-9.]+)?([A-Za-z]+)[0-9.]*_"
+
+
 class Context:
     """Prompts, relationships and personalities, by the ids of a recording.
 
@@ -438,8 +442,12 @@ class Context:
         prompt = row(self._prompts, "interactions.csv", ids.prompt_id, "interaction_type")
         relationship = row(self._relationships, "relationships.csv", ids.session_id, "relationship")
         participant = row(self._participants, "participants.csv", ids.participant_id, "personality")
+        unique = prompt.get("prompt_id_unique") or ""
+        category = re.match(_CATEGORY, unique)
         values: dict[str, Any] = {
             "interaction_type": prompt.get("interaction_type") or None,
+            "prompt_id_unique": unique or None,
+            "prompt_category": category and category[1],
             "prompt_text_a": prompt.get("participant_a_prompt_text") or None,
             "prompt_text_b": prompt.get("participant_b_prompt_text") or None,
             "ipc_a": prompt.get("ipc_a") or None,

@@ -127,6 +127,7 @@ def test_context_is_joined(healthy):
         prompt = prompts[record["prompt_id"]]
         assert record["prompt_text_a"] == prompt["participant_a_prompt_text"]
         assert record["interaction_type"] == prompt["interaction_type"]
+        assert (record["prompt_id_unique"], record["prompt_category"]) == (prompt["prompt_id_unique"], "synthetic")
         assert record["ipc_b"] == (prompt["ipc_b"] or None)
         assert record["relationship"] == bonds.get(record["session_id"], {}).get("relationship")
         score = scores.get(record["participant_id"], {}).get("openness_raw", "Undisclosed")

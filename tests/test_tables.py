@@ -118,7 +118,7 @@ def test_a_selection_of_what_the_file_list_does_not_name_is_told(tmp_path, caplo
 
 PROMPTS = (
     ",prompt_hash,prompt_id_unique,participant_a_prompt_text,participant_b_prompt_text,ipc_a,ipc_b,interaction_type\n"
-    '0,00000582,P0070_v3,"You are ""late"".\n\nSay so, “gently”.",Listen.,ANCP,,charades\n'
+    '0,00000582,P0070_v3.4.fam_ANCP_XXXX,"You are ""late"".\n\nSay so, “gently”.",Listen.,ANCP,,charades\n'
 )
 PEOPLE = (
     "extraversion_raw,agreeableness_raw,conscientiousness_raw,neuroticism_raw,openness_raw,vendor_id,participant_id\n"
@@ -133,6 +133,8 @@ def test_context_joins_keys_of_other_forms(tmp_path):
     values, notes = context.of(FileId.parse("V00_S0809_I00000582_P1281A"))
     assert values == {
         "interaction_type": "charades",
+        "prompt_id_unique": "P0070_v3.4.fam_ANCP_XXXX",
+        "prompt_category": "fam",
         "prompt_text_a": 'You are "late".\n\nSay so, “gently”.',
         "prompt_text_b": "Listen.",
         "ipc_a": "ANCP",
@@ -146,6 +148,24 @@ def test_context_joins_keys_of_other_forms(tmp_path):
         "personality:openness": 4.363636363636363,
     }
     assert notes == []
+
+
+@pytest.mark.parametrize(
+    "unique, category",
+    [
+        ("P0002_v3.4aac_ANCP_XXXX-148", "aac"),
+        ("P0002_v3.2.1.AC_ANCP_ANCP", "AC"),
+        ("P0060_AA_ANCP_XXXX-87", "AA"),
+        ("P0047_CC_ANCP4134", "CC"),
+        ("RP0.3_AMCM_APCP", "RP"),
+        ("0070", None),
+        ("", None),
+    ],
+)
+def test_the_category_of_a_prompt_is_in_its_unique_id(tmp_path, unique, category):
+    context = Context(place(tmp_path, interactions=PROMPTS.replace("P0070_v3.4.fam_ANCP_XXXX", unique)))
+    values, _ = context.of(FileId.parse("V00_S0809_I00000582_P1281A"))
+    assert (values["prompt_id_unique"], values["prompt_category"]) == (unique or None, category)
 
 
 def test_undisclosed_no_row_and_no_table_are_null_and_say_why(tmp_path):

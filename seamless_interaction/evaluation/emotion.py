@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from seamless_interaction import EMOTIONS
 from seamless_interaction.access.interaction import ParticipantRecording
 from seamless_interaction.errors import BadFile
 from seamless_interaction.evaluation.protocol import Part, Sample, Telling
@@ -60,7 +61,7 @@ EMOTION = Telling(
     version=1,
     task=(
         "Pseudo-label prediction: tell what the model behind `movement:*` says of a participant's face in 4 s: mean "
-        "arousal and valence, and which of its eight scores is highest."
+        f"arousal and valence, and which of its eight scores is highest: {', '.join(EMOTIONS)}."
     ),
     input=(
         "Both participants' features in the same 4 s, some of which look 1 s beyond; without the face unless it is "
@@ -76,8 +77,8 @@ EMOTION = Telling(
     ),
     hides=(
         "Labels are outputs of a model that is not public, of V00 alone: agreement with it is not agreement with what "
-        "anybody felt or saw, and its errors are counted as truth. The eight scores have no names here, as sources "
-        "contradict each other about their order. With the group face, inputs are outputs of the same model."
+        "anybody felt or saw, and its errors are counted as truth. The names of the eight scores are derived from "
+        "values and not documented. With the group face, inputs are outputs of the same model."
     ),
     parts=(
         Part("arousal", "regression", ("ccc", "mae")),

@@ -352,6 +352,8 @@ _MEANINGS = {
     "annotations": "times in seconds; "
     + "; ".join(f"`{kind}`: {meaning}" for kind, meaning in ANNOTATION_KINDS.items()),
     "interaction_type": "what the prompt asks for: a conversation, a game, a story, gestures",
+    "prompt_id_unique": "of the prompt, as its authors number them",
+    "prompt_category": "the category that its unique id names: fam, str, aac, AC, RP, AA, …",
     "prompt_text_a": "what one of the two was told; who had which role is not recorded",
     "prompt_text_b": "what the other was told",
     "ipc_a": "interpersonal circumplex of role a: agency and communion, each P, N or M",
