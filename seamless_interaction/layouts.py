@@ -205,7 +205,7 @@ def tables_identity(place: Place) -> str:
 
     def stat(name: str) -> Entry | None:
         try:
-            return place.stat(name)
+            return place.stat(name, is_sized=False)
         except (FileNotFoundError, AccessDenied):
             return None
 

@@ -54,7 +54,7 @@ def local_copy(path: str) -> Path:
     place = Place(parent, options_of(path))
     if place.is_local:
         return Path(place.path(name))
-    copy = folder() / "files" / key(f"{path} {place.stat(name)}")
+    copy = folder() / "files" / key(f"{path} {place.stat(name, is_sized=False)}")
     if not copy.exists():
         content = place.read(name)
         write_whole(copy, lambda file: file.write(content))
@@ -90,7 +90,7 @@ def read_cached(place: Place, name: str) -> bytes | None:
             return None
     known = folder() / "tables" / key(place.path(name))
     try:
-        stamp = place.stat(name).stamp
+        stamp = place.stat(name, is_sized=False).stamp
     except (FileNotFoundError, AccessDenied):
         return None
     except SourceUnreachable as error:

@@ -6,7 +6,6 @@ import io
 import os
 import posixpath
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
+from seamless_interaction import answers
+from seamless_interaction.answers import Body
 from seamless_interaction.errors import AccessDenied, NoRanges, SourceUnreachable
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 ATTEMPTS, _ATTEMPTS_OF_OTHERS = 5, 3
 _FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED = 0.25, 30.0, 300.0  # seconds; the last where the host asks for it
+_SAID = 500  # characters of a client's error; some quote all that came
 _PIECE = 1 << 20  # bytes of a file that is read whole: those that are in memory at a time
-_TO_CONNECT, _SILENCE = 15.0, 60.0  # seconds; a transfer that goes on may take as long as it likes
 
 _Result = TypeVar("_Result")
 
@@ -40,7 +41,7 @@ class Entry(NamedTuple):
 
     name: str
     is_folder: bool
-    size: int
+    size: int  # bytes; -1: the host does not tell
     stamp: str  # changes when the content does: modification time, ETag or whatever the place tells
 
 
@@ -118,22 +119,6 @@ class SharedFile:
         self._file.close()
 
 
-class Body(NamedTuple):
-    """A file, or the rest of one, that is being read.
-
-    Attributes:
-        start: the byte it begins with: the one asked for, or 0 where the place sends all of the file instead.
-        size: of the whole file, if the place tells.
-        stamp: ETag or whatever else changes when the content does; "" if the place does not tell.
-        pieces: its bytes, a few megabytes at a time at most. May raise whatever the client does.
-    """
-
-    start: int
-    size: int | None
-    stamp: str
-    pieces: Iterator[bytes | bytearray]
-
-
 ranges_kept: RangeCache | None = None  # what reads of remote places go through; see range_cache.kept_in
 
 
@@ -197,8 +182,8 @@ class Place:
     def _connect(self) -> str:
         """Make the file system; the root's path in it."""
         options = self.storage_options
-        if self._given.startswith(("http://", "https://")):  # HTTP_PROXY counts, as for every other client
-            options = {"client_kwargs": {"trust_env": True}, **options}
+        if self._given.startswith(("http://", "https://")):
+            options = answers.client_options(options)
         try:
             self._fs, root = fsspec.url_to_fs(self._given, **options)
         except (ImportError, ValueError) as error:  # the part of fsspec for it is not installed, or no such protocol
@@ -220,10 +205,17 @@ class Place:
     def exists(self, relative: str) -> bool:
         if self.is_local:
             return os.path.exists(self.path(relative))
-        cheap = {"expand_info": False} if self.is_hub else {}
+
+        def info(path: str) -> dict[str, Any]:  # `fs.exists` says no where it cannot tell
+            return self.fs.info(path, expand_info=False) if self.is_hub else self._remote_info(path)
+
         try:
-            self._call(relative, lambda path: self.fs.info(path, **cheap))  # `fs.exists` says no where it cannot tell
+            self._call(relative, info)
         except FileNotFoundError:
+            return False
+        except AccessDenied:
+            if self.can_be_listed:
+                raise
             return False
         return True
 
@@ -258,8 +250,9 @@ class Place:
         return fetch() if ranges_kept is None else ranges_kept.read(self.path(relative), start, end, fetch)
 
     def _remote_read(self, path: str, start: int, end: int | None) -> bytes:
-        if self.is_http:
-            return fsspec.asyn.sync(self.fs.loop, _get, self.fs, path, start, end)
+        if self.is_shared:
+            fs, url, headers = self._over_http(path)
+            return fsspec.asyn.sync(fs.loop, answers.read, fs, url, start, end, headers)
         if self.fs.async_impl:
             try:
                 return self.fs.cat_file(path, start=start, end=end)
@@ -267,10 +260,16 @@ class Place:
                 if _answer(error)[0] == 416:  # nothing there
                     return b""
                 raise
-        known = {"size": self._remote_info(path)["size"]} if self.is_hub else {}
-        with self.fs.open(path, "rb", cache_type="none", **known) as file:  # its cat_file would read ahead
+        with self.fs.open(path, "rb", cache_type="none") as file:
             file.seek(start)
             return file.read() if end is None else file.read(end - start)
+
+    def _over_http(self, path: str) -> tuple[Any, str, dict[str, str]]:
+        """File system, address and headers of requests. The Hub's own file system reads ahead, and checks no answer."""
+        if self.is_http:
+            return self.fs, path, {}
+        http = fsspec.filesystem("http", **answers.client_options({}))
+        return http, self.fs.url(path), build_hf_headers(token=self.fs.token)
 
     def open_body(self, relative: str, start: int = 0, end: int | None = None, stamp: str = "") -> Body:
         """Begin to read a file at ``start``, to go on where an earlier attempt was cut off.
@@ -282,12 +281,9 @@ class Place:
             stamp: of the file as it was begun. If it has another one now, what comes is all of it, from byte 0.
         """
         path = f"{self.root}/{relative}"
-        if self.is_http:
-            return fsspec.asyn.sync(self.fs.loop, _open_body, self.fs, path, start, end, stamp, {})
-        if self.is_hub:  # its own file system reads by ranges, each of which is a request that the Hub counts
-            http = fsspec.filesystem("http", client_kwargs={"trust_env": True})
-            headers = build_hf_headers(token=self.fs.token)
-            return fsspec.asyn.sync(http.loop, _open_body, http, self.fs.url(path), start, end, stamp, headers)
+        if self.is_shared:
+            fs, url, headers = self._over_http(path)
+            return fsspec.asyn.sync(fs.loop, answers.open_body, fs, url, start, end, stamp, headers)
         entry = self.stat(relative)
         if end is None and stamp and entry.stamp != stamp:
             start = 0
@@ -304,13 +300,18 @@ class Place:
         digest = lfs.get("sha256") if isinstance(lfs, dict) else getattr(lfs, "sha256", None)
         return digest if isinstance(digest, str) else None
 
-    def stat(self, relative: str) -> Entry:
-        """What the place tells of a file."""
+    def stat(self, relative: str, is_sized: bool = True) -> Entry:
+        """What the place tells of a file. If ``is_sized``, raises ``SourceUnreachable`` where it tells no size."""
         if self.is_local:
             stat = os.stat(self.path(relative))
             return Entry(posixpath.basename(relative), False, stat.st_size, str(stat.st_mtime_ns))
-        info = self._call(relative, self._remote_info)
-        return self._told(posixpath.dirname(relative), _entry(info, posixpath.basename(relative)))
+        entry = _entry(self._call(relative, self._remote_info), posixpath.basename(relative))
+        if is_sized and entry.size < 0:
+            raise SourceUnreachable(
+                f"{self.path(relative)}: the host does not tell how large it is, and so it cannot be read in part. "
+                "Download it first."
+            )
+        return self._told(posixpath.dirname(relative), entry)
 
     def _told(self, folder: str, entry: Entry) -> Entry:
         if ranges_kept is not None and not self.is_local:
@@ -319,7 +320,7 @@ class Place:
 
     def _remote_info(self, path: str) -> dict[str, Any]:
         if self.is_http:
-            return fsspec.asyn.sync(self.fs.loop, _head, self.fs, path)
+            return fsspec.asyn.sync(self.fs.loop, answers.stat, self.fs, path, {})
         if not self.is_hub:
             return self.fs.info(path)
         # Its `info` would ask for the last commit of each file, or leave out the file's hash. A listing is kept.
@@ -389,8 +390,8 @@ class Place:
         if not again or attempt >= attempts:
             tried = f", tried {attempt} times" if attempt > 1 else ""
             raise SourceUnreachable(
-                f"{self.path(relative)}: {type(error).__name__}: {error}{tried}. Is the address right, and the "
-                "network there?"
+                f"{self.path(relative)}: {type(error).__name__}: {str(error)[:_SAID]}{tried}. Is the address right, "
+                "and the network there?"
             ) from error
         return _wait(attempt, headers)
 
@@ -426,100 +427,6 @@ def _wait(attempt: int, headers: Any) -> float:
         return min(_FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.5), _LONGEST_WAIT)
 
 
-async def _get(fs: Any, url: str, start: int, end: int | None) -> bytes:
-    """A range of a file over HTTP. fsspec's own takes whatever comes: all of a file, if the host ignores ranges."""
-    last = "" if end is None else end - 1
-    headers = {} if start == 0 and end is None else {"Range": f"bytes={start}-{last}"}
-    session = await fs.set_session()
-    async with session.get(fs.encode_url(url), **_options(fs, headers)) as response:
-        if response.status == 416:  # nothing there
-            return b""
-        response.raise_for_status()
-        if response.status != 206 and start:
-            raise NoRanges(f"{url}: the host, or a proxy on the way, sends whole files where a part was asked for.")
-        if end is None:
-            return await response.read()
-        content = bytearray()
-        while len(content) < end - start and (piece := await response.content.read(end - start - len(content))):
-            content += piece
-        return bytes(content)
-
-
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+|\*)")
-
-
-async def _open_body(fs: Any, url: str, start: int, end: int | None, stamp: str, credentials: dict[str, str]) -> Body:
-    """Ask for a file over HTTP, and wait for its first bytes."""
-    headers = dict(credentials)
-    if start or end is not None:
-        headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        if stamp and not stamp.startswith("W/"):
-            headers["If-Range"] = stamp
-    session = await fs.set_session()
-    response = await session.get(fs.encode_url(url), **_options(fs, headers))
-    try:
-        if response.status == 416 and end is None:  # it became shorter
-            response.close()
-            return await _open_body(fs, url, 0, None, "", credentials)
-        response.raise_for_status()
-        if response.content_type == "text/html":
-            raise SourceUnreachable(f"{url}: a page came instead of the file. Does the network want a login?")
-        size = response.content_length
-        if response.status == 206:
-            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-            if not match or int(match[1]) != start:
-                raise NoRanges(f"{url}: another part came than the one asked for.")
-            size = None if match[2] == "*" else int(match[2])
-        elif end is not None:
-            raise NoRanges(f"{url}: the host, or a proxy on the way, sends whole files where a part was asked for.")
-        first = await _piece(response)
-    except BaseException:
-        response.close()
-        raise
-    etag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-    pieces = _pieces(fs.loop, response, first)
-    return Body(start if response.status == 206 else 0, size, etag, pieces)
-
-
-async def _piece(response: Any) -> bytearray:
-    content = bytearray()
-    while len(content) < _PIECE and (some := await response.content.read(_PIECE - len(content))):
-        content += some
-    return content
-
-
-def _pieces(loop: Any, response: Any, piece: bytearray) -> Iterator[bytearray]:
-    try:
-        while piece:
-            yield piece
-            if response.content.at_eof():
-                return
-            piece = fsspec.asyn.sync(loop, _piece, response)
-    finally:
-        loop.call_soon_threadsafe(response.close)
-
-
-def _options(fs: Any, headers: dict[str, str]) -> dict[str, Any]:
-    """Of a request: what the user set, and what of ours does not contradict it."""
-    import aiohttp
-
-    options = {**fs.kwargs, "headers": {"Accept-Encoding": "identity", **fs.kwargs.get("headers", {}), **headers}}
-    if "timeout" not in fs.client_kwargs:
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=_TO_CONNECT, sock_read=_SILENCE)
-        options.setdefault("timeout", limits)
-    return options
-
-
-async def _head(fs: Any, url: str) -> dict[str, Any]:
-    """Size and ETag of a file over HTTP. fsspec's own asks for the file itself where this fails."""
-    session = await fs.set_session()
-    async with session.head(fs.encode_url(url), allow_redirects=True, **_options(fs, {})) as response:
-        response.raise_for_status()
-        headers = response.headers  # by name in any case; as a dict, it has Etag
-        stamps = {name: headers.get(name) for name in ("ETag", "Last-Modified")}
-        return {"type": "file", "size": int(headers.get("Content-Length", 0)), **stamps}
-
-
 _STAMPS = ("ETag", "etag", "blob_id", "mtime", "LastModified", "Last-Modified", "last_modified", "created")
 
 
@@ -527,4 +434,5 @@ def _entry(info: dict[str, Any], name: str) -> Entry:
     stamp = next((info[key] for key in _STAMPS if info.get(key)), "")
     if isinstance(stamp, datetime):  # in listings, memory:// tells the same as a number
         stamp = stamp.timestamp()
-    return Entry(name, info["type"] == "directory", info.get("size") or 0, str(stamp))
+    is_folder, size = info["type"] == "directory", info.get("size")
+    return Entry(name, is_folder, 0 if is_folder else -1 if size is None else size, str(stamp))

@@ -5,7 +5,8 @@ one. It goes into ``.partial`` in the copy's folder, where a later run finds it 
 the same. Then its files are made of it, and checked as far as their format allows.
 
 Bytes that do not hold what they should came either damaged or from a damaged source. A published hash tells which;
-without one they are fetched again, and if the same come twice, the source is taken to be like that.
+without one they are fetched again, and if the same come twice, and the source says in other ways that its file has so
+many bytes and this end, the source is taken to be like that.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +32,7 @@ from seamless_interaction.errors import (
     EmptyFile,
     MissingFile,
     NonFinite,
+    NoRanges,
     NotEnoughSpace,
     NoVideoStream,
     SourceUnreachable,
@@ -64,6 +67,7 @@ PARTIAL = ".partial"
 _TIMES = 3  # that a container is fetched, until the same came twice
 _SMALL = 1 << 20  # bytes up to which going on is not worth the writing down
 _STEP = 1 << 20
+_END = 64  # bytes at the end of a file that are asked for by themselves, in doubt
 _MOST_OF_IT = 0.5  # of an NPZ's bytes, from which on it is fetched whole
 _LOCAL_HEADER = 30 + 32  # bytes before an array in a zip, besides its name: a guess that is a little too large
 
@@ -464,6 +468,7 @@ class Transfer:
             try:
                 npz = Npz(read, size, container.name)  # it may have been the transfer
             except BadFile as error:
+                self._ask_about(container, size)
                 yield from (self._without(recording, DAMAGED, error.reason, part) for part in parts)
                 return
         wanted: dict[str, Packed] = {}
@@ -545,6 +550,7 @@ class Transfer:
             if not fetched.differs and (not problems or is_proven):
                 return fetched, problems
             if fetched.sha256 == before:
+                self._ask_about(container, fetched.num_bytes, _end_of(file))
                 if fetched.differs == "sha256":
                     wrong = UnreadableFile(container.name, "not the bytes whose SHA-256 the source publishes")
                     raise SourceUnreachable(f"{wrong} It came twice like that.")
@@ -552,6 +558,25 @@ class Transfer:
             before = fetched.sha256
             self._discard(file)
         raise SourceUnreachable(f"{container.name}: other bytes came each of {_TIMES} times, and none were in order.")
+
+    def _ask_about(self, container: _Container, size: int, end: bytes = b"") -> None:
+        """Ask in other ways whether a whole file has so many bytes: who sent half of it twice may send it thrice.
+
+        Args:
+            end: its last bytes.
+
+        Raises:
+            SourceUnreachable: it has more, or fewer, or another end.
+        """
+        if container.end is not None:  # a part is as long as was asked for
+            return
+        place, path = container.place, container.path
+        told = place.stat(path, is_sized=False).size
+        if told not in (size, -1):
+            raise SourceUnreachable(f"{container.name}: {size} bytes come as the whole file, which has {told}.")
+        with suppress(NoRanges):
+            if place.read(path, size - len(end), size + 1) != end:
+                raise SourceUnreachable(f"{container.name}: {size} bytes come as the whole file, which ends otherwise.")
 
     def _discard(self, file: Path) -> None:
         file.unlink(missing_ok=True)
@@ -694,6 +719,12 @@ def sha256_of(file: Path) -> str:
         while step := opened.read(_STEP):
             digest.update(step)
     return digest.hexdigest()
+
+
+def _end_of(file: Path) -> bytes:
+    with open(file, "rb") as opened:
+        opened.seek(max(0, os.path.getsize(file) - _END))
+        return opened.read()
 
 
 def _write(file: Path, pieces: Iterable[bytes]) -> tuple[str, int]:

@@ -93,8 +93,17 @@ class Stretch:
 
 class Answer(NamedTuple):
     status: int  # 0: the connection is reset instead
-    headers: dict[str, str]
+    headers: dict[str, str | None]  # None: not sent, and without a Content-Length the body ends with the connection
     body: bytes | Stretch = b""
+
+    def with_headers(self, **headers: str | None) -> Answer:
+        """With some headers set; an underscore stands for a dash."""
+        return self._replace(headers={**self.headers, **{name.replace("_", "-"): headers[name] for name in headers}})
+
+    def with_body(self, change: Callable[[bytes], bytes]) -> Answer:
+        """With another body, and its length."""
+        body = change(b"".join(pieces(self.body, len(self.body), CHUNK)))
+        return self._replace(body=body, headers={**self.headers, "Content-Length": str(len(body))})
 
     def halved(self) -> Answer:
         """Only the first half, its length and its range given as if no more had been asked for."""
@@ -143,6 +152,7 @@ class Server:
         pause: seconds between them
         on_request: called with each path before its answer is made. It may rewrite the file: ETags then follow
             contents, since the clocks of file systems are coarse
+        amend: makes another answer of each that was to be sent
     """
 
     host = "127.0.0.1"  # as its addresses name it
@@ -156,7 +166,9 @@ class Server:
         chunk: int = CHUNK,
         pause: float = 0.0,
         on_request: Callable[[str], object] | None = None,
+        amend: Callable[[Query, Answer], Answer] = lambda query, answer: answer,
     ):
+        self.amend = amend
         self.latency, self.failures, self.retry_after = latency, dict(failures or {}), retry_after
         self.chunk, self.pause, self.on_request = chunk, pause, on_request
         unknown = {name for names in self.failures.values() for name in names if isinstance(name, str)} - {*FAULTS}
@@ -254,7 +266,7 @@ class Server:
                 with self._lock:
                     self._failed[query.path] -= 1
                 failure = None
-            return (answer.halved() if failure == "wrong-length" else answer), failure
+            return self.amend(query, answer.halved() if failure == "wrong-length" else answer), failure
         except Exception as error:  # raised on leaving: a test must not take a broken server for a broken place
             self.errors.append(error)
             return xml_error(500, "InternalError", repr(error)), None
@@ -352,12 +364,14 @@ class _Handler(BaseHTTPRequestHandler):
         headers = dict(answer.headers)
         if answer.status not in (204, 304):
             headers.setdefault("Content-Length", str(len(answer.body)))
+        if headers.get("Content-Length") is None and "Transfer-Encoding" not in headers:
+            self.close_connection = True
         if answer.status in (429, 503):
             headers["Retry-After"] = str(self.server.served.retry_after)
         if self.close_connection:
             headers["Connection"] = "close"
         lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"{name}: {value}" for name, value in headers.items() if value is not None]
         return "\r\n".join([*lines, "", ""]).encode()
 
     def _reset(self) -> None:

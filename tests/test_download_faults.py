@@ -2,6 +2,7 @@
 
 import builtins
 import errno
+import gzip
 import io
 import json
 import os
@@ -24,7 +25,7 @@ import soundfile
 from conftest import hears_interrupts
 from servers import Bucket, Hub, use_hub
 
-from seamless_interaction import copying, load_dataset, places
+from seamless_interaction import answers, copying, load_dataset, places
 from seamless_interaction.download import Selection, download, plan, verify
 from seamless_interaction.errors import AccessDenied, FolderBusy, NotEnoughSpace, SourceUnreachable
 from seamless_interaction.indexing import make_index
@@ -97,7 +98,7 @@ FAULTS = {
 @pytest.mark.parametrize(("kind", "fault"), [(kind, fault) for kind, faults in FAULTS.items() for fault in faults])
 def test_a_passing_fault_is_waited_out(small, tmp_path, monkeypatch, kind, fault):
     if fault == "stall":
-        monkeypatch.setattr(places, "_SILENCE", 1.0)
+        monkeypatch.setattr(answers, "_SILENCE", 1.0)
     faulty = (lambda path: path.endswith((".wav", ".mp4")) or "/body_pose/" in path) if kind == "bucket" else is_payload
     etags = {"etags": "md5"} if kind == "bucket" else {}
     with serving(small, kind, **etags) as (source, selection, wanted, server):
@@ -218,10 +219,58 @@ def test_what_is_broken_at_the_source_is_kept_and_not_asked_for_again(small, tmp
     with Bucket(tmp_path / "tree", etags=etags) as bucket:
         report = download(selection, bucket.url, tmp_path / "copy")
         assert report.exit_code == 0 and report.files["damaged"] == 1
-        assert sum(request.path.endswith(npy.name) for request in bucket.requests) == (1 if etags == "md5" else 2)
+        asked = 1 if etags == "md5" else 4  # twice all of it, its size and its end
+        assert sum(request.path.endswith(npy.name) for request in bucket.requests) == asked
         bucket.clear()
         assert download(selection, bucket.url, tmp_path / "copy").fetched_bytes == 0
     assert (tmp_path / "copy" / npy.relative_to(tmp_path / "tree")).read_bytes() == npy.read_bytes()
+
+
+def half(query, answer):
+    """Half of a whole file, under headers that promise no more."""
+    is_whole = answer.status == 200 and query.method == "GET"
+    return answer.with_body(lambda body: body[: len(body) // 2]) if is_whole else answer
+
+
+def half_by_head(query, answer):
+    return answer.with_headers(Content_Length=str(len(answer.body) // 2)) if query.method == "HEAD" else answer
+
+
+@pytest.mark.parametrize(("etags", "ignore_ranges"), [("mtime", False), ("md5", False), ("mtime", True)])
+def test_half_a_file_that_comes_twice_is_no_damage_and_asked_for_again(small, tmp_path, etags, ignore_ranges):
+    def amend(query, answer):
+        if query.path.endswith(".mp4") and not ignore_ranges:  # only its end, asked for by itself, is another one
+            answer = half_by_head(query, answer)
+        return half(query, answer) if query.path.endswith((".wav", ".mp4", ".npy")) else answer
+
+    with serving(small, "bucket", etags=etags, ignore_ranges=ignore_ranges, amend=amend) as (
+        source,
+        selection,
+        wanted,
+        server,
+    ):
+        report = download(selection, source, tmp_path / "copy")
+        assert report.exit_code == 3 and not report.files["damaged"], report.as_text()
+        assert {problem["status"] for problem in report.problems} == {"failed"}
+        assert report.files["failed"] == sum(path.endswith((".wav", ".mp4", ".npy")) for path in wanted)
+        assert re.search("come as the whole file, which (has|ends)", report.as_text())
+        server.amend = lambda query, answer: answer
+        assert download(selection, source, tmp_path / "copy").exit_code == 0
+        assert files(tmp_path / "copy") == wanted
+
+
+def test_a_host_that_compresses_unasked_and_tells_no_size_is_copied_all_the_same(small, tmp_path):
+    def amend(query, answer):
+        if query.method == "HEAD":
+            return answer.with_headers(Content_Length=None, Transfer_Encoding="chunked")
+        if query.path.endswith((".jsonl", ".csv")) and answer.status == 200:
+            return answer.with_body(gzip.compress).with_headers(Content_Encoding="gzip")
+        return answer
+
+    with serving(small, "bucket", amend=amend) as (source, selection, wanted, _):
+        report = download(selection, source, tmp_path / "copy")
+    assert report.exit_code == 0, report.as_text()
+    assert files(tmp_path / "copy") == wanted
 
 
 def test_a_host_that_refuses_everything_is_said_to(small, tmp_path):

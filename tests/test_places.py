@@ -2,6 +2,7 @@
 
 import base64
 import gc
+import gzip
 import json
 import multiprocessing
 import os
@@ -14,9 +15,9 @@ from urllib.parse import urlsplit
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from servers import S3, Bucket, Hub, use_hub
+from servers import S3, Answer, Bucket, Hub, parse_range, use_hub, xml_error
 
-from seamless_interaction import files, local_cache, places
+from seamless_interaction import answers, files, local_cache, places
 from seamless_interaction.errors import AccessDenied, MissingFile, NoRanges, SourceUnreachable, UnreadableFile
 from seamless_interaction.places import Place
 
@@ -210,7 +211,7 @@ def test_a_name_that_nobody_has(monkeypatch):
 
 
 def test_a_host_that_falls_silent_is_left(folder, monkeypatch):
-    monkeypatch.setattr(places, "_SILENCE", 0.1)
+    monkeypatch.setattr(answers, "_SILENCE", 0.1)
     monkeypatch.setattr(places, "ATTEMPTS", 2)
     speak = threading.Event()
     with Bucket(folder, on_request=lambda path: speak.wait(60)) as bucket:
@@ -221,7 +222,7 @@ def test_a_host_that_falls_silent_is_left(folder, monkeypatch):
 
 def test_a_slow_host_is_waited_for_as_long_as_something_comes(folder, monkeypatch):
     """The limit is for silence; a file may take longer than that to come."""
-    monkeypatch.setattr(places, "_SILENCE", 0.5)
+    monkeypatch.setattr(answers, "_SILENCE", 0.5)
     (folder / "large.bin").write_bytes(bytes(1 << 20))
     with Bucket(folder, latency=0.3) as bucket:
         place = Place(bucket.url)
@@ -272,6 +273,189 @@ def test_whole_files_in_place_of_parts_are_an_error_and_not_fetched(generous):
 def test_of_a_whole_file_its_beginning_is_taken(generous):
     assert Place(generous.url).read("a.bin", 0, 1000) == bytes(1000)
     assert sent(generous) < 1 << 25
+
+
+# --- answers that are not what they seem ------------------------------------------------------------------------
+
+
+def packed(query, answer):
+    """Compressed unasked, ranges and lengths being those of what was compressed, as some hosts have it."""
+    if answer.status not in (200, 206):
+        return answer
+    whole = gzip.compress(CONTENT, mtime=0)
+    span = parse_range(query.headers.get("Range"), len(whole))
+    if span is None:
+        return answer._replace(status=200).with_body(lambda body: whole).with_headers(Content_Encoding="gzip")
+    start, end = span
+    return answer.with_body(lambda body: whole[start:end]).with_headers(
+        Content_Encoding="gzip", Content_Range=f"bytes {start}-{end - 1}/{len(whole)}"
+    )
+
+
+def without_length(query, answer):
+    return answer.with_headers(Content_Length=None)
+
+
+def chunked(query, answer):
+    """Sent as it is made: no length before its end."""
+    answer = answer.with_body(lambda body: b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+    return answer.with_headers(Content_Length=None, Transfer_Encoding="chunked")
+
+
+def of_get_only(change):
+    return lambda query, answer: change(query, answer) if query.method == "GET" else answer
+
+
+def to_head(change):
+    return lambda query, answer: change(query, answer) if query.method == "HEAD" else answer
+
+
+def refused(status):
+    return to_head(lambda query, answer: xml_error(status, "No", "no"))
+
+
+ODD_HEADS = {
+    "chunked": to_head(lambda query, answer: answer.with_headers(Content_Length=None, Transfer_Encoding="chunked")),
+    "zero": to_head(lambda query, answer: answer.with_headers(Content_Length="0")),
+    "signed for GET": refused(403),
+    "no HEAD": refused(405),
+    "unknown": refused(501),
+}
+
+
+@pytest.mark.parametrize("amend", ODD_HEADS.values(), ids=ODD_HEADS)
+def test_a_size_that_head_does_not_tell_is_asked_for(folder, amend):
+    with Bucket(folder, amend=amend) as bucket:
+        place = Place(bucket.url)
+        known = place.stat("a.bin")
+        assert known.size == len(CONTENT) and known.stamp
+        assert place.exists("a.bin") and not place.exists("b.bin")
+        with files.open_file(place.path("a.bin")) as file:
+            assert file.read() == CONTENT
+        with pytest.raises(AccessDenied):  # as missing files of the bucket are
+            place.stat("b.bin")
+        (folder / "empty.bin").touch()
+        assert place.stat("empty.bin").size == 0
+
+
+def body_of(place, *args):
+    body = place.open_body("a.bin", *args)
+    return body.start, b"".join(body.pieces)
+
+
+def test_what_comes_compressed_unasked_is_unpacked_and_whole(folder):
+    with Bucket(folder, amend=packed) as bucket:
+        place = Place(bucket.url)
+        assert place.read("a.bin") == place.read("a.bin", 0, 1 << 20) == CONTENT
+        assert place.read("a.bin", 0, 1000) == CONTENT[:1000]
+        assert body_of(place) == body_of(place, 100) == (0, CONTENT)  # all of it, as no part can be had
+        for read in place.read, place.open_body:
+            with pytest.raises(NoRanges, match=r"a\.bin"):
+                read("a.bin", 100, 200)
+        assert place.stat("a.bin", is_sized=False).size == -1
+        with pytest.raises(SourceUnreachable, match=r"a\.bin.*how large"):
+            place.stat("a.bin")
+
+
+def test_what_comes_compressed_and_ends_early_is_asked_for_again(folder, monkeypatch):
+    def short(query, answer):
+        answer = packed(query, answer)
+        return answer if len(bucket.requests) else answer.with_body(lambda body: body[: len(body) // 2])
+
+    with Bucket(folder, amend=short) as bucket:
+        place = Place(bucket.url)
+        assert place.read("a.bin") == CONTENT
+        bucket.clear()
+        with pytest.raises(ConnectionError, match="ends early"):
+            body_of(place)
+        bucket.amend = lambda query, answer: packed(query, answer).with_body(lambda body: body * 2)
+        with pytest.raises(SourceUnreachable, match=r"a\.bin.*more came"):
+            place.read("a.bin")
+
+
+def test_a_coding_that_nobody_knows_is_named(folder):
+    with Bucket(folder, amend=lambda query, answer: answer.with_headers(Content_Encoding="br")) as bucket:
+        for read in Place(bucket.url).read, Place(bucket.url).open_body:
+            with pytest.raises(SourceUnreachable, match=r"a\.bin.*compressed \(br\)"):
+                read("a.bin")
+
+
+def moved(first, last):
+    """Another range than the one that was asked for."""
+
+    def amend(query, answer):
+        start, end = parse_range(query.headers["Range"], len(CONTENT))
+        start, end = start + first, end + last
+        return answer.with_body(lambda body: CONTENT[start:end]).with_headers(
+            Content_Range=f"bytes {start}-{end - 1}/{len(CONTENT)}"
+        )
+
+    return amend
+
+
+WRONG_PARTS = {
+    "the one before": moved(-10, -10),
+    "that begins before": moved(-10, 0),
+    "that ends before": moved(0, -1),
+    "longer than it says": lambda query, answer: answer.with_body(lambda body: body * 2),
+    "unnamed": lambda query, answer: answer.with_headers(Content_Range=None),
+    "of another length": lambda query, answer: answer.with_body(lambda body: body[:-1]),
+    "of another length, chunked": lambda query, answer: chunked(query, answer.with_body(lambda body: body[:-1])),
+    "nothing there": lambda query, answer: xml_error(416, "InvalidRange", "").with_headers(
+        Content_Range=f"bytes */{len(CONTENT)}"
+    ),
+    "no content": lambda query, answer: Answer(204, {}),
+}
+
+
+@pytest.mark.parametrize("amend", WRONG_PARTS.values(), ids=WRONG_PARTS)
+def test_another_part_than_was_asked_for_is_asked_for_again(folder, amend):
+    def once(query, answer):
+        return answer if bucket.requests else amend(query, answer)
+
+    with Bucket(folder, amend=once) as bucket:
+        place = Place(bucket.url)
+        assert place.read("a.bin", 100, 200) == CONTENT[100:200]
+        bucket.clear()
+        with pytest.raises(ConnectionError):
+            body_of(place, 100, 200)
+        assert body_of(place, 100, 200) == (100, CONTENT[100:200])
+        bucket.amend = amend
+        with pytest.raises(SourceUnreachable, match=r"a\.bin.*tried"):
+            place.read("a.bin", 100, 200)
+
+
+def test_parts_of_files_whose_size_is_not_told_are_taken_as_far_as_they_go(folder):
+    def untold(query, answer):
+        told = answer.headers.get("Content-Range")
+        return answer.with_headers(Content_Range=f"{told.partition('/')[0]}/*") if told else answer
+
+    with Bucket(folder, amend=untold) as bucket:
+        place = Place(bucket.url)
+        assert place.read("a.bin", 100, 200) == CONTENT[100:200]
+        assert place.read("a.bin", 0, 1 << 20) == CONTENT  # what HEAD says agrees
+        bucket.amend = lambda query, answer: untold(
+            query, moved(0, -1)(query, answer) if query.method == "GET" else answer
+        )
+        with pytest.raises(SourceUnreachable, match=r"a\.bin"):
+            place.read("a.bin", 0, 1 << 20)
+
+
+def test_a_file_that_ends_with_its_connection_is_as_long_as_head_says(folder):
+    with Bucket(folder, amend=of_get_only(without_length)) as bucket:
+        place = Place(bucket.url)
+        assert place.read("a.bin") == CONTENT and body_of(place) == (0, CONTENT)
+        bucket.amend = of_get_only(lambda query, answer: without_length(query, answer.with_body(lambda body: body[:9])))
+        with pytest.raises(SourceUnreachable, match=r"a\.bin.*9 bytes"):
+            place.read("a.bin")
+        assert place.open_body("a.bin").size == len(CONTENT)  # more than comes
+
+
+def test_a_file_that_is_made_as_it_is_sent_is_whole(folder):
+    with Bucket(folder, amend=of_get_only(chunked)) as bucket:
+        place = Place(bucket.url)
+        assert place.read("a.bin") == place.read("a.bin", 0, 1 << 20) == CONTENT
+        assert body_of(place) == (0, CONTENT)
 
 
 def sent(server):

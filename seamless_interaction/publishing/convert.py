@@ -322,7 +322,7 @@ def _inputs(source: Source, recordings: list[Recording], columns: tuple[str, ...
 
     def look(path: str) -> _Input:
         try:
-            entry = source.place.stat(path)
+            entry = source.place.stat(path, is_sized=False)
         except (FileNotFoundError, AccessDenied):
             return path, None, ""
         return path, entry.size, entry.stamp

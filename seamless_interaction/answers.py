@@ -1,0 +1,252 @@
+"""Files over HTTP: what is asked for, and whether that is what comes.
+
+An answer is content only if it is the whole file (200), or the range that was asked for and says so (206), and is as
+long as it says. One that the host compressed unasked is unpacked, and must end as its coding has it. What a host does
+not tell of a size is asked for in another way, and is unknown in the end, never 0.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import fsspec
+
+from seamless_interaction.errors import NoRanges, SourceError, SourceUnreachable
+
+_PIECE = 1 << 20  # bytes of a file that is read whole: those that are in memory at a time
+_PACKED = 1 << 16  # bytes that are unpacked at a time
+_TO_CONNECT, _SILENCE = 15.0, 60.0  # seconds; a transfer that goes on may take as long as it likes
+_REFUSED_TO_HEAD = {400, 403, 405, 501}  # some hosts sign addresses for GET only, others know no HEAD
+_CODINGS = {"gzip", "x-gzip", "deflate"}
+_CONTENT_RANGE = re.compile(r"bytes (?:([0-9]+)-([0-9]+)|\*)/([0-9]+|\*)")
+_STAMPS = ("ETag", "Last-Modified")
+_PAGE = "text/html"
+
+
+class Body(NamedTuple):
+    """A file, or the rest of one, that is being read.
+
+    Attributes:
+        start: the byte it begins with: the one asked for, or 0 where the place sends all of the file instead.
+        size: of the whole file, if the place tells.
+        stamp: ETag or whatever else changes when the content does; "" if the place does not tell.
+        pieces: its bytes, a few megabytes at a time at most. May raise whatever the client does.
+    """
+
+    start: int
+    size: int | None
+    stamp: str
+    pieces: Iterator[bytes | bytearray]
+
+
+def client_options(options: dict[str, Any]) -> dict[str, Any]:
+    """A user's options of fsspec's file system, and ours beside them: HTTP_PROXY counts, as for every other client."""
+    ours = {"trust_env": True, "auto_decompress": False}  # what aiohttp unpacks may end anywhere
+    return {**options, "client_kwargs": {**ours, **options.get("client_kwargs", {})}}
+
+
+async def read(fs: Any, url: str, start: int, end: int | None, headers: dict[str, str]) -> bytes:
+    """The bytes of a file from ``start`` to ``end``, or fewer if it ends before.
+
+    fsspec's own takes whatever comes: all of a file, if the host ignores ranges, or another range.
+
+    Args:
+        fs: fsspec's file system for HTTP.
+        headers: of the request, besides the range.
+
+    Raises:
+        NoRanges: all of it came, and not only its beginning was asked for.
+        SourceUnreachable: a page came where a later part was asked for, or a coding that is not read.
+        ConnectionError, aiohttp.ClientError: what may go better another time.
+    """
+    response, answer = await _ask(fs, url, start, end, headers)
+    async with response:
+        if answer is None:
+            return b""
+        if answer.start != start:
+            raise _of_another_kind(url, response)
+        found = bytes(await _Content(response, answer).read(sys.maxsize if end is None else end - start))
+    if not answer.is_marked and (end is None or len(found) < end - start):
+        size = (await stat(fs, url, headers))["size"]
+        if size is not None and start + len(found) != (size if end is None else min(size, end)):
+            raise ConnectionError(f"{len(found)} bytes came from byte {start} on, of a file of {size}")
+    return found
+
+
+async def open_body(fs: Any, url: str, start: int, end: int | None, stamp: str, headers: dict[str, str]) -> Body:
+    """Ask for a file, and wait for its first bytes. Raises as ``read``, and ``SourceUnreachable`` for a page."""
+    condition = {"If-Range": stamp} if stamp and not stamp.startswith("W/") and (start or end is not None) else {}
+    response, answer = await _ask(fs, url, start, end, {**headers, **condition})
+    try:
+        if answer is None and end is None:  # it became shorter
+            response.close()
+            return await open_body(fs, url, 0, None, "", headers)
+        if answer is None:
+            raise ConnectionError(f"nothing is at byte {start}")
+        if response.content_type == _PAGE or (end is not None and (response.status != 206 or answer.start != start)):
+            raise _of_another_kind(url, response)
+        size = answer.size
+        if size is None and not answer.is_marked:
+            size = (await stat(fs, url, headers))["size"]
+        content = _Content(response, answer)
+        first = await content.read(_PIECE)
+    except BaseException:
+        response.close()
+        raise
+    told = (response.headers.get(name) for name in _STAMPS)
+    return Body(answer.start, size, next(filter(None, told), ""), _pieces(fs.loop, content, first))
+
+
+async def stat(fs: Any, url: str, headers: dict[str, str]) -> dict[str, Any]:
+    """Type, size (None: the host does not tell) and stamps of a file, as ``info`` of fsspec's file systems has them."""
+    session = await fs.set_session()
+    async with session.head(fs.encode_url(url), allow_redirects=True, **_options(fs, headers)) as response:
+        if response.status not in _REFUSED_TO_HEAD:
+            response.raise_for_status()
+            size = None if _coding(response) else response.content_length
+            if size:  # some say 0 of whatever they make as it is sent
+                return _told(response, size)
+    response, answer = await _ask(fs, url, 0, 1, headers)
+    response.release()
+    return _told(response, 0 if answer is None else answer.size)
+
+
+def _told(response: Any, size: int | None) -> dict[str, Any]:
+    """What fsspec would: by name in any case; as a dict, the headers have Etag."""
+    return {"type": "file", "size": size, **{name: response.headers.get(name) for name in _STAMPS}}
+
+
+class _Answer(NamedTuple):
+    """What an answer holds, by its status and headers."""
+
+    start: int  # its first byte in the file
+    length: int | None  # bytes to come, where it says so
+    size: int | None  # of the whole file
+    is_packed: bool
+    is_marked: bool  # it cannot end early and nobody notice
+
+
+async def _ask(fs: Any, url: str, start: int, end: int | None, headers: dict[str, str]) -> tuple[Any, _Answer | None]:
+    """The answer, to be closed, when its headers are here; and what it holds, or None if nothing is at ``start``."""
+    ranged = {"Range": f"bytes={start}-{'' if end is None else end - 1}"} if start or end is not None else {}
+    session = await fs.set_session()
+    response = await session.get(fs.encode_url(url), **_options(fs, {**headers, **ranged}))
+    try:
+        if response.status == 206 and _coding(response):  # a part of what was compressed: all of it, then
+            response.close()
+            return await _ask(fs, url, 0, None, {name: headers[name] for name in headers if name != "If-Range"})
+        return response, _checked(url, response, start, end)
+    except BaseException:
+        response.close()
+        raise
+
+
+def _checked(url: str, response: Any, start: int, end: int | None) -> _Answer | None:
+    """Raises whatever ``read`` does."""
+    told = response.headers.get("Content-Range", "")
+    match = _CONTENT_RANGE.fullmatch(told)
+    size = int(match[3]) if match and match[3] != "*" else None
+    if response.status == 416 and (start or end is not None):
+        if size is not None and size > start:
+            raise ConnectionError(f"nothing came from byte {start} on, of a file of {size}")
+        return None
+    response.raise_for_status()
+    coding = _coding(response)
+    if coding and coding not in _CODINGS:
+        raise SourceUnreachable(f"{url}: it comes compressed ({coding}), which was not asked for and is not read.")
+    length = response.content_length
+    if response.status == 200:
+        if coding:
+            return _Answer(0, None, None, True, True)
+        is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+        return _Answer(0, length, length, False, is_chunked or length is not None)
+    if response.status != 206:
+        raise ConnectionError(f"an answer without content came (status {response.status})")
+    if not match or match[1] is None:
+        raise ConnectionError(f"a part came that does not say which ({told!r})")
+    first, last = int(match[1]), int(match[2])
+    wanted = end if size is None else size if end is None else min(end, size)
+    is_all = wanted is not None and last + 1 == wanted
+    if first != start or not first <= last or (length is not None and length != last + 1 - first):
+        raise ConnectionError(f"byte {start} and those that follow were asked for, and {length} came as {told!r}")
+    if size is not None and not is_all:
+        raise ConnectionError(f"bytes {start} to {wanted} were asked for, and fewer came ({told!r})")
+    return _Answer(first, last + 1 - first, size, False, is_all)
+
+
+def _coding(response: Any) -> str:
+    coding: str = response.headers.get("Content-Encoding", "").strip().lower()
+    return "" if coding == "identity" else coding
+
+
+def _of_another_kind(url: str, response: Any) -> SourceError:
+    """The error for what is not even meant to be what was asked for."""
+    if response.content_type == _PAGE:
+        return SourceUnreachable(f"{url}: a page came instead of the file. Does the network want a login?")
+    return NoRanges(f"{url}: the host, or a proxy on the way, sends whole files where a part was asked for.")
+
+
+class _Content:
+    """The bytes of an answer, unpacked; none are missing at its end."""
+
+    def __init__(self, response: Any, answer: _Answer):
+        self._response, self._answer, self._come = response, answer, 0
+        self._unpack = zlib.decompressobj(zlib.MAX_WBITS + 32) if answer.is_packed else None  # gzip, or zlib's form
+        self._packed = b""
+
+    async def read(self, most: int) -> bytearray:
+        """The next bytes, ``most`` of them unless it ends before."""
+        content = bytearray()
+        while len(content) < most and (some := await self._some(most - len(content))):
+            content += some
+        self._come += len(content)
+        length = self._answer.length
+        if length is not None and (self._come > length or (len(content) < most and self._come < length)):
+            raise ConnectionError(f"{self._come} bytes came where {length} were promised")
+        return content
+
+    async def _some(self, most: int) -> bytes:
+        if self._unpack is None:
+            some: bytes = await self._response.content.read(most)
+            return some
+        while not self._unpack.eof:
+            some = self._unpack.decompress(self._packed, most)
+            self._packed = self._unpack.unconsumed_tail
+            if some:
+                return some
+            if not self._packed and not self._unpack.eof:
+                self._packed = await self._response.content.read(_PACKED)
+                if not self._packed:
+                    raise ConnectionError("what came compressed ends early")
+        if self._unpack.unused_data or await self._response.content.read(1):
+            raise ConnectionError("more came than what was compressed")
+        return b""
+
+    def close(self) -> None:
+        self._response.close()
+
+
+def _pieces(loop: Any, content: _Content, piece: bytearray) -> Iterator[bytearray]:
+    try:
+        while piece:
+            yield piece
+            if len(piece) < _PIECE:
+                return
+            piece = fsspec.asyn.sync(loop, content.read, _PIECE)
+    finally:
+        loop.call_soon_threadsafe(content.close)
+
+
+def _options(fs: Any, headers: dict[str, str]) -> dict[str, Any]:
+    """Of a request: what the user set, and what of ours does not contradict it."""
+    import aiohttp
+
+    options = {**fs.kwargs, "headers": {"Accept-Encoding": "identity", **fs.kwargs.get("headers", {}), **headers}}
+    if "timeout" not in fs.client_kwargs:
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=_TO_CONNECT, sock_read=_SILENCE)
+        options.setdefault("timeout", limits)
+    return options
