@@ -275,7 +275,7 @@ class BrokenIndex(SourceError, ValueError):
 
 
 class StaleIndex(SourceError):
-    """An archive changed after the index was made."""
+    """A file changed after the index was made, or the index is of another place."""
 
 
 class SourceChanged(SourceError):

@@ -12,7 +12,8 @@ those of ``FILELIST``       file id, label, split, batch and archive, flags
 ``archive_issue``           why the rest of the tar cannot be read
 a part, ``json``, ``npz``   where it lies: offset and length in bytes, and of an array in an NPZ, whose
                             offset is that of its local header, compression (0 stored, 8 DEFLATE) and
-                            CRC-32; null if it is not there
+                            CRC-32, which of a file of its own is that of its ETag or modification time;
+                            null if it is not there
 ``probed``                  whether the following, and the arrays of an NPZ, were looked at
 ``duration`` … ``audio_…``  headers of video and audio
 ``issues``                  column (or ``json``, ``npz``), code and detail of what is broken
@@ -25,6 +26,7 @@ import hashlib
 import json
 import os
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
@@ -38,17 +40,18 @@ import pyarrow.parquet as pq
 
 from seamless_interaction import FILE_ID, LABELS, SPLITS
 from seamless_interaction.audio import AudioHeader
-from seamless_interaction.errors import BadFile, BrokenIndex, SourceUnreachable, StaleIndex
-from seamless_interaction.layouts import BUNDLE, EXTENSIONS, LAYOUTS, PARTS, TREE, Listing, tables_identity
+from seamless_interaction.errors import AccessDenied, BadFile, BrokenIndex, SourceUnreachable, StaleIndex
+from seamless_interaction.layouts import BUNDLE, EVERY_PART, EXTENSIONS, LAYOUTS, PARTS, TREE, Listing, tables_identity
 from seamless_interaction.local_cache import local_copy, write_whole
 from seamless_interaction.mp4 import VideoHeader
 from seamless_interaction.places import Place
-from seamless_interaction.recordings import Recording
+from seamless_interaction.recordings import Recording, locate
 from seamless_interaction.tables import FILELIST
 
 VERSION = 1
 METADATA = b"seamless_interaction"  # key of what an index says of itself
 ROWS = 2048  # of a row group: what is read to know one recording; and each takes memory, in the footer
+_ASKED_FOR = 8  # recordings, to know whether a remote place is the one that was indexed
 _KEPT = 4  # row groups in memory
 
 SPAN = pa.struct([("offset", pa.int64()), ("length", pa.int64()), ("compression", pa.int8()), ("crc32", pa.uint32())])
@@ -80,12 +83,17 @@ _ERRORS = {error.code: error for error in BadFile.__subclasses__()}
 
 
 class Span(NamedTuple):
-    """Where something lies in a file; the last two of arrays in an NPZ only."""
+    """Where something lies in a file; compression of arrays in an NPZ only, CRC-32 of these, or of a file's stamp."""
 
     offset: int
     length: int
     compression: int | None = None
     crc32: int | None = None
+
+
+def stamp_number(stamp: str) -> int:
+    """What the index keeps of a file's stamp, see ``places.Entry``."""
+    return zlib.crc32(stamp.encode())
 
 
 class Known(NamedTuple):
@@ -194,12 +202,38 @@ class Index:
         return [*self._notes, *(issue for issue in issues if issue)]
 
     def listing(self, place: Place) -> Listing:
-        """What the index says a place holds, which is the one it was made of or a copy. It is the file list, too."""
+        """What the index says a place holds, which is the one it was made of or a copy. It is the file list, too.
+
+        Raises:
+            StaleIndex: another place, which has none of the recordings.
+        """
         ids = self.found["file_id"]
         if len(set(ids.to_pylist())) < len(ids):
             raise BrokenIndex(f"{self.path}: has recordings twice. {_AGAIN}")
+        if place.url != self.url and not self._is_of(place):
+            raise StaleIndex(
+                f"{self.path} was made of {self.url}, and {place.url} has none of the files that it names. Name the "
+                "index of this place, or make one."
+            )
         identity = f"{self.identity} {tables_identity(place)}"
         return Listing(place, self.layout, self.found, self.aliases, {}, identity, ())
+
+    def _is_of(self, place: Place) -> bool:
+        """Whether a place has any of the recordings; of a remote one, a few are asked for."""
+        here = self.found.filter(pc.greater(self.found["files"], 0)).select([*_WHERE, "files"])
+        if not place.is_local:
+            here = here.take(np.linspace(0, len(here) - 1, min(len(here), _ASKED_FOR)).astype(np.int64))
+        rows = (row for batch in here.to_batches(ROWS) for row in batch.to_pylist())
+        try:
+            return not len(here) or any(place.exists(self._some_file(row)) for row in rows)
+        except AccessDenied:  # some hosts say so of what is missing
+            return True
+
+    def _some_file(self, row: dict[str, Any]) -> str:
+        where = (row[name] for name in (*_WHERE, "files"))
+        recording = Recording._make([*where, None, None, False, None, None, EVERY_PART, True])
+        locations = (locate(self.layout, self.aliases, recording, part) for part in PARTS)
+        return next(location.path for location in locations if location)
 
     def known(self, recording: Recording, parts: tuple[str, ...]) -> Known:
         """What the index tells of a recording, for these parts.
@@ -209,7 +243,8 @@ class Index:
             BrokenIndex: the row cannot be.
         """
         files = set() if self.layout == "tree" else {MEMBERS[BUNDLE[part][0]] for part in parts}
-        names = (*(name for name in SPANS if name in parts or name in files), *_ALWAYS)
+        media = () if self.layout == "archives" else ("video", "audio")  # of which the headers tell, asked for or not
+        names = (*(name for name in SPANS if name in parts or name in files or name in media), *_ALWAYS)
         values = self._row(recording.row or 0, names)
         if values is None or [values[name] for name in _WHERE] != list(recording[: len(_WHERE)]):
             raise StaleIndex(

@@ -33,7 +33,18 @@ from seamless_interaction.errors import (
     UsageError,
 )
 from seamless_interaction.files import HEADER_BLOCK
-from seamless_interaction.index import MEMBERS, METADATA, SCHEMA, SPANS, VERSION, Index, Known, Span, write
+from seamless_interaction.index import (
+    MEMBERS,
+    METADATA,
+    SCHEMA,
+    SPANS,
+    VERSION,
+    Index,
+    Known,
+    Span,
+    stamp_number,
+    write,
+)
 from seamless_interaction.layouts import EXTENSIONS, PARTS, Listing, archive_paths, assumed, is_file_id, scan
 from seamless_interaction.mp4 import VideoHeader
 from seamless_interaction.parts import Files, Source
@@ -395,7 +406,8 @@ def _file_rows(source: Source, group: list[Recording], identity: str) -> Looked:
             location = locate(source.layout, source.aliases, recording, part)
             try:
                 if location:
-                    row[column] = {"offset": 0, "length": source.place.stat(location.path).size}
+                    entry = source.place.stat(location.path)
+                    row[column] = {"offset": 0, "length": entry.size, "crc32": stamp_number(entry.stamp)}
                     row["files"] |= 1 << bit
             except FileNotFoundError:
                 continue

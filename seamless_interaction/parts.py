@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import posixpath
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -19,7 +20,7 @@ from seamless_interaction import ARRAYS, TABLES
 from seamless_interaction.audio import AudioHeader, probe_audio
 from seamless_interaction.errors import AccessDenied, BadFile, MissingFile, SourceNotFound, StaleIndex, UnreadableFile
 from seamless_interaction.files import member_path
-from seamless_interaction.index import MEMBERS, Index, Known
+from seamless_interaction.index import MEMBERS, Index, Known, Span, stamp_number
 from seamless_interaction.layouts import BUNDLE, DIRECTORIES, MOVEMENT_V4
 from seamless_interaction.mp4 import VideoHeader, load_pyav, probe_video
 from seamless_interaction.places import Place, RangeFile, SharedFile
@@ -67,6 +68,7 @@ class Source:
         self.place, self.layout, self.aliases, self.index = place, layout, aliases or {}, index
         self._lock = threading.Lock()
         self._whole: dict[str, tuple[int | None, str | None]] = {}  # archives that were compared with the index
+        self._looked_at: set[str] = set()  # folders of files that were
         self._others: dict[str, tuple[str, ...]] = {}
         self.answered = False  # the host, at least once
         self._refusal: AccessDenied | None = None
@@ -111,6 +113,22 @@ class Source:
                 f"{self.place.path(path)} changed since {self.index.path} was made of it: it had "
                 f"{known.archive_bytes} bytes, now {self._whole[path][0]}. Make the index again."
             )
+
+    def check_file(self, path: str, span: Span) -> None:
+        """The same of a file of its own; of a remote place, of the first in each folder, as each takes a request."""
+        assert self.index is not None
+        folder = posixpath.dirname(path)
+        if folder in self._looked_at:
+            return
+        entry = self.place.stat(path)
+        is_touched = self.index.url == self.place.url and span.crc32 not in (None, stamp_number(entry.stamp))
+        if entry.size != span.length or is_touched:
+            raise StaleIndex(
+                f"{self.place.path(path)} changed since {self.index.path} was made of it: it had {span.length} bytes, "
+                f"now {entry.size}. Make the index again."
+            )
+        if not self.place.is_local:
+            self._looked_at.add(folder)
 
     def other_arrays(self, recording: Recording) -> tuple[str, ...]:
         """Keys of arrays that a tree may hold of recordings of this label and split, and that the schema lacks."""
@@ -244,8 +262,12 @@ class Files:
         return self._read(key, self._open_rows)
 
     def known_header(self, part: str) -> Any:
-        """The header of ``"video"`` or ``"audio"``, if the index tells it; nothing is read."""
-        return getattr(self._known, part, None)
+        """The header of ``"video"`` or ``"audio"``, if the index tells it; nothing is read. Raises ``StaleIndex``."""
+        header = getattr(self._known, part, None)
+        if header:
+            with suppress(FileNotFoundError, AccessDenied):  # a copy may do without
+                self._check(part, locate(self._source.layout, self._source.aliases, self.recording, part))
+        return header
 
     def path(self, part: str) -> str | None:
         """Where media or another part's file opens: a path or a URL of fsspec's; None if the recording has none.
@@ -404,6 +426,7 @@ class Files:
 
     def _locate(self, part: str) -> Location | None:
         location = locate(self._source.layout, self._source.aliases, self.recording, part)
+        self._check(part, location)
         self._refuse(part)
         if self._source.layout != "tree":
             self._refuse(MEMBERS[BUNDLE[part][0]])
@@ -411,6 +434,13 @@ class Files:
             if location is None and part not in ARRAYS:
                 raise MissingFile(self._name(part), "not in the source, and every bundle has one")
         return location
+
+    def _check(self, part: str, location: Location | None) -> None:
+        """Raise ``StaleIndex`` if a file of its own is another one than the index tells of."""
+        if location and self._known and self._source.index and self._source.layout != "archives":
+            span = self._known.spans.get(part if self._source.layout == "tree" else MEMBERS[BUNDLE[part][0]])
+            if span:
+                self._source.check_file(location.path, span)
 
     def _refuse(self, column: str) -> None:
         """Raise what the index says is wrong with a part or member."""

@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import LAYOUTS, assert_same_arrays, pairs, tar_of, warnings
+from servers import Bucket
 from typer.testing import CliRunner
 
 import seamless_interaction
-from seamless_interaction import SAMPLING_RATE, indexing, load_dataset
+from seamless_interaction import SAMPLING_RATE, SeamlessDataset, indexing, load_dataset
 from seamless_interaction import index as index_module
 from seamless_interaction.cli import app
 from seamless_interaction.errors import (
@@ -317,7 +318,9 @@ def test_times_come_from_the_index_and_media_are_not_opened(corpora, tmp_path, l
                     file.write(bytes(span["length"]))
             os.utime(tar, ns=times)
     for path in [*folder.rglob("V0*.wav"), *folder.rglob("V0*.mp4")]:
-        path.write_bytes(bytes(path.stat().st_size))
+        before = path.stat()
+        path.write_bytes(bytes(before.st_size))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert not any(record["duration"] for record in load(folder, ["transcript"]).values())
     for record in load(folder, ["transcript"], index=index).values():
         recording = corpus[record["id"]]
@@ -393,6 +396,52 @@ def test_an_index_made_again_while_a_stream_waits_is_an_error_and_no_other_recor
     for recording in moved:
         with pytest.raises(StaleIndex, match=recording.file_id):
             Index(index).known(recording, ("vad",))
+
+
+@pytest.mark.parametrize("layout", ["tree", "bundles"])
+def test_files_that_changed_since_their_index_are_named(tmp_path, layout):
+    folder, index, copy = tmp_path / "data", tmp_path / "index.parquet", tmp_path / "copy"
+    recording = synthesize(folder, layout, interactions=1, seconds=1.0).recordings[0]
+    file_id, split = recording.file_id, folder / recording.label / recording.split
+    index_of(folder, index)
+    shutil.copytree(folder, copy, copy_function=shutil.copyfile)  # with times of its own
+    arrays, text = f"{file_id}.npz", f"{file_id}.json"
+    if layout == "tree":
+        arrays, text = f"body_pose/{file_id}.npy", f"transcript/{file_id}.jsonl"
+    for modality, name in (
+        ("audio", f"{file_id}.wav"),
+        ("video", f"{file_id}.mp4"),
+        ("transcript", text),
+        (KEY, arrays),
+    ):
+        path = next(split.rglob(name))
+        content, stat = path.read_bytes(), path.stat()
+        for changed in (content + b"more", content[::-1]):  # of another size, or at another time
+            path.write_bytes(changed)
+            with pytest.raises(StaleIndex, match=f"{name} changed since"):
+                load(folder, [modality], index=index)
+            with pytest.raises(StaleIndex, match=f"{name} changed since"):
+                SeamlessDataset(folder, index=index).get_recording(file_id).window(0, 0.5, [modality], fps=30)
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    video = next(split.rglob(f"{file_id}.mp4"))
+    video.write_bytes(video.read_bytes() + b"more")
+    with pytest.raises(StaleIndex, match=f"{video.name} changed since"):  # whose rate and length each record tells
+        load(folder, [KEY], index=index)
+    assert set(load(copy, index=index)) == {file_id, recording.partner}
+    (copy / path.relative_to(folder)).write_bytes(content + b"more")
+    with pytest.raises(StaleIndex, match=f"{name} changed since"):
+        load(copy, index=index)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_index_of_another_place_is_named(corpora, tmp_path, layout):
+    index = index_of(corpora[layout][0], tmp_path / "index.parquet")
+    other = "bundles" if layout == "tree" else "tree"
+    with Bucket(corpora[other][0]) as bucket:
+        for place in (corpora[other][0], bucket.url):
+            with pytest.raises(StaleIndex, match="has none of the files that it names"):
+                load(place, index=index)
 
 
 @pytest.fixture
