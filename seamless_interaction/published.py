@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -11,7 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from seamless_interaction import HONESTY, IDENTITY, LABELS, SUBSETS, TIME, resolve_modalities, resolve_split, view
+from seamless_interaction import (
+    HONESTY,
+    IDENTITY,
+    LABELS,
+    MODALITIES,
+    SUBSETS,
+    TIME,
+    resolve_modalities,
+    resolve_split,
+    view,
+)
 from seamless_interaction.errors import BrokenTable, UnknownSubset, UsageError
 from seamless_interaction.places import Place, RangeFile
 from seamless_interaction.selection import Selection, choose
@@ -44,7 +56,8 @@ def load(
 
     Raises:
         UnknownSubset, UnknownSplit: the repository has none of that name.
-        UsageError: a place that `datasets` does not load from, or a selection of which nothing is there.
+        UsageError: a place that `datasets` does not load from, a selection of which nothing is there, or a modality
+            that was not published.
     """
     configs = _configs(place)
     name = subset or _default(configs, selection, place)
@@ -54,15 +67,15 @@ def load(
         raise UnknownSubset(name, configs)
     split = resolve_split(split, configs[name])
     ids = _ids(place, name, selection)
-    asked = resolve_modalities(None if selection.modalities is None else list(selection.modalities))
-    urls = [url for url in _URLS if url.removesuffix("_url") in asked]
-    options: dict[str, Any] = {"columns": [*IDENTITY, *TIME, *urls, *asked, *HONESTY], "cache_dir": cache_dir}
+    options: dict[str, Any] = {"cache_dir": cache_dir}
+    address = _address(place, options)
+    options["columns"] = _columns(place, name, selection.modalities)
     if ids is not None:
         options["filters"] = [("id", ">=", ids[0]), ("id", "<=", ids[-1]), ("id", "in", ids)]
         options["verification_mode"] = "no_checks"  # as many rows come as match, not as many as the card declares
     if not streaming:
         options["num_proc"] = num_proc
-    found = datasets.load_dataset(*_address(place, options), name, split=split, streaming=streaming, **options)
+    found = datasets.load_dataset(*address, name, split=split, streaming=streaming, **options)
     wrap = view.as_stream if streaming else partial(_with_view, place)
     if isinstance(found, dict):
         return type(found)({name: wrap(dataset) for name, dataset in found.items()})
@@ -97,6 +110,22 @@ def _configs(place: Place) -> dict[str, list[str]]:
         }
     except (ValueError, LookupError, TypeError, yaml.YAMLError) as error:
         raise BrokenTable(f"{place.path('README.md')}: declares no configs. Fetch it again.") from error
+
+
+def _columns(place: Place, config: str, modalities: Iterable[str] | None) -> list[str]:
+    """Those of a record that were published, and asked for."""
+    try:
+        published = json.loads(place.read("dataset_infos.json"))[config]["features"].keys()
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError) as error:
+        message = f"{place.path('dataset_infos.json')}: does not tell the columns of {config!r}. Fetch it again."
+        raise BrokenTable(message) from error
+    for name in modalities or ():
+        if published.isdisjoint(resolve_modalities(name)):
+            held = (name for name, columns in MODALITIES.items() if not published.isdisjoint(columns))
+            raise UsageError(f"{place.url} was published without {name}. Ask for {', '.join(held)}.")
+    asked = resolve_modalities(None if modalities is None else list(modalities))
+    urls = [url for url in _URLS if url.removesuffix("_url") in asked]
+    return [column for column in (*IDENTITY, *TIME, *urls, *asked, *HONESTY) if column in published]
 
 
 def _default(configs: dict[str, list[str]], selection: Selection, place: Place) -> str:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import datasets
 import numpy as np
@@ -148,6 +149,18 @@ def test_a_media_column_without_media_is_null(folder, corpora, tmp_path):
     for record in load_dataset(split="train", data_dir=tmp_path / "hub"):
         assert record["audio"] is None and record["video"] is None
         assert record["video_url"].endswith(f"/naturalistic/train/video/{record['id']}.mp4")
+
+
+def test_of_some_modalities_those_are_columns_and_others_are_named(corpora, tmp_path):
+    selection = Selection("10GB", vendor="V02", modalities=("vad", "smplh:translation"))
+    publish(plan_shards(selection, corpora["tree"][0]), tmp_path / "hub")
+    for streaming in (True, False):
+        load = partial(load_dataset, split="train", data_dir=tmp_path / "hub", streaming=streaming)
+        everything, body = next(iter(load())), next(iter(load(modalities=["smplh"])))
+        assert everything["vad"] is not None and "audio" not in everything and "vad" not in body
+        assert list(body["smplh"]) == list(everything["smplh"]) == ["translation"]
+        with pytest.raises(UsageError, match=r"published without audio\. Ask for vad, smplh\."):
+            load(modalities=["vad", "audio"])
 
 
 def test_an_embedded_video_plays(corpora, tmp_path):
