@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import logging
 import os
 import re
@@ -21,7 +22,7 @@ import typing
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, wraps
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -401,9 +402,9 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
     session: list[str] | str | None = None
     interaction: list[str] | str | None = None
     file_ids: list[str] | str | None = None
-    annotated: str | None = None
+    annotated: str | bool | None = None
     movement: bool | None = None
-    max_bytes: int | None = None
+    max_bytes: int | str | None = None
     sample: int | None = None
     seed: int = 0
     single: bool = False
@@ -748,6 +749,33 @@ def resolve_split(split: str | None, known: list[str]) -> str | None:
     return split
 
 
+def known_keywords(more=()):
+    """A decorator of functions: keywords that they do not take are told with those like them.
+
+    Args:
+        more: what a ``**`` parameter takes.
+    """
+
+    def decorate(function):
+        parameters = inspect.signature(function).parameters.values()
+        names = [one.name for one in parameters if one.name != "self" and one.kind is not one.VAR_KEYWORD]
+        names += more
+
+        @wraps(function)
+        def call(*args, **kwargs):
+            unknown = [name for name in kwargs if name not in names]
+            if unknown:
+                from seamless_interaction.errors import UnknownKeyword
+
+                raise UnknownKeyword(unknown, names)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+@known_keywords()
 def load_dataset(
     subset: str | None = None,
     split: str | None = None,
@@ -757,9 +785,9 @@ def load_dataset(
     session: list[str] | str | None = None,
     interaction: list[str] | str | None = None,
     file_ids: list[str] | str | None = None,
-    annotated: str | None = None,
+    annotated: str | bool | None = None,
     movement: bool | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
     sample: int | None = None,
     seed: int = 0,
     single: bool = False,
@@ -813,6 +841,8 @@ def load_dataset(
     from seamless_interaction.errors import SeamlessInteractionError, UnknownSubset, UsageError
     from seamless_interaction.places import Place
 
+    if streaming and num_proc is not None:
+        raise UsageError(f"num_proc is {num_proc}, for processes that prepare. With streaming nothing is prepared.")
     configs = {config.name: config for config in SeamlessInteraction.BUILDER_CONFIGS}
     if subset is not None and subset not in configs:
         raise UnknownSubset(subset, configs)
@@ -838,6 +868,8 @@ def load_dataset(
     if data_dir is not None and layout is None and index is None:
         place = Place(data_dir, storage_options)
         if published.is_published(place):
+            if on_error != "null":
+                raise UsageError(f"on_error is {on_error!r}. Of {place.url} it was decided when it was published.")
             return published.load(place, subset, split, selection, streaming, cache_dir, num_proc)
     builder = SeamlessInteraction(
         config_name=None if subset is None else _config_name(selection),

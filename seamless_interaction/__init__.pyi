@@ -2,8 +2,9 @@
 # and so find this folder first. `make types` fails where this file and the script disagree.
 
 import os
+from collections.abc import Callable, Iterable
 from logging import Logger
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import datasets
 
@@ -97,9 +98,9 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
     session: list[str] | str | None
     interaction: list[str] | str | None
     file_ids: list[str] | str | None
-    annotated: str | None
+    annotated: str | bool | None
     movement: bool | None
-    max_bytes: int | None
+    max_bytes: int | str | None
     sample: int | None
     seed: int
     single: bool
@@ -122,9 +123,9 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
         session: list[str] | str | None = None,
         interaction: list[str] | str | None = None,
         file_ids: list[str] | str | None = None,
-        annotated: str | None = None,
+        annotated: str | bool | None = None,
         movement: bool | None = None,
-        max_bytes: int | None = None,
+        max_bytes: int | str | None = None,
         sample: int | None = None,
         seed: int = 0,
         single: bool = False,
@@ -147,6 +148,10 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
 def code_digest() -> str: ...
 def resolve_split(split: str | None, known: list[str]) -> str | None: ...
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+def known_keywords(more: Iterable[str] = ()) -> Callable[[_Function], _Function]: ...
 @overload
 def load_dataset(
     subset: str | None = None,
@@ -157,9 +162,9 @@ def load_dataset(
     session: list[str] | str | None = None,
     interaction: list[str] | str | None = None,
     file_ids: list[str] | str | None = None,
-    annotated: str | None = None,
+    annotated: str | bool | None = None,
     movement: bool | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
     sample: int | None = None,
     seed: int = 0,
     single: bool = False,
@@ -183,9 +188,9 @@ def load_dataset(
     session: list[str] | str | None = None,
     interaction: list[str] | str | None = None,
     file_ids: list[str] | str | None = None,
-    annotated: str | None = None,
+    annotated: str | bool | None = None,
     movement: bool | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
     sample: int | None = None,
     seed: int = 0,
     single: bool = False,
@@ -209,9 +214,9 @@ def load_dataset(
     session: list[str] | str | None = None,
     interaction: list[str] | str | None = None,
     file_ids: list[str] | str | None = None,
-    annotated: str | None = None,
+    annotated: str | bool | None = None,
     movement: bool | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
     sample: int | None = None,
     seed: int = 0,
     single: bool = False,
@@ -235,9 +240,9 @@ def load_dataset(
     session: list[str] | str | None = None,
     interaction: list[str] | str | None = None,
     file_ids: list[str] | str | None = None,
-    annotated: str | None = None,
+    annotated: str | bool | None = None,
     movement: bool | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
     sample: int | None = None,
     seed: int = 0,
     single: bool = False,

@@ -1,7 +1,7 @@
 """First contact with real data: whether what this package takes for true of them is true.
 
-Nobody who wrote it had a real file. ``check`` reads one interaction of each vendor, holds it against every fact of
-``source_facts.FACTS``, and reports what agrees and what does not. A surprise never stops it.
+Nobody who wrote it had a real array, sound or picture. ``check`` reads one interaction of each vendor, holds it against
+every fact of ``source_facts.FACTS``, and reports what agrees and what does not. A surprise never stops it.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from seamless_interaction import known_keywords
 from seamless_interaction.copying import WORKERS, Progress, Report, carry_out
 from seamless_interaction.planning import FOLDER, Plan, plan
 from seamless_interaction.selection import Selection
@@ -26,6 +27,7 @@ from seamless_interaction.verify import Verification, verify
 __all__ = ["Plan", "Progress", "Report", "Selection", "Verification", "download", "plan", "verify"]
 
 
+@known_keywords()
 def download(
     selection: Selection | None = None,
     source: str | os.PathLike = "bucket",

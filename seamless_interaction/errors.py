@@ -8,7 +8,7 @@ that stands in the record's ``issues`` when ``on_error="null"``.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from datasets.exceptions import DatasetGenerationError
 
@@ -24,6 +24,17 @@ class UsageError(SeamlessInteractionError, ValueError):
     """An argument that cannot be."""
 
 
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that are most like this one, whatever its case; several where they are so equally."""
+    by_case = {other.casefold(): other for other in known}
+    likeness = {other: SequenceMatcher(None, name.casefold(), other).ratio() for other in by_case}
+    most = max(likeness.values(), default=0.0)
+    return [by_case[other] for other in by_case if likeness[other] == most] if most >= _ALIKE else []
+
+
+_ALIKE = 0.6  # from which on a name may have been meant, as `difflib` has it
+
+
 class UnknownName(UsageError):
     """A name that is not among the known ones."""
 
@@ -32,11 +43,17 @@ class UnknownName(UsageError):
     def __init__(self, names: str | Iterable[str], known: Iterable[str]):
         self.names = [names] if isinstance(names, str) else list(names)
         self.known = list(known)
-        near = [match for name in self.names for match in get_close_matches(str(name), self.known, 1)]
+        near = dict.fromkeys(match for name in self.names for match in nearest(str(name), self.known))
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         super().__init__(
             f"unknown {self.what}: {', '.join(map(repr, self.names))}.{hint} Known: {', '.join(self.known)}."
         )
+
+
+class UnknownKeyword(UnknownName, TypeError):
+    """A keyword that a function does not take."""
+
+    what = "keyword"
 
 
 class UnknownModality(UnknownName):

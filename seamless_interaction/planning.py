@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import ANNOTATION_KINDS, LABELS, SPLITS, VENDORS, indexing, sources
+from seamless_interaction import ANNOTATION_KINDS, LABELS, SPLITS, VENDORS, indexing, known_keywords, sources
 from seamless_interaction.errors import TargetError
 from seamless_interaction.index import Index
 from seamless_interaction.layouts import (
@@ -257,6 +257,7 @@ def _recording(table: pa.Table, row: int) -> Recording:
     return Recording(**table.slice(row, 1).to_pylist()[0])
 
 
+@known_keywords()
 def plan(
     selection: Selection | None = None,
     source: str | os.PathLike = "bucket",

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from seamless_interaction import (
     SUBSETS,
     VENDORS,
     FileId,
+    known_keywords,
     resolve_modalities,
     sources,
     subsets,
@@ -43,6 +44,7 @@ from seamless_interaction.errors import (
 )
 from seamless_interaction.layouts import PARTS, parts_of
 from seamless_interaction.places import Place
+from seamless_interaction.sizes import BYTES, number
 from seamless_interaction.tables import read_selection
 
 logger = logging.getLogger("seamless_interaction")
@@ -55,6 +57,22 @@ ANNOTATED = {
 }
 _SESSION, _INTERACTION = "V00_S0809", "V00_S0809_I00000582"  # what such ids look like
 _NEAR = 1000  # ids that an unknown one is compared with
+
+
+class Criteria(TypedDict, total=False):
+    """What narrows a selection, as keywords; see ``Selection``."""
+
+    label: str | None
+    vendor: str | Sequence[str] | None
+    session: str | Sequence[str] | None
+    interaction: str | Sequence[str] | None
+    file_ids: str | Sequence[str] | None
+    annotated: str | bool | None
+    movement: bool | None
+    max_bytes: int | str | None
+    sample: int | None
+    seed: int
+    single: bool
 
 
 @dataclass(frozen=True)
@@ -71,10 +89,10 @@ class Selection:
         session: session ids, ``V00_S0809``.
         interaction: interaction ids, ``V00_S0809_I00000582``.
         file_ids: file ids, ``V00_S0809_I00000582_P0947``.
-        annotated: ``"1P"``, ``"3P"`` or ``"any"``: recordings with such annotations.
+        annotated: ``"1P"``, ``"3P"`` or ``"any"`` (or True): recordings with such annotations.
         movement: True for recordings with face motion (``movement:*``), False for those without.
         modalities: names of modalities or single arrays, as ``load_dataset`` takes them; None is everything.
-        max_bytes: the most that it may have.
+        max_bytes: the most that it may have, a number or as ``"20GB"``.
         sample: so many interactions (with ``single``, recordings), the same for the same ``seed``; all, if there are
             fewer.
         seed: of the sample, and of what ``max_bytes`` takes first.
@@ -110,6 +128,11 @@ class Selection:
                 normal(name, tuple(dict.fromkeys([value] if is_one else value)))
         if self.split == "validation":
             normal("split", "dev")
+        given: dict[str, Any] = vars(self)
+        if given["annotated"] is True:
+            normal("annotated", "any")
+        if isinstance(given["max_bytes"], str):
+            normal("max_bytes", number(given["max_bytes"], BYTES, "number of bytes", "20GB"))
         for value, known, error in (
             (self.subset, SUBSETS, UnknownSubset),
             (self.label, LABELS, UnknownLabel),
@@ -128,9 +151,9 @@ class Selection:
         for file_id in self.file_ids or ():
             FileId.parse(str(file_id))
         for name in ("max_bytes", "sample"):
-            number = getattr(self, name)
-            if number is not None and not (type(number) is int and number > 0):
-                raise UsageError(f"{name} is {number!r}. Give a whole number of 1 or more.")
+            most = getattr(self, name)
+            if most is not None and not (type(most) is int and most > 0):
+                raise UsageError(f"{name} is {most!r}. Give a whole number of 1 or more.")
         if type(self.seed) is not int:
             raise UsageError(f"seed is {self.seed!r}. Give a whole number.")
         for name, answers in (("movement", (True, False, None)), ("single", (True, False))):
@@ -152,6 +175,10 @@ class Selection:
             return PARTS
         asked = parts_of(resolve_modalities(list(self.modalities)))
         return tuple(part for part in PARTS if part in asked)
+
+
+# A dataclass has its own `__init__`.
+setattr(Selection, "__init__", known_keywords()(Selection.__init__))  # noqa: B010  mypy refuses an assignment
 
 
 def in_force(selection: Selection, place: Place) -> Selection:
@@ -239,6 +266,8 @@ def choose(filelist: pa.Table, selection: Selection, num_bytes: pa.Array | None 
     wanted = np.unique(np.asarray(encoded.indices)[matches])
     if selection.sample is not None or selection.max_bytes is not None:
         wanted = wanted[_order(encoded.dictionary.take(pa.array(wanted)).to_pylist(), selection.seed)]
+        if len(wanted) < (selection.sample or 0):
+            logger.warning("sample is %d, and %d match: all of them are taken.", selection.sample, len(wanted))
         wanted = wanted[: selection.sample]
     if selection.max_bytes is not None:
         if num_bytes is None:

@@ -6,6 +6,7 @@ import os
 
 import pyarrow as pa
 
+from seamless_interaction.errors import AmbiguousSource
 from seamless_interaction.places import Place
 from seamless_interaction.tables import read_filelist, read_filelist_file
 
@@ -32,8 +33,17 @@ def is_default(place: Place) -> bool:
 
 
 def address_of(source: str) -> str:
-    """``"bucket"`` and ``"hub"`` stand for where the dataset was published; anything else for itself."""
-    return {"bucket": default_source(), "hub": HUB}.get(source, source)
+    """``"bucket"`` and ``"hub"`` stand for where the dataset was published; anything else for itself.
+
+    Raises:
+        AmbiguousSource: a folder of that name is here, too.
+    """
+    address = {"bucket": default_source(), "hub": HUB}.get(source, source)
+    if address != source and os.path.isdir(source):
+        raise AmbiguousSource(
+            f"{source!r} stands for {address}, and a folder here has that name. Give ./{source}, or the address."
+        )
+    return address
 
 
 def filelist_address() -> str:

@@ -28,12 +28,14 @@ from seamless_interaction import (
 from seamless_interaction.catalogue import as_text, catalogue
 from seamless_interaction.cli import app
 from seamless_interaction.errors import (
+    AmbiguousSource,
     BrokenTable,
     EmptySelection,
     InvalidFileId,
     InvalidId,
     UnknownAnnotation,
     UnknownId,
+    UnknownKeyword,
     UnknownLabel,
     UnknownModality,
     UnknownSplit,
@@ -65,7 +67,11 @@ def interactions(rows):
 @pytest.mark.parametrize(
     "criteria, error, what",
     [
-        ({"subset": "10gb"}, UnknownSubset, "Known: 10GB, 100GB"),
+        ({"subset": "10gb"}, UnknownSubset, r"Did you mean '10GB'\? Known: 10GB, 100GB"),
+        ({"vendor": "V0"}, UnknownVendor, "Did you mean 'V00' or 'V01' or 'V02' or 'V03'"),
+        ({"vendors": "V00"}, UnknownKeyword, "unknown keyword: 'vendors'. Did you mean 'vendor'"),
+        ({"max_bytes": "20 potatoes"}, UsageError, "not a number of bytes: '20 potatoes'. One looks like 20GB"),
+        ({"annotated": False}, UnknownAnnotation, "False"),
         ({"label": "improvized"}, UnknownLabel, "unknown label: 'improvized'. Did you mean 'improvised'"),
         ({"split": "valid"}, UnknownSplit, "train, dev, test"),
         ({"vendor": ["V00", "V04"]}, UnknownVendor, "unknown vendor: 'V04'. Did you mean"),
@@ -95,6 +101,7 @@ def test_what_cannot_be_is_refused_with_what_can(criteria, error, what):
 def test_one_name_is_as_good_as_a_list_of_one():
     one = Selection(split="validation", vendor="V00", session="V00_S0809", modalities="vad")
     assert one == Selection(split="dev", vendor=["V00"], session=["V00_S0809", "V00_S0809"], modalities=("vad",))
+    assert Selection(annotated=True, max_bytes="1.5kB") == Selection(annotated="any", max_bytes=1500)
     assert len({one, Selection(split="dev", vendor=("V00",), session="V00_S0809", modalities=["vad"])}) == 1
 
 
@@ -512,6 +519,54 @@ def test_what_is_left_out_of_what_is_here_is_told(tree, caplog):
     by_vendor, by_label = (message for message in warnings(caplog) if "chosen" in message)
     assert by_vendor.endswith("9 of 23 recordings here chosen: vendor V00, V01, movement True")
     assert by_label.endswith("10 of 23 recordings here chosen: improvised")
+
+
+def test_a_folder_is_not_taken_for_the_hub_nor_the_hub_for_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hub").mkdir()
+    with pytest.raises(AmbiguousSource, match=r"'hub' stands for hf://datasets/facebook.*Give \./hub"):
+        plan(source="hub")
+
+
+def test_arguments_are_not_ignored(tree, caplog):
+    """What would have no effect is refused; near names are told."""
+    for keywords, error, what in (
+        ({"vendors": "V00"}, UnknownKeyword, "Did you mean 'vendor'"),
+        ({"layuot": "tree"}, UnknownKeyword, "Did you mean 'layout'"),
+        ({"modalities": "vad"}, UsageError, "Give them to window"),
+    ):
+        with pytest.raises(error, match=what):
+            SeamlessDataset(tree, **keywords)
+    dataset = SeamlessDataset(tree)
+    with pytest.raises(UnknownKeyword, match="Did you mean 'modalities'"):
+        dataset.windows(1.0, modality="vad")
+    with pytest.raises(UnknownKeyword, match="Did you mean 'data_dir'"):
+        load_dataset(datadir=tree)
+    with pytest.raises(UsageError, match="num_proc is 2"):
+        load_dataset(data_dir=tree, streaming=True, num_proc=2)
+    for paired, modalities in ((True, "audio"), (False, "vad")):
+        with pytest.raises(UsageError, match="stereo=True"):
+            dataset.windows(1.0, modalities=modalities, paired=paired, stereo=True)
+    with pytest.raises(UsageError, match=r"frame_size is 224\. Give height and width"):
+        dataset.windows(1.0, frame_size=224)
+    for criteria in ({"vendor": "V02", "annotated": True}, {"function": lambda interaction: False}):
+        with pytest.raises(EmptySelection, match="no "):
+            dataset.filter(**criteria)
+    assert len(dataset.filter(sample=20)) == len(dataset)
+    assert "sample is 20, and 12 match: all of them are taken." in warnings(caplog)
+
+
+@pytest.mark.parametrize(
+    "command, what",
+    [
+        (["verify", "copy", "--source", "hub"], "--repair"),
+        (["stream", "--cache-size", "1GB"], "--cache-dir"),
+        (["publish", "--private"], "--push"),
+    ],
+)
+def test_options_are_not_ignored(command, what):
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2 and what in done.output
 
 
 # --- what is listed -------------------------------------------------------------------------------

@@ -6,21 +6,24 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import MODALITIES, SeamlessInteraction, resolve_modalities
+from seamless_interaction import MODALITIES, SeamlessInteraction, known_keywords, resolve_modalities
 from seamless_interaction.access.interaction import Interaction, ParticipantRecording, check_window, columns_of
 from seamless_interaction.access.storage import CACHE_BYTES, Storage
 from seamless_interaction.access.windows import Spec, Windows
-from seamless_interaction.errors import SourceNotFound, UnknownConversation, UnknownSplit, UsageError
+from seamless_interaction.errors import EmptySelection, SourceNotFound, UnknownConversation, UnknownSplit, UsageError
 from seamless_interaction.layouts import is_meant
 from seamless_interaction.recordings import INTERACTION_LENGTH
-from seamless_interaction.selection import Selection, choose
+from seamless_interaction.selection import Criteria, Selection, choose
 from seamless_interaction.tables import FILELIST
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _SESSION_LENGTH = len("V00_S0809")
 
@@ -50,6 +53,7 @@ class SeamlessDataset(Sequence[Interaction]):
     (120, 21, 3)
     """
 
+    @known_keywords(more=(*Criteria.__annotations__, "modalities"))
     def __init__(
         self,
         data_dir: str | os.PathLike[str] | None = None,
@@ -60,9 +64,11 @@ class SeamlessDataset(Sequence[Interaction]):
         index: str | os.PathLike[str] | None = None,
         storage_options: dict[str, Any] | None = None,
         cache_bytes: int = CACHE_BYTES,
-        **criteria: Any,
+        **criteria: Unpack[Criteria],
     ):
-        selection = Selection(subset, split=split, **criteria)
+        if "modalities" in criteria:
+            raise UsageError("modalities: nothing is read before it is used. Give them to window() or windows().")
+        selection = Selection(subset, split=split, **criteria)  # type: ignore[arg-type]  # which it makes those it has
         builder = SeamlessInteraction(
             config_name=None if subset is None else "-".join(filter(None, [subset, selection.label])),
             data_dir=None if data_dir is None else os.fspath(data_dir),
@@ -70,7 +76,7 @@ class SeamlessDataset(Sequence[Interaction]):
             layout=layout,
             index=None if index is None else os.fspath(index),
             split=selection.split,
-            **{name: value for name, value in criteria.items() if subset is None or name != "label"},
+            **{name: getattr(selection, name) for name in criteria if subset is None or name != "label"},
         )
         generators = builder._split_generators(None)
         rows = pa.concat_tables([generator.gen_kwargs["rows"] for generator in generators])
@@ -134,22 +140,32 @@ class SeamlessDataset(Sequence[Interaction]):
         chosen = [self._numbers[self._starts[place] : self._starts[place + 1]] for place in sorted(places)]
         return self._part(np.concatenate([np.empty(0, np.int64), *chosen]))
 
-    def filter(self, function: Callable[[Interaction], bool] | None = None, **criteria: Any) -> SeamlessDataset:
+    @known_keywords(more=Criteria.__annotations__)
+    def filter(
+        self,
+        function: Callable[[Interaction], bool] | None = None,
+        *,
+        split: str | None = None,
+        **criteria: Unpack[Criteria],
+    ) -> SeamlessDataset:
         """The conversations that a function wants, or that match criteria (as for ``SeamlessDataset``).
 
         Raises:
-            UsageError: criteria that cannot be, or that leave nothing.
+            UsageError: criteria that cannot be, or nothing is left.
         """
         dataset = self
-        if criteria:
+        if criteria or split is not None:
             flag = {"has_imitator_movement": pc.starts_with(self._ids, "V00")}
             rows = [flag.get(f.name, None if f.name in flag else self._column(f.name)) for f in FILELIST]
-            chosen = choose(pa.table(rows, schema=FILELIST), Selection("full", **criteria))
+            chosen = choose(pa.table(rows, schema=FILELIST), Selection("full", split=split, **criteria))  # type: ignore[arg-type]
             kept = pc.is_in(self._ids, chosen["file_id"].combine_chunks())
             dataset = self._part(self._numbers[np.asarray(kept)])
         if function is None:
             return dataset
-        return dataset._of([place for place, interaction in enumerate(dataset) if function(interaction)])
+        places = [place for place, interaction in enumerate(dataset) if function(interaction)]
+        if not places:
+            raise EmptySelection(f"no conversation is selected: of {len(dataset)}, the function wants none.")
+        return dataset._of(places)
 
     def _column(self, name: str) -> pa.ChunkedArray:
         return self._table[{"batch_idx": "batch", "archive_idx": "archive"}.get(name, name)]
@@ -246,6 +262,7 @@ class SeamlessDataset(Sequence[Interaction]):
 
     # --- windows
 
+    @known_keywords()
     def windows(
         self,
         duration: float,
@@ -289,10 +306,14 @@ class SeamlessDataset(Sequence[Interaction]):
         hop = duration if hop is None else hop
         check_window(0.0, duration, fps, frame_size)
         check_window(0.0, hop, None, None)
+        columns = self._columns(modalities)
+        if stereo and (paired or "audio" not in columns):
+            why = "paired windows have the sound of both" if paired else "no audio is asked for"
+            raise UsageError(f"stereo=True makes the partner's sound a second channel, and {why}. Leave one out.")
         spec = Spec(
             duration=float(duration),
             hop=float(hop),
-            columns=self._columns(modalities),
+            columns=columns,
             fps=None if fps is None else float(fps),
             paired=bool(paired),
             stereo=bool(stereo),

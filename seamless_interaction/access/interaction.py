@@ -61,7 +61,9 @@ def check_window(start: float, duration: float, fps: float | None, frame_size: t
                 f"{name} is {number!r}. Give a number that is {'0 or more' if may_be_0 else 'above 0'}."
             )
     if frame_size is not None and not (
-        len(frame_size) == 2 and all(isinstance(side, int) and 0 < side < 1 << 14 for side in frame_size)
+        isinstance(frame_size, (tuple, list))
+        and len(frame_size) == 2
+        and all(isinstance(side, int) and 0 < side < 1 << 14 for side in frame_size)
     ):
         raise InvalidWindow(f"frame_size is {frame_size!r}. Give height and width in pixels, such as (224, 224).")
 

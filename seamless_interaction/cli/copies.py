@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from seamless_interaction.cli.shared import (
-    BYTES,
     SECONDS,
     SHARES,
     AsJson,
@@ -22,7 +21,6 @@ from seamless_interaction.cli.shared import (
     SourceLayout,
     Workers,
     named_errors,
-    number,
     quiet_pipe,
     selecting,
     shown_progress,
@@ -76,9 +74,13 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Compare a copy with its manifest, offline. Exits with 0: whole, 3: files missing, 4: corrupt, 2: wrong usage."""
+    from seamless_interaction.errors import UsageError
+    from seamless_interaction.sizes import number
     from seamless_interaction.verify import verify as verify_copy
 
     with named_errors(), shown_progress(quiet) as progress:
+        if source is not None and not repair:
+            raise UsageError("--source is where --repair fetches from. Add --repair.")
         found = verify_copy(
             directory,
             sample=None if sample is None else number(sample, SHARES, "share", "5%"),
@@ -139,7 +141,9 @@ def stream(
     cache_dir: Annotated[
         Path | None, typer.Option(help="Keep what is fetched here; a second run reads it there.", metavar="DIR")
     ] = None,
-    cache_size: Annotated[str, typer.Option(help="The most that --cache-dir may hold.")] = "10GB",
+    cache_size: Annotated[
+        str | None, typer.Option(help="The most that --cache-dir may hold.", show_default="10GB")
+    ] = None,
 ) -> None:
     """Print records as JSON, one a line: text and numbers, of arrays their shapes and figures. Nothing is prepared."""
     from contextlib import nullcontext
@@ -147,15 +151,19 @@ def stream(
     from itertools import islice
 
     from seamless_interaction import load_dataset, sources
+    from seamless_interaction.errors import UsageError
     from seamless_interaction.range_cache import kept_in
     from seamless_interaction.record_lines import stream_lines
+    from seamless_interaction.sizes import BYTES, number
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as JSON is, whatever the terminal
     criteria = asdict(selection)
     split, modalities = criteria.pop("split"), criteria.pop("modalities")
     with named_errors(), quiet_pipe():
-        most = number(cache_size, BYTES, "number of bytes", "10GB")
+        if cache_size is not None and cache_dir is None:
+            raise UsageError("--cache-size is of --cache-dir. Name a folder.")
+        most = number(cache_size or "10GB", BYTES, "number of bytes", "10GB")
         with kept_in(cache_dir, most) if cache_dir else nullcontext():
             found = load_dataset(
                 **criteria,

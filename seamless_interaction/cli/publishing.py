@@ -88,6 +88,7 @@ def publish(
 ) -> None:
     """Make a Hub repository of Parquet files, which every version of datasets loads. Once stopped, it goes on."""
     from seamless_interaction import publishing, sources
+    from seamless_interaction.errors import UsageError
     from seamless_interaction.publishing.push import check_name
 
     def tell(*results: Any) -> None:
@@ -96,6 +97,8 @@ def publish(
 
     with named_errors():
         check_name(repo_id)
+        if not push and (private or replace):
+            raise UsageError(f"--{'private' if private else 'replace'} is of the repository on the Hub. Add --push.")
         one_for_all = video[0] if video and len(video) == 1 and not {"=", ","} & set(video[0]) else None
         planned = publishing.plan_shards(
             selection,

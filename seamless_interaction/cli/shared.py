@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Annotated, Any
@@ -79,8 +78,6 @@ def selecting(command: Callable[..., None]) -> Callable[..., None]:
             for name, value in criteria.items():
                 if isinstance(value, list):
                     criteria[name] = tuple(one for text in value for one in text.split(",") if one) or None
-            if criteria["max_bytes"] is not None:
-                criteria["max_bytes"] = number(criteria["max_bytes"], BYTES, "number of bytes", "20GB")
             command(Selection(**criteria), **options)
 
     signature = inspect.signature(command, eval_str=True)
@@ -95,21 +92,8 @@ def selecting(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-# Units of what people type, for `number`.
-BYTES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 SHARES = {"": 1, "%": 0.01}
-
-
-def number(text: str, units: Mapping[str, float], what: str, example: str) -> Any:
-    """A number with a unit."""
-    from seamless_interaction.errors import UsageError
-
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([a-zA-Z%]*)", text.strip())
-    if match is None or match[2] not in units:
-        raise UsageError(f"not a {what}: {text!r}. One looks like {example}.")
-    value = float(match[1]) * units[match[2]]
-    return int(value) if units is BYTES else value
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from seamless_interaction import known_keywords
 from seamless_interaction.access.cut import left_out
 from seamless_interaction.access.interaction import ByParticipant, Interaction, ParticipantRecording, check_window
 from seamless_interaction.errors import InvalidWindow
@@ -61,6 +62,7 @@ class Features(ByParticipant[dict[str, np.ndarray]]):
         return {key: feature.unit for key, feature in FEATURES.items() if feature.group in self.groups}
 
 
+@known_keywords()
 def extract_features(
     interaction: Interaction,
     groups: str | Sequence[str] = DEFAULT_GROUPS,

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seamless_interaction import __version__
+from seamless_interaction import __version__, known_keywords
 from seamless_interaction.access.dataset import SeamlessDataset
 from seamless_interaction.access.interaction import check_window
 from seamless_interaction.errors import ForeignFeatures, SeamlessInteractionError
@@ -76,6 +76,7 @@ class FeaturesReport:
         return "\n".join(lines)
 
 
+@known_keywords()
 def make_features(
     dataset: SeamlessDataset,
     output: str | os.PathLike[str],

@@ -24,6 +24,7 @@ from seamless_interaction import (
     SUBSETS,
     SeamlessInteraction,
     __version__,
+    known_keywords,
     local_cache,
     sources,
     subsets,
@@ -231,6 +232,7 @@ def _sizes_with(settings: Mapping[str, Any], recordings: pa.Table, video: str) -
     return np.asarray(pc.is_in(recordings["size"].combine_chunks(), pa.array(sizes, pa.string())))
 
 
+@known_keywords()
 def plan_shards(
     selection: Selection | None = None,
     source: str | os.PathLike = "bucket",
