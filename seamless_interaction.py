@@ -409,6 +409,21 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
     seed: int = 0
     single: bool = False
 
+    def create_config_id(self, config_kwargs, custom_features=None):
+        """As the base class, which names a folder of the cache by it: one request is one, however it is written."""
+        selection = _selection_of(vars(self))
+        asked = {**config_kwargs, **dataclasses.asdict(selection), "modalities": resolve_modalities(self.modalities)}
+        usual = {field.name: field.default for field in dataclasses.fields(self)}
+        usual["modalities"] = resolve_modalities(None)
+        idle = {"index"}  # its content is in the hash
+        if not (selection.sample or selection.max_bytes):
+            idle |= {"seed", "split"}
+        if self.name == "-".join(filter(None, [self.subset, self.label])):
+            idle |= {"subset", "label"}
+        asked = {name: value for name, value in asked.items() if name not in idle and value != usual.get(name)}
+        asked = {name: sorted(value) if isinstance(value, tuple) else value for name, value in asked.items()}
+        return super().create_config_id(asked, custom_features)
+
 
 def _selection_of(options: Mapping):
     """The selection that options of a config, or of a builder, ask for; others are ignored."""
@@ -448,18 +463,40 @@ def _reach_submodules(base_path: str | None) -> None:
         sys.path.insert(0, base_path)
 
 
+_IMPORT = re.compile(r"from seamless_interaction((?:\.\w+)*) import (\([^)]*\)|[^\n]+)")
+
+
 @cache
-def code_digest() -> str:
-    """Changes when this file or a submodule does."""
+def code_digest(*more: str) -> str:
+    """Changes when code does that makes records: this file, and all that the builder imports, directly or not.
+
+    Args:
+        more: paths of modules that have a part in it, besides.
+    """
     import seamless_interaction
 
-    digest = hashlib.sha256()
-    for folder in [os.path.dirname(seamless_interaction.__file__), *seamless_interaction.__path__]:
-        for name in sorted(os.listdir(folder)):
-            if name == "seamless_interaction.py" or (folder in seamless_interaction.__path__ and name.endswith(".py")):
-                with open(os.path.join(folder, name), "rb") as file:
-                    digest.update(file.read())
-    return digest.hexdigest()
+    (folder,) = seamless_interaction.__path__
+    with open(seamless_interaction.__file__, encoding="utf-8") as file:
+        code = {"": file.read()}
+    to_read = [*more, *_imported(inspect.getsource(SeamlessInteraction), folder)]
+    while to_read:
+        path = to_read.pop()
+        if path not in code:
+            with open(path, encoding="utf-8") as file:
+                code[path] = file.read()
+            to_read += _imported(code[path], folder)
+    return hashlib.sha256("".join(code[path] for path in sorted(code)).encode()).hexdigest()
+
+
+def _imported(text: str, folder: str) -> list[str]:
+    """Paths of the submodules that code imports."""
+    modules = [
+        os.path.join(folder, *package.split(".")[1:], name)
+        for package, names in _IMPORT.findall(text)
+        for name in ("", *re.findall(r"\w+", names))
+    ]
+    files = [path.rstrip(os.sep) + ".py" for path in modules if path.rstrip(os.sep) != folder]
+    return [path for path in files if os.path.isfile(path)]
 
 
 class SeamlessInteraction(datasets.ArrowBasedBuilder):
@@ -472,7 +509,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
     def __init__(self, *args, base_path=None, data_dir=None, hash=None, storage_options=None, **kwargs):
         _reach_submodules(base_path)
-        from seamless_interaction import local_cache, sources
+        from seamless_interaction import local_cache, sources, subsets
         from seamless_interaction.errors import SourceUnreachable
         from seamless_interaction.index import Index
         from seamless_interaction.layouts import scan
@@ -500,7 +537,8 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         # `datasets` answers from its cache what has the same name, config and hash; one version cannot read the
         # cache of every other.
         generation = datasets.__version__.partition(".")[0]
-        parts = (hash, generation, code_digest(), identity, sources.filelist_address() if place.is_shared else None)
+        filelist = sources.filelist_address() if place.is_shared else None
+        parts = (hash, generation, code_digest(), subsets.digest(), identity, filelist)
         hash = hashlib.sha256(repr(parts).encode()).hexdigest()
         data_dir = place.url
         super().__init__(

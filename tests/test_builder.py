@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -13,7 +14,7 @@ from conftest import WITHOUT_TORCH, assert_same_arrays
 from datasets.distributed import split_dataset_by_node
 
 import seamless_interaction
-from seamless_interaction import ARRAYS, SPLITS, SeamlessInteraction, load_dataset, record_features
+from seamless_interaction import ARRAYS, MODALITIES, SPLITS, SeamlessInteraction, load_dataset, record_features, subsets
 from seamless_interaction.errors import (
     SourceNotFound,
     UnknownLayout,
@@ -173,8 +174,8 @@ def test_num_proc(corpora):
 
 
 def cache_of(folder, **kwargs):
-    builder = SeamlessInteraction(config_name="10GB", data_dir=str(folder), modalities=["transcript"], **kwargs)
-    return builder.cache_dir
+    options = {"config_name": "10GB", "data_dir": str(folder), "modalities": ["transcript"], **kwargs}
+    return SeamlessInteraction(**options).cache_dir
 
 
 def test_changed_data_or_code_is_prepared_anew(tmp_path, monkeypatch):
@@ -194,7 +195,59 @@ def test_changed_data_or_code_is_prepared_anew(tmp_path, monkeypatch):
 
 
 def test_changed_arguments_are_another_cache(tree):
-    assert len({cache_of(tree), cache_of(tree, on_error="skip"), cache_of(tree, layout="tree")}) == 3
+    ids = ["V00_S0101_I00000081_P0202", "V00_S0101_I00000081_P0203"]
+    others = ({}, {"on_error": "skip"}, {"layout": "tree"}, {"file_ids": ids}, {"sample": 2}, {"sample": 2, "seed": 1})
+    assert len({cache_of(tree, **other) for other in others}) == len(others)
+
+
+def test_a_request_is_one_however_it_is_written(tree):
+    ids = ["V00_S0101_I00000081_P0202", "V00_S0101_I00000081_P0203"]
+    for same in (
+        [
+            {"modalities": "vad"},
+            {"modalities": ["vad"]},
+            {"modalities": ("vad", "vad")},
+            {"modalities": ["vad"], "seed": 5},
+        ],
+        [
+            {"modalities": ["smplh", "vad"]},
+            {"modalities": ["vad", "smplh"]},
+            {"modalities": ["vad", *MODALITIES["smplh"]]},
+        ],
+        [{"modalities": None}, {"modalities": list(MODALITIES)}, {"on_error": "null"}, {"split": "dev"}],
+        [{"file_ids": ids}, {"file_ids": ids[::-1]}, {"file_ids": tuple(ids)}],
+        [{"sample": 2, "split": "dev"}, {"sample": 2, "split": "validation"}],
+    ):
+        options = [{"modalities": None, **one} for one in same]
+        assert len({cache_of(tree, **one) for one in options}) == 1, same
+
+
+def test_the_cache_follows_what_decides_and_makes_records_and_nothing_else(tree, tmp_path, monkeypatch):
+    copy = tmp_path / "package"
+    root = Path(seamless_interaction.__file__).parent
+    shutil.copytree(
+        root / "seamless_interaction", copy / "seamless_interaction", ignore=shutil.ignore_patterns("*.pyc")
+    )
+    shutil.copytree(root / "configs", copy / "configs")
+    shutil.copy(seamless_interaction.__file__, copy)
+    monkeypatch.setattr(seamless_interaction, "__file__", str(copy / "seamless_interaction.py"))
+    monkeypatch.setattr(seamless_interaction, "__path__", [str(copy / "seamless_interaction")])
+    monkeypatch.setattr(subsets, "configs_folder", lambda: copy / "configs")
+
+    def after(name):
+        with open(copy / name, "a") as file:
+            file.write("# edited\n")
+        seamless_interaction.code_digest.cache_clear()
+        return cache_of(tree)
+
+    code = [
+        f"seamless_interaction/{name}.py" for name in ("join", "readers", "mp4", "tables", "subsets", "arrow", "tars")
+    ]
+    made = [after(name) for name in ("seamless_interaction.py", *code, "configs/10GB.yaml")]
+    assert len(set(made)) == len(made)
+    for name in ("progress", "view", "cli/shared", "models/training", "publishing/push", "access/windows"):
+        assert after(f"seamless_interaction/{name}.py") == made[-1]
+    seamless_interaction.code_digest.cache_clear()
 
 
 def test_a_cache_is_used_again(tree, monkeypatch):
