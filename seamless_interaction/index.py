@@ -41,12 +41,12 @@ import pyarrow.parquet as pq
 from seamless_interaction import FILE_ID, LABELS, SPLITS
 from seamless_interaction.audio import AudioHeader
 from seamless_interaction.errors import AccessDenied, BadFile, BrokenIndex, SourceUnreachable, StaleIndex
-from seamless_interaction.layouts import BUNDLE, EVERY_PART, EXTENSIONS, LAYOUTS, PARTS, TREE, Listing, tables_identity
+from seamless_interaction.layouts import BUNDLE, EXTENSIONS, LAYOUTS, PARTS, TREE, Listing, tables_identity
 from seamless_interaction.local_cache import local_copy, write_whole
 from seamless_interaction.mp4 import VideoHeader
 from seamless_interaction.places import Place
-from seamless_interaction.recordings import Recording, locate
-from seamless_interaction.tables import FILELIST
+from seamless_interaction.recordings import Recording, locate, recordings, without_what_is_not_meant
+from seamless_interaction.tables import FILELIST, read_selection
 
 VERSION = 1
 METADATA = b"seamless_interaction"  # key of what an index says of itself
@@ -219,19 +219,21 @@ class Index:
         return Listing(place, self.layout, self.found, self.aliases, {}, identity, ())
 
     def _is_of(self, place: Place) -> bool:
-        """Whether a place has any of the recordings; of a remote one, a few are asked for."""
-        here = self.found.filter(pc.greater(self.found["files"], 0)).select([*_WHERE, "files"])
+        """Whether a place has any of the recordings, as far as it is meant to; of a remote one, a few are asked for."""
+        meant = read_selection(place)
+        here, _ = recordings(self.found, self.found, self.found, self.layout, meant)
+        if meant is not None:
+            here = without_what_is_not_meant(here, self.layout)
+        here = here.filter(pc.greater(here["files"], 0))
         if not place.is_local:
             here = here.take(np.linspace(0, len(here) - 1, min(len(here), _ASKED_FOR)).astype(np.int64))
         rows = (row for batch in here.to_batches(ROWS) for row in batch.to_pylist())
         try:
-            return not len(here) or any(place.exists(self._some_file(row)) for row in rows)
+            return not len(here) or any(place.exists(self._some_file(Recording(**row))) for row in rows)
         except AccessDenied:  # some hosts say so of what is missing
             return True
 
-    def _some_file(self, row: dict[str, Any]) -> str:
-        where = (row[name] for name in (*_WHERE, "files"))
-        recording = Recording._make([*where, None, None, False, None, None, EVERY_PART, True])
+    def _some_file(self, recording: Recording) -> str:
         locations = (locate(self.layout, self.aliases, recording, part) for part in PARTS)
         return next(location.path for location in locations if location)
 
