@@ -876,14 +876,11 @@ def load_dataset(
         BadFile: with ``on_error="raise"``, a file that cannot be used.
     """
     from seamless_interaction import published, view
-    from seamless_interaction.errors import SeamlessInteractionError, UnknownSubset, UsageError
+    from seamless_interaction.errors import SeamlessInteractionError, UsageError
     from seamless_interaction.places import Place
 
     if streaming and num_proc is not None:
         raise UsageError(f"num_proc is {num_proc}, for processes that prepare. With streaming nothing is prepared.")
-    configs = {config.name: config for config in SeamlessInteraction.BUILDER_CONFIGS}
-    if subset is not None and subset not in configs:
-        raise UnknownSubset(subset, configs)
     criteria = {
         "vendor": vendor,
         "session": session,
@@ -898,11 +895,7 @@ def load_dataset(
     }
     if (sample or max_bytes) and split in (*SPLITS, "validation"):
         criteria["split"] = split
-    config = configs[subset] if subset is not None else None
-    if config and config.label and label not in (None, config.label):
-        raise UsageError(f"subset is {subset!r}, and label {label!r}. Name one label.")
-    named = {"subset": config and config.subset, "label": label or (config and config.label)}
-    selection = _selection_of({**criteria, **named, "modalities": modalities})
+    selection = _selection_of({**criteria, "subset": subset, "label": label, "modalities": modalities})
     if data_dir is not None and layout is None and index is None:
         place = Place(data_dir, storage_options)
         if published.is_published(place):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -28,6 +29,8 @@ from seamless_interaction.errors import BrokenTable, UnknownSubset, UsageError
 from seamless_interaction.places import Place, RangeFile
 from seamless_interaction.selection import Selection, choose
 from seamless_interaction.tables import read_filelist
+
+logger = logging.getLogger("seamless_interaction")
 
 SELECTION = "selection"  # the config that has what no size has
 _AHEAD = 1  # bytes that the client fetches beyond those that Arrow asks for, in pieces of up to 32 MB; else 5 MiB
@@ -60,7 +63,9 @@ def load(
             that was not published.
     """
     configs = _configs(place)
-    name = subset or _default(configs, selection, place)
+    name, largest = (subset or _default(configs, one, place) for one in (selection, replace(selection, subset="full")))
+    if name != largest:
+        logger.warning("%s: its config %s is chosen, of %s", place.url, name, ", ".join(configs))
     if selection.label and not name.endswith(LABELS):
         name = f"{name}-{selection.label}"
     if name not in configs:

@@ -80,9 +80,10 @@ class Selection:
     """Which recordings, and which parts of them. What is None does not narrow.
 
     Args:
-        subset: ``"10GB"``, ``"100GB"``, ``"1TB"`` or ``"full"``. None is all that a place holds, which somebody names.
-            Of the public bucket and the Hub it is ``"10GB"``, or ``"full"`` where something else bounds the selection:
-            a session, interaction, file id, annotation, movement, sample or ``max_bytes``.
+        subset: ``"10GB"``, ``"100GB"``, ``"1TB"`` or ``"full"``, or with a label: ``"10GB-improvised"``. None is all
+            that a place holds, which somebody names. Of the public bucket and the Hub it is ``"10GB"``, or
+            ``"full"`` where something else bounds the selection: a session, interaction, file id, annotation, movement,
+            sample or ``max_bytes``.
         label: ``"improvised"`` or ``"naturalistic"``.
         split: ``"train"``, ``"dev"`` (or ``"validation"``) or ``"test"``.
         vendor: ``"V00"`` to ``"V03"``, one or several.
@@ -129,6 +130,12 @@ class Selection:
         if self.split == "validation":
             normal("split", "dev")
         given: dict[str, Any] = vars(self)
+        size, dash, label = str(self.subset).partition("-")
+        if dash:  # as the configs are named: 10GB-improvised
+            if self.label not in (None, label):
+                raise UsageError(f"subset is {self.subset!r}, and label {self.label!r}. Name one label.")
+            normal("subset", size)
+            normal("label", label)
         if given["annotated"] is True:
             normal("annotated", "any")
         if isinstance(given["max_bytes"], str):

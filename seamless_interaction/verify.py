@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from seamless_interaction import SELECTION
+from seamless_interaction import SELECTION, known_keywords
 from seamless_interaction.copying import WORKERS, Progress, Report, carry_out, locked
 from seamless_interaction.errors import SourceNotFound, UsageError
 from seamless_interaction.layouts import PARTS, tree_path
@@ -98,6 +98,7 @@ class Verification:
         return "\n".join(lines)
 
 
+@known_keywords()
 def verify(
     target: str | os.PathLike = FOLDER,
     *,

@@ -53,7 +53,7 @@ def test_a_label_is_its_part_of_the_whole(corpora):
 
 
 def test_unknown_arguments_list_the_known(tree):
-    with pytest.raises(UnknownSubset, match=r"10GB.*full-naturalistic"):
+    with pytest.raises(UnknownSubset, match=r"10GB.*full"):
         load_dataset("50GB", data_dir=tree)
     with pytest.raises(UnknownModality, match="smplh:body_pose"):
         load_dataset(modalities=["faces"], data_dir=tree)

@@ -12,8 +12,9 @@ import pytest
 from conftest import LAYOUTS, WITHOUT_TORCH, assert_same_arrays
 from servers import Bucket, Hub, use_hub
 
-from seamless_interaction import load_dataset, record_features
+from seamless_interaction import load_dataset, published, record_features
 from seamless_interaction.errors import UnknownSplit, UnknownSubset, UsageError
+from seamless_interaction.places import Place
 from seamless_interaction.publishing import Selection, plan_shards, publish
 
 REPO = "seamless/interaction"
@@ -218,6 +219,17 @@ def test_a_stream_reads_little_more_than_the_columns_it_wants(hub, folder, corpo
                 own += sum(one.total_compressed_size for one in chunks if one.path_in_schema.split(".")[0] in columns)
         # Of each file, Arrow reads the last 64 KiB first: more than all else, of such small files.
         assert own < sent < 1.05 * own + footers + 2 * (1 << 16)
+
+
+def test_without_a_size_a_folder_gives_all_and_the_hub_the_smallest(hub, folder):
+    configs = dict.fromkeys(["recordings", "10GB", "10GB-improvised", "100GB", "100GB-improvised"])
+    assert published._default(configs, Selection(), Place(folder)) == "100GB"
+    assert published._default(configs, Selection(), Place(URL)) == "10GB"
+    assert published._default(configs, Selection(sample=3), Place(URL)) == "100GB"
+    names = {
+        record["label"] for record in load_dataset(split="train", label="improvised", data_dir=folder, modalities=[])
+    }
+    assert names == {"improvised"}
 
 
 def test_what_it_does_not_have_is_named(hub):

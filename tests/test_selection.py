@@ -72,6 +72,8 @@ def interactions(rows):
         ({"vendors": "V00"}, UnknownKeyword, "unknown keyword: 'vendors'. Did you mean 'vendor'"),
         ({"max_bytes": "20 potatoes"}, UsageError, "not a number of bytes: '20 potatoes'. One looks like 20GB"),
         ({"annotated": False}, UnknownAnnotation, "False"),
+        ({"subset": "10GB-improvized"}, UnknownLabel, "Did you mean 'improvised'"),
+        ({"subset": "10GB-improvised", "label": "naturalistic"}, UsageError, "Name one label"),
         ({"label": "improvized"}, UnknownLabel, "unknown label: 'improvized'. Did you mean 'improvised'"),
         ({"split": "valid"}, UnknownSplit, "train, dev, test"),
         ({"vendor": ["V00", "V04"]}, UnknownVendor, "unknown vendor: 'V04'. Did you mean"),
@@ -101,6 +103,7 @@ def test_what_cannot_be_is_refused_with_what_can(criteria, error, what):
 def test_one_name_is_as_good_as_a_list_of_one():
     one = Selection(split="validation", vendor="V00", session="V00_S0809", modalities="vad")
     assert one == Selection(split="dev", vendor=["V00"], session=["V00_S0809", "V00_S0809"], modalities=("vad",))
+    assert Selection("1TB-improvised") == Selection("1TB", label="improvised")
     assert Selection(annotated=True, max_bytes="1.5kB") == Selection(annotated="any", max_bytes=1500)
     assert len({one, Selection(split="dev", vendor=("V00",), session="V00_S0809", modalities=["vad"])}) == 1
 

@@ -70,7 +70,7 @@ class SeamlessDataset(Sequence[Interaction]):
             raise UsageError("modalities: nothing is read before it is used. Give them to window() or windows().")
         selection = Selection(subset, split=split, **criteria)  # type: ignore[arg-type]  # which it makes those it has
         builder = SeamlessInteraction(
-            config_name=None if subset is None else "-".join(filter(None, [subset, selection.label])),
+            config_name=None if subset is None else "-".join(filter(None, [selection.size, selection.label])),
             data_dir=None if data_dir is None else os.fspath(data_dir),
             storage_options=storage_options,
             layout=layout,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MASKS, MODALITIES, FileId, resolve_modalities
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MASKS, MODALITIES, FileId, known_keywords, resolve_modalities
 from seamless_interaction.access.clock import Span
 from seamless_interaction.access.collate import stack
 from seamless_interaction.access.cut import Sample, cut, words_between
@@ -305,6 +305,7 @@ class ParticipantRecording:
 
     # --- windows
 
+    @known_keywords()
     def window(
         self,
         start: float,
@@ -436,6 +437,7 @@ class Interaction:
 
     keypoints = boxes_and_keypoints
 
+    @known_keywords()
     def window(
         self,
         start: float,

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from seamless_interaction import TABLES
+from seamless_interaction import TABLES, known_keywords
 from seamless_interaction.copying import Progress, locked
 from seamless_interaction.errors import IncompletePublication, NotEnoughSpace, TargetError, UsageError
 from seamless_interaction.places import Place
@@ -123,6 +123,7 @@ def how_far(plan: ShardPlan, output: str | os.PathLike) -> tuple[int, list[Failu
     return len(plan.shards) - len(left), failed
 
 
+@known_keywords()
 def publish(
     plan: ShardPlan,
     output: str | os.PathLike,

@@ -18,6 +18,7 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from seamless_interaction import known_keywords
 from seamless_interaction.errors import (
     ForeignFiles,
     HeadMoved,
@@ -288,6 +289,7 @@ def _is_stub(remote: Remote | None) -> bool:
     return remote is not None and remote.blob == _blob_hash(len(STUB), STUB).hexdigest()
 
 
+@known_keywords()
 def push(
     folder: str | os.PathLike[str],
     repo_id: str,
