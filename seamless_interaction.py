@@ -874,9 +874,10 @@ def load_dataset(
         UsageError: an unknown name or id, or nothing that is all of what was asked for.
         SourceError: ``data_dir`` does not hold the dataset, cannot be reached, or is not what was indexed.
         BadFile: with ``on_error="raise"``, a file that cannot be used.
+        TargetError: the cache, where prepared data go, cannot be written to.
     """
-    from seamless_interaction import published, view
-    from seamless_interaction.errors import SeamlessInteractionError, UsageError
+    from seamless_interaction import local_cache, published, view
+    from seamless_interaction.errors import SeamlessInteractionError, TargetError, UsageError
     from seamless_interaction.places import Place
 
     if streaming and num_proc is not None:
@@ -896,6 +897,13 @@ def load_dataset(
     if (sample or max_bytes) and split in (*SPLITS, "validation"):
         criteria["split"] = split
     selection = _selection_of({**criteria, "subset": subset, "label": label, "modalities": modalities})
+    if streaming:
+        cache_dir = cache_dir or local_cache.cache_dir()
+    elif not local_cache.can_be_written(prepared := cache_dir or datasets.config.HF_DATASETS_CACHE):
+        raise TargetError(
+            f"{prepared}, where prepared data go, cannot be written to. Name another folder by cache_dir= or the "
+            "environment variable HF_DATASETS_CACHE, or load with streaming=True."
+        )
     if data_dir is not None and layout is None and index is None:
         place = Place(data_dir, storage_options)
         if published.is_published(place):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 from seamless_interaction import SELECTION, TABLES, sources
-from seamless_interaction.errors import FolderBusy, NotEnoughSpace, SourceUnreachable
+from seamless_interaction.errors import FolderBusy, NotEnoughSpace, SourceUnreachable, TargetError
 from seamless_interaction.layouts import PARTS, bits_of, tree_path
 from seamless_interaction.local_cache import read_cached, write_whole
 from seamless_interaction.manifest import ABSENT, DAMAGED, FAILED, MISSING, STATUSES, WHOLE, Manifest
@@ -158,12 +159,33 @@ def locked(target: Path) -> Iterator[None]:
     try:
         with writing(target):
             lock.acquire(timeout=0)
-    except Timeout as error:
-        raise FolderBusy(f"{target}: another run writes into it. Wait for its end, or name another folder.") from error
+    except (Timeout, NotImplementedError, TargetError) as error:
+        if not _lacks_locks(target):
+            if isinstance(error, TargetError):
+                raise
+            busy = f"{target}: another run writes into it. Wait for its end, or name another folder."
+            raise FolderBusy(busy) from error
+        logger.warning("%s is on a file system without locks. Let no other run write into it.", target)
     try:
         yield
     finally:
         lock.release()
+
+
+def _lacks_locks(target: Path) -> bool:
+    """Whether files cannot be locked there, as on some shared file systems of clusters."""
+    try:
+        import fcntl
+
+        file = tempfile.TemporaryFile(dir=target)  # noqa: SIM115
+    except (ImportError, OSError):  # Windows, which has; or nothing can be written there
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody else has it open
+        except OSError:
+            return True
+    return False
 
 
 def _carry_out(planned: Plan, manifest: Manifest, workers: int, progress: Progress) -> Report:

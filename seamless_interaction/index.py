@@ -28,7 +28,7 @@ import os
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -229,13 +229,13 @@ class Index:
             here = here.take(np.linspace(0, len(here) - 1, min(len(here), _ASKED_FOR)).astype(np.int64))
         rows = (row for batch in here.to_batches(ROWS) for row in batch.to_pylist())
         try:
-            return not len(here) or any(place.exists(self._some_file(Recording(**row))) for row in rows)
+            return not len(here) or any(place.exists(path) for row in rows for path in self._files(Recording(**row)))
         except AccessDenied:  # some hosts say so of what is missing
             return True
 
-    def _some_file(self, recording: Recording) -> str:
+    def _files(self, recording: Recording) -> Iterable[str]:
         locations = (locate(self.layout, self.aliases, recording, part) for part in PARTS)
-        return next(location.path for location in locations if location)
+        return dict.fromkeys(location.path for location in locations if location)
 
     def known(self, recording: Recording, parts: tuple[str, ...]) -> Known:
         """What the index tells of a recording, for these parts.

@@ -48,7 +48,7 @@ from seamless_interaction.index import (
 from seamless_interaction.layouts import EXTENSIONS, PARTS, Listing, archive_paths, assumed, is_file_id, scan
 from seamless_interaction.mp4 import VideoHeader
 from seamless_interaction.parts import Files, Source
-from seamless_interaction.places import Entry, Place
+from seamless_interaction.places import Entry, Place, local_path
 from seamless_interaction.recordings import Recording, locate, recordings, rows_of, spots
 from seamless_interaction.tables import FILELIST
 from seamless_interaction.tars import Contents, contents
@@ -105,6 +105,7 @@ def make_index(
         DuplicateFileId: an id lies in two places, and no file list says which one counts.
         SourceError: the place, as a whole, cannot be read.
     """
+    output = local_path(output)
     _refuse_to_overwrite(output)
     listing = scan(place, layout)
     if filelist is None and not place.can_be_listed:

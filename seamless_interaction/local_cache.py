@@ -8,20 +8,47 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 import datasets
 
 from seamless_interaction.errors import AccessDenied, SourceUnreachable
-from seamless_interaction.places import Place, options_of
+from seamless_interaction.places import Place, local_path, options_of
 
 logger = logging.getLogger("seamless_interaction")
 
 
 def folder() -> Path:
-    """Beside the datasets that `datasets` prepares; where ``HF_DATASETS_CACHE`` says."""
-    return Path(datasets.config.HF_DATASETS_CACHE) / "seamless_interaction_sources"
+    """Beside the datasets that `datasets` prepares, where ``HF_DATASETS_CACHE`` says.
+
+    Where nobody can write there, as in some containers, it is a folder of this process, which goes with it.
+    """
+    return Path(cache_dir() or datasets.config.HF_DATASETS_CACHE) / "seamless_interaction_sources"
+
+
+def cache_dir() -> str | None:
+    """The ``cache_dir`` of a builder that prepares nothing: None, or a folder of this process, as for ``folder``."""
+    return None if can_be_written(datasets.config.HF_DATASETS_CACHE) else _folder_of(os.getpid())
+
+
+def can_be_written(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder, or what has to be made for it, can be written to."""
+    existing = Path(path).expanduser().absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    return existing.is_dir() and os.access(existing, os.W_OK)
+
+
+@cache
+def _folder_of(process: int) -> str:
+    made = tempfile.TemporaryDirectory(prefix="seamless-interaction-")
+    _made.append(made)  # as long as the process lives
+    return made.name
+
+
+_made: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def key(text: str) -> str:
@@ -49,7 +76,7 @@ def local_copy(path: str) -> Path:
     One that lies in a place this process has opened is opened with the same ``storage_options``.
     """
     if "://" not in path:
-        return Path(path)
+        return local_path(path)
     parent, _, name = path.rpartition("/")
     place = Place(parent, options_of(path))
     if place.is_local:

@@ -6,12 +6,15 @@ import io
 import os
 import posixpath
 import random
+import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import fsspec
@@ -20,7 +23,7 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from seamless_interaction import answers
 from seamless_interaction.answers import Body
-from seamless_interaction.errors import AccessDenied, NoRanges, SourceUnreachable
+from seamless_interaction.errors import AccessDenied, NoRanges, SourceUnreachable, UsageError
 
 if TYPE_CHECKING:
     from seamless_interaction.range_cache import RangeCache
@@ -145,6 +148,18 @@ def options_of(path: str) -> dict[str, Any]:
     """
     places = [url for url in list(_options_of_places) if path.startswith(f"{url}/")]  # other threads may open more
     return _options_of_places[max(places, key=len)] if places else {}
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """A path that somebody names to write to, or to read what was written; ``~`` is the home.
+
+    Raises:
+        UsageError: the URL of another place.
+    """
+    text = os.fspath(path).removeprefix("file://")
+    if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", text):  # `Path` has one slash left; a drive of Windows is one letter
+        raise UsageError(f"{path} is a URL, and this is written to local folders only. Name one, and copy it there.")
+    return Path(text).expanduser()
 
 
 class Place:
@@ -386,6 +401,12 @@ class Place:
             raise FileNotFoundError(self.path(relative)) from error
         if status in (401, 403) or isinstance(error, PermissionError):
             raise AccessDenied(f"{self.path(relative)}: the host refuses it ({error}).") from error
+        if _is_of_the_certificate(error):
+            variable = "AWS_CA_BUNDLE" if "s3" in self.fs.protocol else "SSL_CERT_FILE"
+            raise SourceUnreachable(
+                f"{self.path(relative)}: this machine does not trust the host's certificate ({str(error)[:_SAID]}). If "
+                f"a proxy of your company signs its own, name the company's in the environment variable {variable}."
+            ) from error
         again = status in _TRANSIENT if status else _is_of_the_network(error)
         if not again or attempt >= attempts:
             tried = f", tried {attempt} times" if attempt > 1 else ""
@@ -413,6 +434,14 @@ def _is_of_the_network(error: BaseException) -> bool:
     import aiohttp
 
     return isinstance(error, (aiohttp.ClientError, TimeoutError, OSError))
+
+
+def _is_of_the_certificate(error: BaseException | None) -> bool:
+    while error is not None:  # each client wraps the one of Python
+        if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _wait(attempt: int, headers: Any) -> float:

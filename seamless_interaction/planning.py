@@ -33,7 +33,7 @@ from seamless_interaction.layouts import (
 )
 from seamless_interaction.manifest import ABSENT, CODES, DAMAGED, NAME, WHOLE, Manifest, mark
 from seamless_interaction.parts import Source
-from seamless_interaction.places import Place
+from seamless_interaction.places import Place, local_path
 from seamless_interaction.recordings import (
     INTERACTION_LENGTH,
     OPTIONAL,
@@ -284,7 +284,7 @@ def plan(
         SourceError: the source cannot be read.
         TargetError: the target holds something else.
     """
-    target, place = Path(target), Place(sources.address_of(os.fspath(source)), storage_options)
+    target, place = local_path(target), Place(sources.address_of(os.fspath(source)), storage_options)
     selection = in_force(selection or Selection(), place)
     _refuse_target(target, place)
     opened = Index(os.fspath(index)) if index else None

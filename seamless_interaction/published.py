@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -21,6 +23,7 @@ from seamless_interaction import (
     MODALITIES,
     SUBSETS,
     TIME,
+    local_cache,
     resolve_modalities,
     resolve_split,
     view,
@@ -94,7 +97,7 @@ def _with_view(place: Place, dataset: datasets.Dataset) -> datasets.Dataset:
 def _address(place: Place, options: dict[str, Any]) -> list[str]:
     """What ``datasets.load_dataset`` calls the place; what else it has to know goes into the options."""
     if place.is_local:
-        return [place.root]
+        return [_linked(place.root) if set(place.root) & set("[]*?") else place.root]
     if not place.is_hub:
         raise UsageError(f"{place.url}: a published repository is loaded from the Hub or from a folder. Copy it first.")
     at = place.fs.resolve_path(place.root)
@@ -102,6 +105,16 @@ def _address(place: Place, options: dict[str, Any]) -> list[str]:
     # this process streams with `datasets`, from the last call on.
     options |= {"revision": at.revision, "token": place.fs.token, "storage_options": {"hf": {"block_size": _AHEAD}}}
     return [at.repo_id]
+
+
+def _linked(root: str) -> str:
+    """A folder of links to what `datasets` reads: it takes brackets and the like in a path for a pattern."""
+    folder = local_cache.folder() / "links" / local_cache.key(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("README.md", "data"):
+        with suppress(FileExistsError):
+            (folder / name).symlink_to(os.path.join(root, name))
+    return str(folder)
 
 
 def _configs(place: Place) -> dict[str, list[str]]:

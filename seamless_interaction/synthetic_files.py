@@ -19,6 +19,7 @@ import numpy as np
 from seamless_interaction import ARRAYS, FILELIST_FLAGS, TABLES, TRAITS
 from seamless_interaction.errors import UsageError
 from seamless_interaction.layouts import BUNDLE, EXTENSIONS, archive_path, tree_path
+from seamless_interaction.places import local_path
 from seamless_interaction.synthetic import NOTICE, PROMPT_VERSION, PROMPTS, Corpus, SyntheticRecording, prompt_id
 from seamless_interaction.synthetic_media import (
     cut_before_index,
@@ -364,7 +365,7 @@ def write(corpus: Corpus, directory: str | os.PathLike[str]) -> None:
     Raises:
         UsageError: the directory is not empty, or is a file.
     """
-    root = Path(directory)
+    root = local_path(directory)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         what = "is not empty" if root.is_dir() else "is a file"
         raise UsageError(f"{root} {what}. Name a new or an empty directory to write a synthetic corpus into.")

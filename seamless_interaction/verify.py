@@ -18,7 +18,7 @@ from seamless_interaction.copying import WORKERS, Progress, Report, carry_out, l
 from seamless_interaction.errors import SourceNotFound, UsageError
 from seamless_interaction.layouts import PARTS, tree_path
 from seamless_interaction.manifest import CODES, DAMAGED, FAILED, MISSING, NAME, WHOLE, Manifest, mark
-from seamless_interaction.places import Place
+from seamless_interaction.places import Place, local_path
 from seamless_interaction.planning import FOLDER, on_disk, plan
 from seamless_interaction.recordings import required_bits
 from seamless_interaction.selection import Selection
@@ -136,7 +136,7 @@ def verify(
         raise UsageError(f"sample is {sample!r}; it must be above 0 and at most 1 (100 %).")
     if time_limit is not None and not time_limit > 0:
         raise UsageError(f"time_limit is {time_limit!r}; it must be above 0 seconds.")
-    folder = Path(target)
+    folder = local_path(target)
     found, wrong = _verify(folder, sample, time_limit, repair)
     if not (repair and wrong):
         return found

@@ -1,6 +1,7 @@
 """Copies: planned, fetched and verified, from every kind of source. All data are synthetic."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -180,6 +181,15 @@ def test_a_partial_copy_counts_nothing_as_missing(corpora, tmp_path, caplog):
     assert "not_selected" in codes and not codes & {"missing", "partner_missing"}
     assert verify(tmp_path / "copy").exit_code == 0
     assert not warnings(caplog)
+
+
+def test_a_terminal_of_another_encoding_gets_escapes(tmp_path, monkeypatch):
+    stdout = io.TextIOWrapper(io.BytesIO(), "latin-1")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    with pytest.raises(SystemExit) as ended:
+        app(["synthesize", str(tmp_path / "Übung…"), "--interactions=1", "--seconds=1"])
+    stdout.flush()
+    assert ended.value.code == 0 and b"/\xdcbung\\u2026: 2 synthetic" in stdout.buffer.getvalue()
 
 
 def test_a_copy_is_loaded_whole_whatever_sizes_there_are(corpora, tmp_path, monkeypatch):

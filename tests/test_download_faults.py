@@ -18,11 +18,12 @@ import zipfile
 from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import hears_interrupts
+from conftest import hears_interrupts, warnings
 from servers import Bucket, Hub, use_hub
 
 from seamless_interaction import answers, copying, load_dataset, places
@@ -437,6 +438,13 @@ def test_an_interrupt_is_heeded_while_a_host_is_silent_and_another_run_refused_m
         bucket.failures.clear()
         assert download(FULL, bucket.url, target).exit_code == 0
     assert files(target) == files(small / "tree")
+
+
+def test_a_file_system_without_locks_is_written_to_and_named(small, tmp_path, monkeypatch, caplog):
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(fcntl, "flock", mock.Mock(side_effect=OSError(errno.EOPNOTSUPP, "no locks")))
+    assert download(Selection("full", modalities=("vad",)), small / "tree", tmp_path / "copy").exit_code == 0
+    assert any("without locks" in message for message in warnings(caplog))
 
 
 def test_of_two_runs_started_together_each_ends_well_or_is_refused(small, tmp_path):

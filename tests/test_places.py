@@ -7,8 +7,12 @@ import json
 import multiprocessing
 import os
 import socket
+import ssl
 import threading
 import time
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -17,9 +21,22 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from servers import S3, Answer, Bucket, Hub, parse_range, use_hub, xml_error
 
-from seamless_interaction import answers, files, local_cache, places
-from seamless_interaction.errors import AccessDenied, MissingFile, NoRanges, SourceUnreachable, UnreadableFile
-from seamless_interaction.places import Place
+from seamless_interaction import SeamlessDataset, answers, files, local_cache, places
+from seamless_interaction.download import Selection, download, verify
+from seamless_interaction.errors import (
+    AccessDenied,
+    MissingFile,
+    NoRanges,
+    SourceUnreachable,
+    UnreadableFile,
+    UsageError,
+)
+from seamless_interaction.evaluation import write_results
+from seamless_interaction.features import make_features
+from seamless_interaction.indexing import make_index
+from seamless_interaction.places import Place, local_path
+from seamless_interaction.publishing import plan_shards, publish
+from seamless_interaction.synthetic import synthesize
 
 CONTENT = bytes(range(256)) * 400  # above the size from which a Hub keeps files elsewhere
 SPACED = "two words/a name, with + and ü.bin"
@@ -683,3 +700,61 @@ def test_the_path_of_a_part_is_plain_json(tmp_path):
     path = files.member_path("b.wav", str(tmp_path / "a.tar"), 5, 7)
     references = json.loads(base64.b64decode(path.rpartition(",")[2]))
     assert references == {"version": 1, "refs": {"b.wav": [f"file://{tmp_path / 'a.tar'}", 5, 7]}}
+
+
+def test_a_certificate_that_nobody_trusts_is_named_and_not_asked_for_again():
+    """As that of a company's proxy. The variable that helps is named."""
+    asked = []
+
+    class Host(ThreadingHTTPServer):
+        def get_request(self):
+            asked.append(None)
+            return super().get_request()
+
+        def handle_error(self, request, client_address):  # the client hangs up
+            pass
+
+    host = Host(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(Path(__file__).with_name("self_signed.pem"))  # no secret: of this test alone
+    host.socket = context.wrap_socket(host.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=host.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(SourceUnreachable, match=r"does not trust.*SSL_CERT_FILE"):
+            Place(f"https://127.0.0.1:{host.server_address[1]}/data").read("a.csv")
+        assert len(asked) == 1
+    finally:
+        host.shutdown()
+        host.server_close()
+
+
+def test_paths_to_write_to_are_local(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert local_path("~/copy") == local_path(Path("~/copy")) == tmp_path / "copy"
+    assert local_path(f"file://{tmp_path}") == tmp_path and local_path("C:/data") == Path("C:/data")
+    for url in ("s3://bucket/copy", "https://example.org/copy", "hf://datasets/owner/name"):
+        for given in (url, Path(url)):
+            with pytest.raises(UsageError, match="is a URL"):
+                local_path(given)
+
+
+def test_what_is_written_goes_where_a_tilde_says_and_nothing_to_a_url(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    synthesize("~/data", interactions=1, seconds=1.0)
+    assert download(Selection(modalities=("vad",)), "~/data", "~/copy").exit_code == verify("~/copy").exit_code == 0
+    make_index(Place("~/data"), "~/index.parquet")
+    assert len(SeamlessDataset("~/copy", index="~/index.parquet")) == 1
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["copy", "data", "index.parquet"]
+    for write in (
+        synthesize,
+        partial(download, None, "~/data"),
+        partial(make_index, Place("~/data")),
+        partial(publish, plan_shards(Selection(modalities=("vad",)), "~/data")),
+        partial(make_features, SeamlessDataset("~/data")),
+        partial(write_results, []),
+        verify,
+    ):
+        with pytest.raises(UsageError, match="is a URL"):
+            write("s3://bucket/folder")
+    assert os.listdir(tmp_path) == ["home"]

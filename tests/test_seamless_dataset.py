@@ -4,16 +4,19 @@ import io
 import pickle
 import shutil
 import zipfile
+from functools import partial
 
+import datasets
 import numpy as np
 import pytest
 from conftest import LAYOUTS
 from servers import Bucket
 
-from seamless_interaction import ARRAYS, MASKS, SeamlessDataset
+from seamless_interaction import ARRAYS, MASKS, SeamlessDataset, load_dataset
 from seamless_interaction.errors import (
     BadFile,
     InvalidWindow,
+    TargetError,
     TruncatedFile,
     UnknownArray,
     UnknownConversation,
@@ -146,6 +149,20 @@ def test_a_mask_that_is_not_there_makes_nothing_valid(tmp_path):
         found.mask("movement:expression")
     sample = found.window(0, 1, ["movement:expression"], fps=30)
     assert not sample["mask"]["movement:expression"].any() and sample["issues"]
+
+
+def test_a_home_that_cannot_be_written_is_not_needed(corpora, tmp_path, monkeypatch):
+    """As in some containers. Nothing is prepared, and what is looked up is kept elsewhere."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "cache")
+    folder, _ = corpora["archives"]
+    dataset = SeamlessDataset(folder)
+    assert dataset.windows(1.0, modalities=["vad"], where="speech >= 0")[0]["vad"].shape == (30,)
+    load = partial(load_dataset, "full", "train", data_dir=folder, modalities=["vad"])
+    assert next(iter(load(streaming=True)))["vad"] is not None
+    with pytest.raises(TargetError, match=r"cache_dir=.*HF_DATASETS_CACHE"):
+        load()
+    assert len(load(cache_dir=str(tmp_path / "cache")))
 
 
 # --- ids ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import MODALITIES, SeamlessInteraction, known_keywords, resolve_modalities
+from seamless_interaction import MODALITIES, SeamlessInteraction, known_keywords, local_cache, resolve_modalities
 from seamless_interaction.access.interaction import Interaction, ParticipantRecording, check_window, columns_of
 from seamless_interaction.access.storage import CACHE_BYTES, Storage
 from seamless_interaction.access.windows import Spec, Windows
@@ -71,6 +71,7 @@ class SeamlessDataset(Sequence[Interaction]):
         selection = Selection(subset, split=split, **criteria)  # type: ignore[arg-type]  # which it makes those it has
         builder = SeamlessInteraction(
             config_name=None if subset is None else "-".join(filter(None, [selection.size, selection.label])),
+            cache_dir=local_cache.cache_dir(),
             data_dir=None if data_dir is None else os.fspath(data_dir),
             storage_options=storage_options,
             layout=layout,

@@ -10,6 +10,7 @@ import numpy as np
 
 from seamless_interaction import ANNOTATION_KINDS, ARRAYS
 from seamless_interaction.errors import BadFile, InvalidWindow, MissingDependency, UnknownArray
+from seamless_interaction.places import local_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +91,7 @@ def plot(
     canvas.label_time()
     _draw_head(canvas, interaction)
     if path is not None:
-        canvas.figure.savefig(path)
+        canvas.figure.savefig(local_path(path))
     return canvas.figure
 
 

@@ -7,13 +7,28 @@
 Commands are named here, in the order of ``--help``, and each imports what it needs when it runs, so that this is quick.
 """
 
+import io
+import sys
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from seamless_interaction.cli import copies, corpus, publishing, research
 from seamless_interaction.cli.shared import Selecting
 
+
+class _Group(TyperGroup):
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Text that the terminal's encoding does not have is written as escapes, which in JSON are the same."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        return super().main(*args, **options)
+
+
 app = typer.Typer(
     name="seamless-interaction",
+    cls=_Group,
     help="Seamless Interaction: filmed conversations between two people, as typed Arrow records.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import Enum
 from pathlib import Path
@@ -74,7 +75,7 @@ def index(
     here = made.found["files"].to_pylist()
     typer.echo(
         f"{output}: {len(here):,} recordings, {sum(files == 0 for files in here):,} of them not in the source; "
-        f"{output.stat().st_size:,} bytes"
+        f"{os.path.getsize(made.path):,} bytes"
     )
     for issue in made.archive_issues():
         typer.echo(f"Warning: {issue}", err=True)
@@ -111,7 +112,7 @@ def check_source(
     from seamless_interaction import sources
     from seamless_interaction.check_source import check
     from seamless_interaction.local_cache import write_whole
-    from seamless_interaction.places import Place
+    from seamless_interaction.places import Place, local_path
     from seamless_interaction.tables import read_filelist_file
 
     with named_errors():
@@ -127,5 +128,5 @@ def check_source(
 
             report = check(place, listed, small, progress)
         if output:
-            write_whole(output, lambda file: file.write(report.as_json().encode()))
+            write_whole(local_path(output), lambda file: file.write(report.as_json().encode()))
     typer.echo(report.as_text())

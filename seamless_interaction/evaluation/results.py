@@ -16,6 +16,7 @@ from seamless_interaction.errors import ForeignResults, IncomparableResults
 from seamless_interaction.evaluation.metrics import LOWER_IS_BETTER, Figure
 from seamless_interaction.evaluation.protocol import Sample
 from seamless_interaction.local_cache import write_whole
+from seamless_interaction.places import local_path
 
 FORMAT = 2  # of the file
 CONTROL = ", shuffled labels"
@@ -134,13 +135,13 @@ def write_results(results: Iterable[Result], path: str | os.PathLike[str]) -> No
     """One or several tasks as one JSON file, whole or not there."""
     content = {"format": FORMAT, "results": [result.as_dict() for result in results]}
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(Path(path), lambda file: file.write(text.encode()))
+    write_whole(local_path(path), lambda file: file.write(text.encode()))
 
 
 def read_results(path: str | os.PathLike[str]) -> list[Result]:
     """The results of a file. Raises ``ForeignResults``."""
     try:
-        content = json.loads(Path(path).read_text("utf-8"))
+        content = json.loads(local_path(path).read_text("utf-8"))
         if content["format"] != FORMAT:
             raise ForeignResults(f"{path}: results in format {content['format']}; this version reads {FORMAT}.")
         return [Result.of(made) for made in content["results"]]

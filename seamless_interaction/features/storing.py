@@ -31,6 +31,7 @@ from seamless_interaction.features.blocks import Grid
 from seamless_interaction.features.extract import Features, event_table, extract_features
 from seamless_interaction.features.table import DEFAULT_GROUPS, FEATURES, features_of, resolve_groups
 from seamless_interaction.local_cache import write_whole
+from seamless_interaction.places import local_path
 from seamless_interaction.progress import Meter
 from seamless_interaction.publishing.executors import in_pool
 from seamless_interaction.sizes import decimal
@@ -104,7 +105,7 @@ def make_features(
         SourceError: the place, not a file, is at fault.
         SeamlessInteractionError: a worker died.
     """
-    groups, output, progress = resolve_groups(groups), Path(output), progress or Meter()
+    groups, output, progress = resolve_groups(groups), local_path(output), progress or Meter()
     check_window(0.0, 1.0, fps, None)
     began, wanted = time.monotonic(), _described(groups, fps)
     report = FeaturesReport(str(output), len(dataset), 0, 0, 0.0, 0, {}, 0.0)
@@ -183,7 +184,7 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 def write_features(features: Features, path: str | os.PathLike[str]) -> None:
     """Write a conversation's features, whole or not at all."""
-    _write(Path(path), _as_parquet(features))
+    _write(local_path(path), _as_parquet(features))
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -237,7 +238,7 @@ def read_features(path: str | os.PathLike[str]) -> Features:
     Raises:
         ForeignFeatures: it is none.
     """
-    path = Path(path)
+    path = local_path(path)
     described = _metadata(path)
     table = pq.read_table(path)
     ids = dict(zip(table["participant_id"].to_pylist(), table["id"].to_pylist(), strict=True))

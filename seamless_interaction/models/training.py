@@ -26,7 +26,7 @@ from seamless_interaction.models.card import SYNTHETIC
 from seamless_interaction.models.config import COLUMNS, FORMAT, FORMAT_VERSION, ImitatorConfig
 from seamless_interaction.models.imitator import ImitatorModel, check_file, load_weights
 from seamless_interaction.models.objectives import fit, losses
-from seamless_interaction.places import Place
+from seamless_interaction.places import Place, local_path
 from seamless_interaction.synthetic import is_synthetic
 
 CHECKPOINT, METRICS, RESULTS = "checkpoint.safetensors", "metrics.jsonl", "results.json"
@@ -106,7 +106,7 @@ def train(
         NonFiniteLoss: a loss became NaN or infinite.
         ForeignCheckpoint: the checkpoint is of other settings, data, or of another version.
     """
-    run = Run(data, Path(output), settings or Settings(), workers, device, precision, compiled)
+    run = Run(data, local_path(output), settings or Settings(), workers, device, precision, compiled)
     with _reproducible(run.device, run.settings.threads):
         run.begin()
         return run.go(evaluate_every, checkpoint_every, stop_after, tell or (lambda line: None))

@@ -277,6 +277,7 @@ def plan_shards(
     criteria |= {"modalities": selection.modalities and list(selection.modalities)}
     builder = SeamlessInteraction(
         config_name="-".join(filter(None, [selection.size, selection.label])),
+        cache_dir=local_cache.cache_dir(),
         data_dir=place.url,
         storage_options=storage_options,
         layout=layout,

@@ -16,7 +16,7 @@ from typing import Any
 from seamless_interaction import TABLES, known_keywords
 from seamless_interaction.copying import Progress, locked
 from seamless_interaction.errors import IncompletePublication, NotEnoughSpace, TargetError, UsageError
-from seamless_interaction.places import Place
+from seamless_interaction.places import Place, local_path
 from seamless_interaction.publishing import executors
 from seamless_interaction.publishing.card import RECORDINGS
 from seamless_interaction.publishing.convert import Failure, attempt, done, failure_path, input_bytes, write_failure
@@ -117,7 +117,7 @@ class PublishReport:
 
 def how_far(plan: ShardPlan, output: str | os.PathLike) -> tuple[int, list[Failure]]:
     """How many shards of a plan are done, and which have failed; nothing is made."""
-    output = Path(output)
+    output = local_path(output)
     left = [shard for number, shard in enumerate(plan.shards) if not done(plan, number, output)]
     failed = [_failure(output, shard) for shard in left if failure_path(output, shard).exists()]
     return len(plan.shards) - len(left), failed
@@ -155,7 +155,7 @@ def publish(
         FolderBusy: another run writes into the folder.
         SourceError: the source cannot be read at all.
     """
-    began, output = time.monotonic(), Path(output)
+    began, output = time.monotonic(), local_path(output)
     if executor is not None and plan.storage_options:
         raise UsageError("storage_options stay in this process. On a cluster, have them in its environment.")
     refuse_output(plan, output)

@@ -32,6 +32,7 @@ from seamless_interaction.errors import (
     UsageError,
     WrongVisibility,
 )
+from seamless_interaction.places import local_path
 from seamless_interaction.sizes import decimal
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Publication:
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
-        self.folder = Path(folder)
+        self.folder = local_path(folder)
         self.files = {file.path: file for file in self._listed()}
         if CARD not in self.files:
             raise IncompletePublication(f"{self.folder / MANIFEST}: does not list {CARD}. Publish into it again.")

@@ -20,6 +20,7 @@ from seamless_interaction.evaluation.motion.clips import NUM_BODY
 from seamless_interaction.local_cache import write_whole
 from seamless_interaction.models.imitator import check_file, digest_of, load_weights
 from seamless_interaction.models.rotations import to_six
+from seamless_interaction.places import local_path
 
 CHUNK = 60  # frames of a point in the space: 2 s
 DIMS = 32
@@ -140,7 +141,7 @@ def read_space(path: str | Path) -> MotionSpace:
     Raises:
         UnsafeCheckpoint, ForeignCheckpoint: it is no such file, or its name has not the digest of what it holds.
     """
-    path = Path(path)
+    path = local_path(path)
     if not path.is_file():
         raise ForeignCheckpoint(f"{path} is no file. Name the motion-space-….safetensors that a benchmark wrote.")
     check_file(path, _KIND, _VERSION)
