@@ -25,6 +25,10 @@ __all__ = ["Video"]
 
 _THREADS = 4  # a decoder holds a few frames per thread; one in 4K has 12 MB
 _NEAR = 16  # frames ahead that are cheaper to decode than to seek to
+# Matrices between YUV and RGB by their number in ITU-T H.273, as far as FFmpeg's scaler has them: RGB itself, BT.709,
+# none told (it takes BT.601's), FCC, BT.601 twice, SMPTE 240M, BT.2020. The RGB of all else would be silently wrong.
+_MATRICES = {0, 1, 2, 4, 5, 6, 7, 9}
+_RGB = 0
 
 
 def _threads() -> int:
@@ -68,8 +72,12 @@ class _Decoder:
         """Frame ``number`` (0 <= number < frames) as RGB, (height, width, 3) uint8; scaled to a (height, width)."""
         if self._last is None or self._last[0] != number:
             self._last = number, self._decode(number)
-        height, width = size or (None, None)
-        return self._rgb.reformat(self._last[1], width, height, "rgb24").to_ndarray()
+        frame, (height, width) = self._last[1], size or (None, None)
+        if frame.colorspace not in _MATRICES:
+            raise UnreadableFile(self.path, f"its colours have the matrix {int(frame.colorspace)}, not of {_MATRICES}")
+        # PyAV before 17 heeds what a frame says of its colours only where it is told them.
+        colours = {"src_colorspace": int(frame.colorspace), "src_color_range": int(frame.color_range)}
+        return self._rgb.reformat(frame, width, height, "rgb24", dst_colorspace=_RGB, **colours).to_ndarray()
 
     def _decode(self, number: int) -> av.VideoFrame:
         pts = self._target[0] = int(self.index.pts[number])
@@ -142,6 +150,9 @@ class Video:
     frame accurate and reads what it needs, from a local path as from a URL. Picklable; a pickle, and
     a forked process, opens the file anew. Threads that share one decode in turn.
 
+    Colours are by the matrix and range that the stream tells: BT.709, BT.601, FCC, SMPTE 240M, BT.2020; another is an
+    error. Where it tells none it is taken for BT.601 in the limited range, whatever the raster, as FFmpeg does.
+
     PyAV decodes, and frames are found by timestamp: exact on every structure tried. decord silently gave
     wrong ones on open GOPs, torchcodec where key frames are only recovered from; neither took less of the
     processor for windows of consecutive frames.
@@ -152,7 +163,7 @@ class Video:
         content: the file itself, if a record holds it: then the path is a name only.
 
     Raises on use:
-        As ``probe_video``; ``UnreadableFile`` also for a frame that does not decode.
+        As ``probe_video``; ``UnreadableFile`` also for a frame that does not decode, and for unknown colours.
 
     >>> video = Video("V00_S0809_I00000582_P0947.mp4")
     >>> video[0].shape, video[10:20:2].shape, video.at(seconds=1.5).shape

@@ -355,6 +355,52 @@ def test_batches_are_scaled_to_a_size(mp4):
             video.get_batch([3], size=(0, 32))
 
 
+COLOURS = [(220, 40, 40), (40, 200, 60), (50, 60, 210), (128, 128, 128), (235, 235, 235)]
+# ITU-T H.273, table 4, but for the one that FFmpeg takes where none is told: weights of red and blue
+MATRICES = {1: (0.2126, 0.0722), 2: (0.299, 0.114), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114)}
+MATRICES |= {7: (0.212, 0.087), 9: (0.2627, 0.0593)}
+
+
+def coloured(path, matrix, is_full, bits=8):
+    """A video of which each frame has one of the colours, and tells how that was made YUV."""
+    red, blue = MATRICES.get(matrix, MATRICES[1])
+    unit = 1 << bits - 8
+    black, luma, chroma = (0, 256 * unit - 1, 256 * unit - 1) if is_full else (16 * unit, 219 * unit, 224 * unit)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=30, options={"qp": "1", "preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p" if bits == 8 else "yuv420p10le"
+        video.codec_context.colorspace, video.codec_context.color_range = matrix, 2 if is_full else 1
+        for number, (r, g, b) in enumerate(np.array(COLOURS) / 255):
+            y = red * r + (1 - red - blue) * g + blue * b
+            u, v = (b - y) / (2 - 2 * blue), (r - y) / (2 - 2 * red)
+            frame = av.VideoFrame(64, 48, video.pix_fmt)
+            frame.pts, frame.time_base = number, Fraction(1, 30)
+            frame.colorspace, frame.color_range = matrix, 2 if is_full else 1
+            values = black + luma * y, 128 * unit + chroma * u, 128 * unit + chroma * v
+            for plane, value in zip(frame.planes, values, strict=True):
+                sample = round(value).to_bytes(-(-bits // 8), "little")
+                plane.update(sample * (plane.buffer_size // len(sample)))
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+    return str(path)
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize("is_full", [False, True], ids=["limited", "full"])
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_colours_are_right_whatever_matrix_and_range_tell(tmp_path, matrix, is_full, bits):
+    video = Video(coloured(tmp_path / "a.mp4", matrix, is_full, bits))
+    for frames in video[:], video.get_batch(range(5), (24, 32)):
+        np.testing.assert_allclose(frames.mean((1, 2)), COLOURS, atol=3)
+
+
+def test_colours_of_an_unknown_matrix_are_an_error(tmp_path):
+    video = Video(coloured(tmp_path / "a.mp4", 8, False))  # YCgCo
+    assert video.header.num_frames == len(video) == len(COLOURS)
+    with pytest.raises(UnreadableFile, match=r"a\.mp4.*colours.*matrix 8"):
+        video[0]
+
+
 def test_numbers_near_times_are_of_the_nearest_frames(mp4):
     video = Video(mp4)
     rate = float(NTSC)
