@@ -21,6 +21,7 @@ __all__ = ["Audio", "AudioHeader", "Resampled", "probe_audio"]
 
 _PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 _MAX_CHUNKS = 64
+_UNTOLD = 0xFFFFFFFF  # length of samples whose number a pipe's writer did not know, or that RF64 tells elsewhere
 _MAX_RATE = 1_000_000  # Hz
 
 
@@ -55,7 +56,9 @@ class _Wav(NamedTuple):
 
 
 def probe_audio(path: str, file: BinaryIO | None = None) -> AudioHeader:
-    """Read a WAV's header: PCM or IEEE float, plain or extensible. Reads tens of bytes.
+    """Read a WAV's header: PCM or IEEE float, plain or extensible, RIFF or RF64. Reads tens of bytes.
+
+    Samples of untold length, as of a WAV from a pipe, go to the end of the file.
 
     Args:
         path: of the file, or its fsspec URL; only named in messages if ``file`` is given.
@@ -63,7 +66,7 @@ def probe_audio(path: str, file: BinaryIO | None = None) -> AudioHeader:
 
     Raises:
         MissingFile, EmptyFile (no bytes, or no samples), TruncatedFile (fewer samples than the
-        header says), UnreadableFile (not such a WAV).
+        header says), UnreadableFile (not such a WAV, or one with two data chunks).
     """
     with nullcontext(file) if file is not None else files.open_file(path) as file:
         return _probe_wav(path, file).header
@@ -74,9 +77,11 @@ def _probe_wav(path: str, file: BinaryIO) -> _Wav:
     if not size:
         raise EmptyFile(path, "0 bytes")
     head = file.read(12)
-    if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
+    if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
         raise UnreadableFile(path, f"not a WAV: begins with {head!r}")
+    is_long, long = head[:4] == b"RF64", 0
     layout: _Format | None = None
+    found: _Wav | None = None
     at = 12
     for _ in range(_MAX_CHUNKS):
         file.seek(at)
@@ -84,16 +89,26 @@ def _probe_wav(path: str, file: BinaryIO) -> _Wav:
         if len(head) < 8:
             break
         kind, length = struct.unpack("<4sI", head)
-        if (present := size - at - 8) < length:
+        present = size - at - 8
+        if kind == b"data" and length == _UNTOLD:
+            length = long if is_long else present
+        if found:
+            if kind == b"data":
+                raise UnreadableFile(path, "a WAV with two data chunks, which readers do not agree on")
+        elif present < length:
             name = kind.decode("latin-1")
             raise TruncatedFile(path, f"{present} of the {length} bytes of its {name!r} chunk. Fetch it again.")
-        if kind == b"fmt ":
+        elif kind == b"ds64":
+            long = int.from_bytes(file.read(16)[8:], "little")
+        elif kind == b"fmt ":
             layout = _wav_format(path, file.read(min(length, 40)))
         elif kind == b"data":
             if layout is None:
                 raise UnreadableFile(path, "WAV without a fmt chunk before its samples")
-            return _Wav(_audio_header(path, layout, length), at + 8, layout.dtype)
+            found = _Wav(_audio_header(path, layout, length), at + 8, layout.dtype)
         at += 8 + length + length % 2
+    if found:
+        return found
     raise TruncatedFile(path, f"no samples (data chunk) in its {size} bytes. Fetch it again.")
 
 

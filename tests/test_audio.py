@@ -31,14 +31,16 @@ def wav(request, tmp_path):
     return str(tmp_path / "a.wav")
 
 
-def float_wav(samples=100, channels=1, rate=48000, tag=3, bits=32, frame=None, claim=None, extra=b""):
+def float_wav(
+    samples=100, channels=1, rate=48000, tag=3, bits=32, frame=None, claim=None, extra=b"", more=b"", form=b"RIFF"
+):
     """A WAV as the dataset has it: 58 bytes of header, with fmt of 18 bytes and a fact chunk."""
     frame = channels * bits // 8 if frame is None else frame
     fmt = struct.pack("<HHIIHHH", tag, channels, rate, rate * frame & 0xFFFFFFFF, frame, bits, 0)
     chunks = b"fmt " + struct.pack("<I", 18) + fmt + b"fact" + struct.pack("<II", 4, samples) + extra
-    data = b"\0" * (samples * frame)
-    chunks += b"data" + struct.pack("<I", len(data) if claim is None else claim) + data
-    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+    data = bytes(number % 100 for number in range(samples * frame))
+    chunks += b"data" + struct.pack("<I", len(data) if claim is None else claim) + data + more
+    return form + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
 
 
 def test_wav_header(wav):
@@ -94,7 +96,45 @@ def test_what_is_no_such_wav_is_unreadable(tmp_path, data):
 
 def test_header_of_four_gigabytes_in_a_small_file_is_truncated(tmp_path):
     with pytest.raises(TruncatedFile):
-        Audio(write(tmp_path / "a.wav", float_wav(claim=0xFFFFFFFF)))["array"]
+        Audio(write(tmp_path / "a.wav", float_wav(claim=0xFFFFFFF0)))["array"]
+
+
+def ds64(num_bytes):
+    return b"ds64" + struct.pack("<IQQQI", 28, 0, num_bytes, 0, 0)
+
+
+PCM = {"tag": 1, "bits": 16, "claim": 0xFFFFFFFF}
+LIST = b"LIST\4\0\0\0INFO"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        float_wav(**PCM),
+        float_wav(**PCM, extra=LIST, samples=99),
+        float_wav(**PCM, extra=ds64(200), form=b"RF64"),
+        float_wav(**PCM, extra=ds64(200), form=b"RF64", more=LIST),
+        float_wav(**{**PCM, "claim": 200}, extra=ds64(200), form=b"RF64"),
+    ],
+    ids=["pipe", "pipe, odd", "RF64", "RF64 with more", "short RF64"],
+)
+def test_length_that_the_data_chunk_does_not_tell(tmp_path, data):
+    path = write(tmp_path / "a.wav", data)
+    expected, rate = soundfile.read(path, dtype="float32")
+    header = probe_audio(path)
+    assert header.num_samples == len(expected) in (99, 100) and header.sampling_rate == rate
+    np.testing.assert_array_equal(Audio(path)["array"], expected)
+
+
+def test_long_wav_that_is_cut_is_truncated(tmp_path):
+    with pytest.raises(TruncatedFile, match="200 of the 202 bytes"):
+        probe_audio(write(tmp_path / "a.wav", float_wav(**PCM, extra=ds64(202), form=b"RF64")))
+
+
+def test_samples_in_two_chunks_are_refused(tmp_path):
+    with pytest.raises(UnreadableFile, match=r"a\.wav.*two data chunks"):
+        probe_audio(write(tmp_path / "a.wav", float_wav(more=LIST + b"data\4\0\0\0abcd")))
+    assert probe_audio(write(tmp_path / "a.wav", float_wav(more=LIST + b"odd"))).num_samples == 100
 
 
 # --- Audio ----------------------------------------------------------------------------------------
