@@ -101,23 +101,31 @@ async def open_body(fs: Any, url: str, start: int, end: int | None, stamp: str, 
     return Body(answer.start, size, next(filter(None, told), ""), _pieces(fs.loop, content, first))
 
 
-async def stat(fs: Any, url: str, headers: dict[str, str]) -> dict[str, Any]:
-    """Type, size (None: the host does not tell) and stamps of a file, as ``info`` of fsspec's file systems has them."""
+async def stat(fs: Any, url: str, headers: dict[str, str], answers_head: bool = False) -> dict[str, Any]:
+    """Type, size (None: the host does not tell) and stamps of a file, as ``info`` of fsspec's file systems has them.
+
+    Args:
+        answers_head: whether the host is known to answer HEAD: then what it refuses to it, it would refuse to GET.
+
+    Returns:
+        Also ``by_head``: whether it was HEAD that was answered.
+    """
     session = await fs.set_session()
     async with session.head(fs.encode_url(url), allow_redirects=True, **_options(fs, headers)) as response:
-        if response.status not in _REFUSED_TO_HEAD:
+        if response.status not in _REFUSED_TO_HEAD or (response.status == 403 and answers_head):
             response.raise_for_status()
             size = None if _coding(response) else response.content_length
             if size:  # some say 0 of whatever they make as it is sent
-                return _told(response, size)
+                return _told(response, size, True)
     response, answer = await _ask(fs, url, 0, 1, headers)
     response.release()
-    return _told(response, 0 if answer is None else answer.size)
+    return _told(response, 0 if answer is None else answer.size, False)
 
 
-def _told(response: Any, size: int | None) -> dict[str, Any]:
+def _told(response: Any, size: int | None, by_head: bool) -> dict[str, Any]:
     """What fsspec would: by name in any case; as a dict, the headers have Etag."""
-    return {"type": "file", "size": size, **{name: response.headers.get(name) for name in _STAMPS}}
+    stamps = {name: response.headers.get(name) for name in _STAMPS}
+    return {"type": "file", "size": size, "by_head": by_head, **stamps}
 
 
 class _Answer(NamedTuple):

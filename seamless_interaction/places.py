@@ -176,6 +176,7 @@ class Place:
     def __init__(self, url: str | os.PathLike[str], storage_options: dict[str, Any] | None = None):
         self.storage_options = dict(storage_options or {})
         self._given = os.fspath(url)
+        self._answers_head = False  # as far as is known
         root = self._connect()
         protocols = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
         self.is_local = isinstance(self.fs, LocalFileSystem)
@@ -335,7 +336,9 @@ class Place:
 
     def _remote_info(self, path: str) -> dict[str, Any]:
         if self.is_http:
-            return fsspec.asyn.sync(self.fs.loop, answers.stat, self.fs, path, {})
+            info: dict[str, Any] = fsspec.asyn.sync(self.fs.loop, answers.stat, self.fs, path, {}, self._answers_head)
+            self._answers_head |= info["by_head"]
+            return info
         if not self.is_hub:
             return self.fs.info(path)
         # Its `info` would ask for the last commit of each file, or leave out the file's hash. A listing is kept.
