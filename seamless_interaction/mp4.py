@@ -15,10 +15,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from fractions import Fraction
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from seamless_interaction import files
 from seamless_interaction.errors import EmptyFile, NoVideoStream, TruncatedFile, UnreadableFile
+from seamless_interaction.places import RangeFile
 
 if TYPE_CHECKING:
     import av
@@ -30,7 +31,8 @@ __all__ = ["FrameIndex", "VideoHeader", "probe_video", "read_frames"]
 
 _FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"pdin", b"uuid"}
 _DATA_BOXES = {b"moov", b"moof", b"mdat"}
-_MAX_BOXES = 64  # at top level; a fragmented file has thousands, and the first ones tell what it is
+_MAX_BOXES = 1 << 16  # at top level: an hour in fragments of a frame each has more than any other, and half as many
+_MAX_SIDE = 1 << 14  # pixels; more than any level of H.264 has
 _MAX_INDEX = 256 << 20  # bytes of a `moov`; one of an hour at 30 fps has about 3 MB
 
 
@@ -44,14 +46,14 @@ def _top_boxes(path: str, file: BinaryIO) -> dict[bytes, _Box]:
     """First box of each kind at top level, from their headers alone (8 or 16 bytes a box).
 
     Raises:
-        EmptyFile: no bytes. UnreadableFile: not an MP4. TruncatedFile: a box with data ends behind
-            the file's end, or there is no ``moov``, which a writer puts down last.
+        EmptyFile: no bytes. UnreadableFile: not an MP4, or more boxes than any has. TruncatedFile: a box with data
+            ends behind the file's end, or there is no ``moov``, which a writer puts down last.
     """
     size = files.file_size(file)
     if not size:
         raise EmptyFile(path, "0 bytes")
     boxes: dict[bytes, _Box] = {}
-    at = 0
+    at, last = 0, b""
     for _ in range(_MAX_BOXES):
         file.seek(at)
         head = file.read(16)
@@ -70,13 +72,19 @@ def _top_boxes(path: str, file: BinaryIO) -> dict[bytes, _Box]:
                 raise TruncatedFile(path, f"its {name} box ends at byte {end}, the file at {size}. Fetch it again.")
             break  # trailing bytes that are no box
         boxes.setdefault(kind, _Box(kind, start, end))
+        if kind in _DATA_BOXES:
+            last = kind
         if end == size:
             break
         at = end
+    else:
+        raise UnreadableFile(path, f"more than {_MAX_BOXES} boxes")
     if b"moov" not in boxes:
         if not boxes:
             raise UnreadableFile(path, f"not an MP4: {size} bytes")
         raise TruncatedFile(path, f"no index (moov box) in its {size} bytes. Fetch it again.")
+    if last == b"moof":
+        raise TruncatedFile(path, f"it ends at byte {size}, within a fragment. Fetch it again.")
     return boxes
 
 
@@ -104,9 +112,10 @@ def _inside(data: memoryview, *kinds: bytes) -> memoryview:
 class VideoHeader(NamedTuple):
     """What a video's header says.
 
-    ``duration`` in seconds; ``fps`` the average rate, frames per second; ``width`` and ``height`` of
-    the stored raster in pixels, neither rotated nor stretched; ``pixel_aspect_ratio`` a pixel's width
-    by its height, 1.0 where the file does not say.
+    ``duration`` in seconds; ``fps`` the average rate, frames per second; ``num_frames`` those that are shown, which an
+    edit list may restrict; ``width`` and ``height`` of the stored raster in pixels, neither rotated nor stretched, as
+    H.264 says itself, else the container; ``pixel_aspect_ratio`` a pixel's width by its height, 1.0 where the file does
+    not say. Of several pictures, such as a cover, it is the one with the most frames.
     """
 
     duration: float
@@ -125,36 +134,76 @@ def probe_video(path: str, file: BinaryIO | None = None) -> VideoHeader:
         file: the open file, seekable. It is left open, at no particular position.
 
     Raises:
-        MissingFile, EmptyFile (no bytes, or a picture without frames), TruncatedFile (cut, or
-        without its index), NoVideoStream, UnreadableFile (not an MP4).
+        MissingFile, EmptyFile (no bytes, or a picture without frames), TruncatedFile (cut, without
+        its index, or with one that leads beyond its end), NoVideoStream, UnreadableFile (not an MP4).
     """
     with nullcontext(file) if file is not None else files.open_file(path) as file:
         return _probe(path, file)[0]
 
 
-def _probe(path: str, file: BinaryIO) -> tuple[VideoHeader, bytes, Fraction]:
-    """The header, the content of the ``moov`` and the picture's time base."""
+def _probe(path: str, file: BinaryIO) -> tuple[VideoHeader, FrameIndex | None]:
+    """The header, and the frame index unless it takes the media to make it."""
     boxes = _top_boxes(path, file)
     box = boxes[b"moov"]
     if box.end - box.start > _MAX_INDEX:
         raise UnreadableFile(path, f"an index (moov box) of {box.end - box.start} bytes; at most {_MAX_INDEX} are read")
     file.seek(box.start)
     moov = file.read(box.end - box.start)
-    fragmented = b"moof" in boxes
+    size = files.file_size(file)
+    is_fragmented = b"moof" in boxes
     # FFmpeg would read a frame and decode it, to learn the pixel format (15 ms in 4K). It gets the index alone, and
     # no codec. Only the frames of a fragmented file are listed along the file.
-    index = file if fragmented else io.BytesIO(struct.pack(">I4s", 8 + len(moov), b"moov") + moov)
-    with open_container(path, index, options={"codec_whitelist": "none", "probesize": "32"}) as container:
+    with open_container(path, file if is_fragmented else _moov_alone(moov), options=_NO_CODEC) as container:
         stream = video_stream(path, container)
-        time_base = stream.time_base
-        if stream.codec_context is None or time_base is None or not (stream.width and stream.height):
+        track = _track(moov, stream.id)
+        width, height = _raster(stream, track) if stream.codec_context else (0, 0)
+        if stream.time_base is None or not (width and height):
             raise UnreadableFile(path, "a video stream of unknown codec, time base or size")
-        header = _header(container, stream, fragmented)
-    if not header.num_frames:
-        raise EmptyFile(path, "a video stream without frames")
-    if b"mdat" not in boxes:
-        raise TruncatedFile(path, f"its index has {header.num_frames} frames, the file ends before them")
-    return header, moov, time_base
+        if not (is_fragmented or stream.frames):
+            raise EmptyFile(path, "a video stream without frames")
+        if b"mdat" not in boxes:
+            raise TruncatedFile(path, f"its index has {stream.frames} frames, the file ends before them")
+        index = _packet_index(path, container) if is_fragmented else _table_index(path, moov, track, stream, size)
+        if index is not None:
+            frames, ticks = len(index.pts), stream.duration
+        else:
+            with open_container(path, _without_media(moov, size), options=_NO_CODEC) as listed:
+                shown = _shown(path, listed)
+            frames, ticks = len(shown), _end(shown)
+            if frames != stream.frames and not _inside(track, b"edts", b"elst"):
+                raise UnreadableFile(path, f"its index has {stream.frames} frames, of which {frames} lie somewhere")
+        duration = (container.duration or 0) / 1_000_000 if ticks is None else float(ticks * stream.time_base)
+        fps = float(stream.average_rate or 0) or (frames / duration if duration else 0.0)
+        aspect = stream.sample_aspect_ratio or _h264_says(stream).aspect or 1
+        return VideoHeader(duration, fps, frames, width, height, float(aspect)), index
+
+
+_NO_CODEC = {"codec_whitelist": "none", "probesize": "32"}
+
+
+def _moov_alone(moov: bytes) -> io.BytesIO:
+    return io.BytesIO(struct.pack(">I4s", 8 + len(moov), b"moov") + moov)
+
+
+def _without_media(moov: bytes, size: int) -> BinaryIO:
+    """A file as large as that with this ``moov``, with media of zeros: FFmpeg lists its packets all the same."""
+    head = _moov_alone(moov).getvalue()
+    head += struct.pack(">I4sQ", 1, b"mdat", max(size - len(head), 16))
+
+    def read(start: int, end: int) -> bytes:
+        return head[start:end] + bytes(end - max(start, len(head), 0) if end > len(head) else 0)
+
+    return cast("BinaryIO", RangeFile(read, max(size, len(head))))
+
+
+def _track(moov: bytes, number: int) -> memoryview:
+    """The ``trak`` of a number, as ``tkhd`` has it; empty if there is none."""
+    for kind, content in _children(memoryview(moov)):
+        if kind == b"trak":
+            header = bytes(_inside(content, b"tkhd"))
+            if int.from_bytes(header[20:24] if header[:1] == b"\1" else header[12:16], "big") == number:
+                return content
+    return memoryview(b"")
 
 
 def load_pyav() -> None:
@@ -194,24 +243,23 @@ def ffmpeg_errors(path: str, what: str = "not an MP4 that FFmpeg reads") -> Iter
 
 
 def video_stream(path: str, container: av.container.InputContainer) -> av.VideoStream:
-    """The picture of an open file. Raises ``NoVideoStream``."""
-    if not container.streams.video:
+    """The picture of an open file: of several that with the most frames, and no cover. Raises ``NoVideoStream``."""
+    from av.stream import Disposition
+
+    pictures = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not pictures:
         kinds = ", ".join(stream.type for stream in container.streams) or "none"
         raise NoVideoStream(path, f"no video stream (streams: {kinds})")
-    return container.streams.video[0]
+    return max(pictures, key=lambda stream: stream.frames)
 
 
-def _header(container: av.container.InputContainer, stream: av.VideoStream, fragmented: bool) -> VideoHeader:
-    frames = stream.frames
-    if fragmented:
-        frames = sum(packet.size > 0 for packet in container.demux(stream))
-    if stream.duration is not None and stream.time_base is not None:
-        duration = float(stream.duration * stream.time_base)
-    else:
-        duration = (container.duration or 0) / 1_000_000
-    fps = float(stream.average_rate or 0) or (frames / duration if duration else 0.0)
-    aspect = stream.sample_aspect_ratio or _h264_aspect(stream.codec_context.extradata) or 1
-    return VideoHeader(duration, fps, frames, stream.width, stream.height, float(aspect))
+def _raster(stream: av.VideoStream, track: memoryview) -> tuple[int, int]:
+    """Width and height. FFmpeg leaves those of MPEG-4 part 2 to its decoder, so they are the container's own."""
+    said = _h264_says(stream)
+    if 0 < min(said.width, said.height) and max(said.width, said.height) <= _MAX_SIDE:
+        return said.width, said.height
+    entry = _inside(track, b"mdia", b"minf", b"stbl", b"stsd")[8:]
+    return (stream.width, stream.height) if stream.width or len(entry) < 36 else struct.unpack_from(">HH", entry, 32)
 
 
 # --- H.264: sequence parameter set ----------------------------------------------------------------
@@ -248,34 +296,46 @@ class _Bits:
         return (code + 1) // 2 if code % 2 else -(code // 2)
 
 
-def _h264_aspect(extradata: bytes | None) -> Fraction | None:
-    """Pixel aspect ratio of an ``avcC`` record's first parameter set (H.264 7.3.2.1.1 and E.1.1).
+class _Said(NamedTuple):
+    """What a stream says of itself; 0 and None if it does not."""
 
-    MP4s may say it here only. None if it is not said, or this is not H.264.
+    width: int = 0
+    height: int = 0
+    aspect: Fraction | None = None
+
+
+def _h264_says(stream: av.VideoStream) -> _Said:
+    """Raster and pixel aspect ratio of an ``avcC`` record's first parameter set (H.264 7.3.2.1.1 and E.1.1).
+
+    MP4s may say the ratio here only, and another raster elsewhere. Nothing if this is not H.264.
     """
-    if not extradata or extradata[0] != 1 or len(extradata) < 8 or not extradata[5] & 31:
-        return None
+    extradata = stream.codec_context.extradata
+    if not extradata or extradata[0] != 1 or len(extradata) < 8 or extradata[5] & 224 != 224 or not extradata[5] & 31:
+        return _Said()
     length = int.from_bytes(extradata[6:8], "big")
     bits = _Bits(extradata[8 : 8 + length].replace(b"\0\0\3", b"\0\0"))
+    said = _Said()
     try:
-        _skip_to_vui(bits)
-        if not (bits.u(1) and bits.u(1)):  # vui_parameters_present, aspect_ratio_info_present
-            return None
-        idc = bits.u(8)
-        width, height = (bits.u(16), bits.u(16)) if idc == 255 else _ASPECTS.get(idc, (0, 0))
+        said = _Said(*_raster_before_vui(bits))
+        if bits.u(1) and bits.u(1):  # vui_parameters_present, aspect_ratio_info_present
+            idc = bits.u(8)
+            width, height = (bits.u(16), bits.u(16)) if idc == 255 else _ASPECTS.get(idc, (0, 0))
+            return said._replace(aspect=Fraction(width, height) if width and height else None)
     except ValueError:
-        return None
-    return Fraction(width, height) if width and height else None
+        pass
+    return said
 
 
-def _skip_to_vui(bits: _Bits) -> None:
+def _raster_before_vui(bits: _Bits) -> tuple[int, int]:
+    """Width and height in pixels, cropped. What follows is whether there are VUI parameters."""
     bits.u(8)  # NAL unit header
     profile = bits.u(8)
     bits.u(16), bits.ue()  # constraints and level, id
+    chroma, is_separate = 1, 0
     if profile in _CHROMA_PROFILES:
         chroma = bits.ue()
         if chroma == 3:
-            bits.u(1)
+            is_separate = bits.u(1)
         bits.ue(), bits.ue(), bits.u(1)  # bit depths, lossless
         if bits.u(1):
             for i in range(12 if chroma == 3 else 8):
@@ -289,12 +349,17 @@ def _skip_to_vui(bits: _Bits) -> None:
         bits.u(1), bits.se(), bits.se()
         for _ in range(bits.ue()):
             bits.se()
-    bits.ue(), bits.u(1), bits.ue(), bits.ue()  # reference frames, gaps, width, height
-    if not bits.u(1):
-        bits.u(1)  # fields
+    bits.ue(), bits.u(1)  # reference frames, gaps
+    width, height = 16 * (bits.ue() + 1), 16 * (bits.ue() + 1)  # of macroblocks, or of pairs of them in two fields
+    fields = 1 if bits.u(1) else 2
+    if fields == 2:
+        bits.u(1)
     bits.u(1)
+    left = right = top = bottom = 0
     if bits.u(1):
-        bits.ue(), bits.ue(), bits.ue(), bits.ue()  # cropping
+        left, right, top, bottom = bits.ue(), bits.ue(), bits.ue(), bits.ue()
+    across, down = (1, 1) if is_separate else {1: (2, 2), 2: (2, 1)}.get(chroma, (1, 1))  # pixels of a sample of colour
+    return width - across * (left + right), fields * (height - down * (top + bottom))
 
 
 def _skip_scaling_list(bits: _Bits, size: int) -> None:
@@ -331,36 +396,65 @@ def read_frames(path: str, file: BinaryIO) -> tuple[VideoHeader, FrameIndex]:
 
     Reads the file's own tables; only where they do not tell, all packets, that is the whole file.
     """
-    header, moov, time_base = _probe(path, file)
-    index = _table_index(time_base, moov, header.num_frames, files.file_size(file))
+    header, index = _probe(path, file)
     if index is None:
         with open_container(path, file) as container:
-            index = _packet_index(path, time_base, container)
+            index = _packet_index(path, container)
+        if len(index.pts) != header.num_frames:
+            raise UnreadableFile(path, f"{len(index.pts)} frames lie where its index has {header.num_frames}")
     return header, index
 
 
-def _table_index(time_base: Fraction, moov: bytes, frames: int, size: int) -> FrameIndex | None:
+def _table_index(path: str, moov: bytes, track: memoryview, stream: av.VideoStream, size: int) -> FrameIndex | None:
     """The index as the file's own sample tables give it.
 
-    None where they alone do not: fragments, an edit list that cuts, or tables that contradict
-    themselves. ``frames`` is what the header says, ``size`` the file's, in bytes.
+    None where they alone do not: an edit list that cuts, or tables that contradict themselves. ``size`` is the
+    file's, in bytes.
+
+    Raises ``TruncatedFile`` where they lead beyond it.
     """
+    assert stream.time_base is not None
     try:
-        track = next(
-            content
-            for kind, content in _children(memoryview(moov))
-            if kind == b"trak" and bytes(_inside(content, b"mdia", b"hdlr")[8:12]) == b"vide"
-        )
         tables = dict(_children(_inside(track, b"mdia", b"minf", b"stbl")))
-        pts, dts, keys = _table_times(tables, min(frames, size))
-        if len(pts) != frames:
+        if (end := _media_end(tables, min(stream.frames, size))) > size:
+            raise TruncatedFile(
+                path, f"by its index, frames lie up to byte {end}, and it ends at {size}. Fetch it again."
+            )
+        pts, dts, keys = _table_times(tables, min(stream.frames, size))
+        if len(pts) != stream.frames:
             return None
         start = _edited_start(memoryview(moov), track, int(pts.min()), int(pts.max()))
         shift = int(pts.min()) - start
         end = start + _scale(_inside(track, b"mdia", b"mdhd"))[1]
-        return FrameIndex.of(time_base, pts - shift, dts - shift, keys, end)
-    except (StopIteration, struct.error, ValueError, LookupError, ArithmeticError):
+        return FrameIndex.of(stream.time_base, pts - shift, dts - shift, keys, end)
+    except (struct.error, ValueError, LookupError, ArithmeticError):
         return None
+
+
+def _rows(table: memoryview, width: int, dtype: str = ">i4") -> np.ndarray:
+    """A table of big-endian numbers, (n, width) int64: version and flags, number of rows, rows."""
+    import numpy as np
+
+    size = np.dtype(dtype).itemsize
+    number = int.from_bytes(table[4:8], "big")
+    return np.frombuffer(table[8 : 8 + number * width * size], dtype).reshape(-1, width).astype(np.int64)
+
+
+def _media_end(tables: Mapping[bytes, memoryview], limit: int) -> int:
+    """Where the last of ``limit`` frames at most ends in the file, in bytes. Raises as ``_table_times``."""
+    import numpy as np
+
+    offsets = _rows(tables[b"stco"], 1, ">u4") if b"stco" in tables else _rows(tables[b"co64"], 1, ">i8")
+    each, number = struct.unpack_from(">II", tables[b"stsz"], 4)
+    if number > limit:
+        raise ValueError("more frames than there are")
+    sizes = np.full(number, each) if each else _rows(tables[b"stsz"][4:], 1, ">u4")[:, 0]
+    first, in_each, _ = _rows(tables[b"stsc"], 3).T
+    chunks = np.diff(np.append(first - 1, len(offsets)))
+    if chunks.min() < 0 or in_each.min() < 0 or int((chunks * in_each).sum()) != number:
+        raise ValueError("frames without a place")
+    ends = np.cumsum(np.repeat(in_each, chunks))
+    return int((offsets[:, 0] + np.diff(np.append(0, np.cumsum(sizes))[ends], prepend=0)).max())
 
 
 def _table_times(tables: Mapping[bytes, memoryview], limit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -370,13 +464,8 @@ def _table_times(tables: Mapping[bytes, memoryview], limit: int) -> tuple[np.nda
     """
     import numpy as np
 
-    def rows(kind: bytes, width: int) -> np.ndarray:
-        """A table of big-endian 32-bit numbers: version and flags, number of rows, rows."""
-        numbers = np.frombuffer(tables[kind][4:], ">i4")
-        return numbers[1 : 1 + int(numbers[0]) * width].reshape(-1, width).astype(np.int64)
-
     def spread(kind: bytes) -> np.ndarray:
-        counts, values = rows(kind, 2).T
+        counts, values = _rows(tables[kind], 2).T
         if counts.min() < 0 or counts.sum() > limit:
             raise ValueError(kind)
         return np.repeat(values, counts)
@@ -384,7 +473,7 @@ def _table_times(tables: Mapping[bytes, memoryview], limit: int) -> tuple[np.nda
     steps = spread(b"stts")
     dts = np.cumsum(steps) - steps
     delays = spread(b"ctts") if b"ctts" in tables else np.zeros_like(dts)
-    keys = rows(b"stss", 1)[:, 0] - 1 if b"stss" in tables else np.arange(len(dts))
+    keys = _rows(tables[b"stss"], 1)[:, 0] - 1 if b"stss" in tables else np.arange(len(dts))
     if steps.min() < 0 or len(delays) != len(dts) or keys.min() < 0:
         raise ValueError("time runs backwards, or a frame has no time")
     return dts + delays, dts + min(0, delays.min()), keys  # negative delays: dts as FFmpeg has them
@@ -416,16 +505,30 @@ def _scale(header: memoryview) -> tuple[int, int]:
     return struct.unpack_from(">IQ", header, 20) if header[0] == 1 else struct.unpack_from(">II", header, 12)
 
 
-def _packet_index(path: str, time_base: Fraction, container: av.container.InputContainer) -> FrameIndex:
+def _packet_index(path: str, container: av.container.InputContainer) -> FrameIndex:
     """The index as the packets give it; reads the whole file."""
     import numpy as np
 
-    demuxed = container.demux(video_stream(path, container))
-    packets = [p for p in demuxed if p.pts is not None and not p.is_discard]  # the last one is empty
+    packets = _shown(path, container)
+    time_base = packets[0].time_base
     keys = [place for place, p in enumerate(packets) if p.is_keyframe]
     if not keys:
         raise UnreadableFile(path, f"no key frame among {len(packets)} frames")
     pts = np.array([p.pts for p in packets], np.int64)
     dts = np.array([p.pts if p.dts is None else p.dts for p in packets], np.int64)
-    end = int(pts.max()) + (packets[pts.argmax()].duration or 0)
-    return FrameIndex.of(time_base, pts, dts, np.array(keys), end)
+    return FrameIndex.of(time_base, pts, dts, np.array(keys), _end(packets))
+
+
+def _end(packets: list[av.Packet]) -> int:
+    """When the last frame ends, in ticks."""
+    last = max(packets, key=lambda packet: packet.pts or 0)
+    return (last.pts or 0) + (last.duration or 0)
+
+
+def _shown(path: str, container: av.container.InputContainer) -> list[av.Packet]:
+    """The packets of frames that are shown. Raises ``EmptyFile``."""
+    demuxed = container.demux(video_stream(path, container))
+    packets = [p for p in demuxed if p.pts is not None and not p.is_discard]  # the last one is empty
+    if not packets:
+        raise EmptyFile(path, "a video stream without frames")
+    return packets

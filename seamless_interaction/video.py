@@ -43,12 +43,12 @@ class _Decoder:
     frame, those that no other depends on are skipped.
     """
 
-    def __init__(self, path: str, file: BinaryIO, index: mp4.FrameIndex):
+    def __init__(self, path: str, file: BinaryIO, header: mp4.VideoHeader, index: mp4.FrameIndex):
         from av.video.reformatter import VideoReformatter
 
         self._opened = ExitStack()
         self._opened.enter_context(file)
-        self.path, self.index = path, index
+        self.path, self.header, self.index = path, header, index
         self.process, self.lock = os.getpid(), threading.Lock()
         self._rgb = VideoReformatter()
         self._frames: Iterator[av.VideoFrame] | None = None
@@ -73,6 +73,9 @@ class _Decoder:
         if self._last is None or self._last[0] != number:
             self._last = number, self._decode(number)
         frame, (height, width) = self._last[1], size or (None, None)
+        if (frame.width, frame.height) != (self.header.width, self.header.height):
+            said = f"{self.header.width}x{self.header.height}"
+            raise UnreadableFile(self.path, f"a frame of {frame.width}x{frame.height}, where its header says {said}")
         if frame.colorspace not in _MATRICES:
             raise UnreadableFile(self.path, f"its colours have the matrix {int(frame.colorspace)}, not of {_MATRICES}")
         # PyAV before 17 heeds what a frame says of its colours only where it is told them.
@@ -163,7 +166,8 @@ class Video:
         content: the file itself, if a record holds it: then the path is a name only.
 
     Raises on use:
-        As ``probe_video``; ``UnreadableFile`` also for a frame that does not decode, and for unknown colours.
+        As ``probe_video``; ``UnreadableFile`` also for a frame that does not decode, that has another raster than the
+        header says, or unknown colours.
 
     >>> video = Video("V00_S0809_I00000582_P0947.mp4")
     >>> video[0].shape, video[10:20:2].shape, video.at(seconds=1.5).shape
@@ -319,7 +323,7 @@ class Video:
 
     def _new_decoder(self) -> _Decoder:
         file = files.open_file(self.path, self.storage_options, files.DATA_BLOCK, self.content)
-        return _Decoder(self.path, file, self._index)
+        return _Decoder(self.path, file, *self._read)
 
     def _frames(self) -> _Decoder:
         decoder = self._decoder

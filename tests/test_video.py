@@ -20,6 +20,7 @@ from conftest import CountedFile, write
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from seamless_interaction import files
+from seamless_interaction import mp4 as mp4_module
 from seamless_interaction import video as video_module
 from seamless_interaction.audio import probe_audio
 from seamless_interaction.errors import BadFile, EmptyFile, MissingFile, NoVideoStream, TruncatedFile, UnreadableFile
@@ -188,6 +189,31 @@ def test_fragmented_video_has_frames_though_its_index_has_none(tmp_path):
     assert number_of(Video(path)[61]) == 61
 
 
+def test_fragments_are_whole_or_truncated_however_many(tmp_path):
+    path = make_video(tmp_path / "v.mp4", g="1", mux={"movflags": "frag_every_frame+empty_moov"})
+    data = Path(path).read_bytes()
+    assert data.count(b"moof") == FRAMES
+    assert (probe_video(path).num_frames, number_of(Video(path)[69])) == (FRAMES, 69)
+    at = data.rindex(b"mdat")
+    for end in (at - 10, at - 2, at + 2, at + 4, at + 10):
+        with pytest.raises(TruncatedFile, match="Fetch it again"):
+            probe_video(write(tmp_path / "cut.mp4", data[:end]))
+
+
+def test_a_file_of_boxes_without_end_is_left(tmp_path, monkeypatch, mp4):
+    monkeypatch.setattr(mp4_module, "_MAX_BOXES", 50)
+    with pytest.raises(UnreadableFile, match="more than 50 boxes"):
+        probe_video(write(tmp_path / "v.mp4", Path(mp4).read_bytes() + box(b"free") * 50))
+
+
+def test_index_that_leads_beyond_the_file_is_truncated(tmp_path, faststart):
+    data = bytearray(Path(faststart).read_bytes())
+    at = data.index(b"stco") + 12  # the first chunk
+    data[at : at + 4] = struct.pack(">I", struct.unpack(">I", data[at : at + 4])[0] + 1)
+    with pytest.raises(TruncatedFile, match=f"up to byte {len(data) + 1}, and it ends at {len(data)}"):
+        probe_video(write(tmp_path / "v.mp4", data))
+
+
 @pytest.mark.parametrize("cut", [1, 5000])
 def test_cut_video_is_truncated(tmp_path, large, cut):
     for path in large:
@@ -306,7 +332,7 @@ def test_any_structure_of_groups_is_frame_accurate(tmp_path, groups, mux):
     assert np.allclose(video.times, [float(frame.pts * frame.time_base) for frame in decoded], rtol=0, atol=1e-9)
     assert all(np.array_equal(video[number], decoded[number].to_ndarray(format="rgb24")) for number in order)
     with av.open(path) as container:
-        from_packets = _packet_index(path, video._index.time_base, container)
+        from_packets = _packet_index(path, container)
     for found, expected in zip(video._index, from_packets, strict=True):
         assert np.array_equal(found, expected)
 
@@ -499,6 +525,90 @@ def test_edit_list_that_cuts_shows_the_frames_that_players_show(tmp_path, mp4):
     assert FRAMES - 12 < len(shown) < FRAMES
     video = Video(path)
     assert [number_of(video[number]) for number in range(len(video))] == shown
+    assert video.header.num_frames == len(video)
+    assert video.header.duration == pytest.approx(float(len(shown) / NTSC), abs=0.5 / NTSC)
+
+
+def test_a_cover_or_thumbnail_is_not_the_picture(tmp_path, mp4):
+    with av.open(str(tmp_path / "two.mp4"), "w") as container:
+        streams = [container.add_stream(codec, rate=30, options={"qp": "20"}) for codec in ("mjpeg", "libx264")]
+        streams[0].width, streams[0].height, streams[0].pix_fmt = 32, 16, "yuvj420p"
+        streams[1].width, streams[1].height, streams[1].pix_fmt = 64, 96, "yuv420p"
+        for stream, frames in zip(streams, (1, 9), strict=True):
+            for number in range(frames):
+                planes = picture(number, stream.width, stream.height)
+                frame = av.VideoFrame.from_ndarray(planes, format=stream.pix_fmt)
+                frame.pts, frame.time_base = number, Fraction(1, 30)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    with av.open(str(tmp_path / "two.mp4")) as container:
+        jpeg = next(bytes(packet) for packet in container.demux(video=0))
+    data = Path(mp4).read_bytes()  # its moov is at the end
+    cover = box(b"covr", box(b"data", struct.pack(">II", 13, 0) + jpeg))
+    handler = box(b"hdlr", bytes(8) + b"mdirappl" + bytes(10))
+    added = box(b"udta", box(b"meta", bytes(4) + handler + box(b"ilst", cover)))
+    at = data.index(b"moov") + 4
+    moov = data[at : at + 108] + added + data[at + 108 :]  # right after the mvhd
+    with_cover = write(tmp_path / "cover.mp4", data[: at - 8] + box(b"moov", moov))
+    with av.open(with_cover) as container:
+        assert [(s.width, s.height) for s in container.streams.video] == [(32, 16), (64, 96)]
+    for path, frames in ((tmp_path / "two.mp4", 9), (with_cover, FRAMES)):
+        video = Video(path)
+        assert (video.header.width, video.header.height, video.header.num_frames) == (64, 96, frames)
+        assert [number_of(video[number]) for number in (0, 8, 5)] == [0, 8, 5]
+    only = write(tmp_path / "only.mp4", box(b"ftyp", b"isom" * 3) + box(b"moov", data[at : at + 108] + added))
+    with pytest.raises(NoVideoStream):
+        probe_video(only)
+
+
+def other_raster(path, codec):
+    """The file, whose container says 128x48 of its picture."""
+    data = bytearray(Path(path).read_bytes())
+    at = data.index(codec, data.index(b"stsd")) + 28
+    assert data[at : at + 4] == struct.pack(">HH", 64, 96)
+    data[at : at + 4] = struct.pack(">HH", 128, 48)
+    return bytes(data)
+
+
+def mpeg4(path):
+    """MPEG-4 part 2, whose raster FFmpeg leaves to the decoder."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=30, options={"bf": "2", "g": "12", "qscale": "2"})
+        stream.width, stream.height, stream.pix_fmt = 64, 96, "yuv420p"
+        for number in range(40):
+            frame = av.VideoFrame.from_ndarray(picture(number, 64, 96), format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return str(path)
+
+
+def test_raster_is_what_h264_says_itself_and_else_a_frame_of_another_one_is_an_error(tmp_path, mp4):
+    video = Video(write(tmp_path / "avc.mp4", other_raster(mp4, b"avc1")))
+    assert (video.header.width, video.header.height) == (64, 96)
+    assert video.get_batch([3]).shape == (1, 96, 64, 3) and number_of(video[3]) == 3
+    video = Video(write(tmp_path / "mp4v.mp4", other_raster(mpeg4(tmp_path / "m.mp4"), b"mp4v")))
+    for size in None, (24, 32):
+        with pytest.raises(UnreadableFile, match=r"mp4v\.mp4.*frame of 64x96, where its header says 128x48"):
+            video.get_batch([0], size)
+
+
+def test_mpeg4_part_2(tmp_path):
+    video = Video(mpeg4(tmp_path / "v.mp4"))
+    assert (video.header.width, video.header.height, video.header.num_frames) == (64, 96, 40)
+    assert [number_of(video[number]) for number in (39, 0, 13, 12, 25)] == [39, 0, 13, 12, 25]
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le"])
+@pytest.mark.parametrize("options", [{}, {"x264-params": "interlaced=1"}], ids=["frames", "fields"])
+def test_raster_of_h264_is_cropped(tmp_path, pix_fmt, options):
+    with av.open(str(tmp_path / "v.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options=options)
+        stream.width, stream.height, stream.pix_fmt = 70, 52, pix_fmt
+        container.mux(stream.encode(av.VideoFrame(70, 52, pix_fmt)))
+        container.mux(stream.encode())
+    video = Video(tmp_path / "v.mp4")
+    assert (video.header.width, video.header.height) == (70, 52) and video[0].shape == (52, 70, 3)
 
 
 def test_frame_that_does_not_decode_is_an_error_not_another_frame(tmp_path, faststart):
