@@ -22,7 +22,7 @@ INSTALLED_BENCHMARK = $(VENV)/.installed-benchmark
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-test demo test coverage lint format types types-script types-stub types-agree benchmark dataset-infos package clean
+.PHONY: help env env-test demo test fuzz coverage lint format types types-script types-stub types-agree benchmark dataset-infos package clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -38,6 +38,9 @@ demo: $(INSTALLED) ## make a small synthetic dataset and read it in every way
 
 test: $(INSTALLED_TORCH) ## run the tests (this alone installs torch)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+fuzz: $(INSTALLED_TORCH) ## try broken and hostile files of every format, for MINUTES=5; what is found lies in build/fuzz
+	cd tests && HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 $(abspath $(BIN))/python -m fuzz --minutes $(or $(MINUTES),5) $(ARGS)
 
 coverage: $(INSTALLED_TORCH) ## run the tests, and print what they cover: lines and branches, in child processes too
 	$(BIN)/coverage erase

@@ -31,7 +31,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +47,7 @@ from seamless_interaction.mp4 import VideoHeader
 from seamless_interaction.places import Place
 from seamless_interaction.recordings import Recording, locate, recordings, without_what_is_not_meant
 from seamless_interaction.tables import FILELIST, read_selection
+from seamless_interaction.typed_json import load_as, read_as
 
 VERSION = 1
 METADATA = b"seamless_interaction"  # key of what an index says of itself
@@ -108,6 +109,17 @@ class Known(NamedTuple):
     archive_stamp: str | None
 
 
+class _Metadata(NamedTuple):
+    """What an index says of itself, see ``write``."""
+
+    version: int
+    url: str
+    layout: str
+    aliases: dict[str, str]
+    identity: str
+    notes: list[str]
+
+
 class Index:
     """An index that is open: a few columns in memory, the others read a few hundred rows at a time.
 
@@ -126,9 +138,9 @@ class Index:
         self.path = str(path)
         self._opened: tuple[int, pq.ParquetFile] | None = None
         metadata = self._metadata()
-        self.url, self.layout, self.aliases = metadata["url"], metadata["layout"], metadata["aliases"]
-        self.identity = metadata["identity"]
-        self._notes: list[str] = metadata["notes"]
+        self.url, self.layout, self.aliases = metadata.url, metadata.layout, metadata.aliases
+        self.identity = metadata.identity
+        self._notes = metadata.notes
         self._groups: OrderedDict[tuple[int, tuple[str, ...]], pa.Table] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -154,23 +166,22 @@ class Index:
         except (OSError, pa.ArrowException) as error:
             raise BrokenIndex(f"{self.path}: damaged: {error}. {_AGAIN}") from error
 
-    def _metadata(self) -> dict[str, Any]:
+    def _metadata(self) -> _Metadata:
         schema = self._file.schema_arrow
         try:
             if METADATA not in (schema.metadata or {}):
                 raise ValueError("some other table")
-            metadata = json.loads(schema.metadata[METADATA])
+            found = load_as(dict[str, Any], schema.metadata[METADATA])
+            if found.get("version") != VERSION:
+                raise ValueError(f"of version {found.get('version')}, and this package reads {VERSION}")
+            metadata = cast("_Metadata", read_as(_Metadata, found, "its metadata"))
             known = {name for _, directories in TREE.values() for name in directories}
-            if metadata["version"] != VERSION:
-                raise ValueError(f"of version {metadata['version']}, and this package reads {VERSION}")
-            if metadata["layout"] not in LAYOUTS or not set(metadata["aliases"].values()) <= known:
+            if metadata.layout not in LAYOUTS or not set(metadata.aliases.values()) <= known:
                 raise ValueError("of an unknown layout")
-            if not all(isinstance(text, str) for text in (metadata["url"], metadata["identity"], *metadata["notes"])):
-                raise ValueError("of an unknown place")
             if not schema.equals(SCHEMA):
                 raise ValueError("has other columns")
             return metadata
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
+        except ValueError as error:
             raise BrokenIndex(f"{self.path}: not an index of recordings ({error}). {_AGAIN}") from error
 
     @cached_property
@@ -333,13 +344,7 @@ def write(table: pa.Table, path: Path, listing: Listing, notes: Sequence[str] = 
     # Unlike Arrow's, Parquet's bytes do not depend on how the table came about.
     content = pa.BufferOutputStream()
     pq.write_table(table, content, **options)
-    metadata = {
-        "version": VERSION,
-        "url": listing.place.url,
-        "layout": listing.layout,
-        "aliases": listing.aliases,
-        "identity": hashlib.sha256(content.getvalue()).hexdigest(),
-        "notes": list(notes),
-    }
-    table = table.replace_schema_metadata({METADATA: json.dumps(metadata)})
+    identity = hashlib.sha256(content.getvalue()).hexdigest()
+    metadata = _Metadata(VERSION, listing.place.url, listing.layout, listing.aliases, identity, list(notes))
+    table = table.replace_schema_metadata({METADATA: json.dumps(metadata._asdict())})
     write_whole(path, lambda file: pq.write_table(table, file, **options))

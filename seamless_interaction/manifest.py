@@ -129,7 +129,7 @@ class Manifest:
             else:
                 row = self.row(where[0])
                 self._cells[row, _COLUMN[where[1]]] = (status, mark(size, modified), at, min(max(checked, 0), _LATEST))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return  # cut off when the run was killed; what it was about is looked at again
 
     def entry(self, path: str) -> dict[str, Any] | None:

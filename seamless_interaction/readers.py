@@ -265,6 +265,12 @@ class Packed(NamedTuple):
     crc32: int
 
 
+def _check_method(compression: int, where: str) -> None:
+    """Of a zip's or an index's. Raises ``UnreadableFile`` if it is one that no array is packed by."""
+    if compression not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UnreadableFile(where, f"packed by method {compression}, neither stored nor DEFLATE")
+
+
 class Npz:
     """The arrays of a bundle, read one by one: the zip directory, then only the members asked for.
 
@@ -318,8 +324,7 @@ class Npz:
             raise TruncatedFile(where, f"its directory declares {declared}, and the file has {self._size}")
         if name in self._encrypted:
             raise UnreadableFile(where, "encrypted")
-        if packed.compression not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise UnreadableFile(where, f"packed by method {packed.compression}, neither stored nor DEFLATE")
+        _check_method(packed.compression, where)
         return packed
 
     def unknown_array(self, key: str) -> np.ndarray:
@@ -372,6 +377,7 @@ def read_packed(read: Callable[[int, int], bytes], packed: Packed, name: str, ar
 
 
 def _inflate(packed: memoryview, compression: int, array: Array, where: str) -> Any:
+    _check_method(compression, where)
     if compression == zipfile.ZIP_STORED:
         return packed
     try:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from seamless_interaction import ARRAYS
 from seamless_interaction.audio import probe_audio
@@ -61,6 +61,7 @@ from seamless_interaction.readers import (
 )
 from seamless_interaction.recordings import Recording, is_required, locate
 from seamless_interaction.tars import contents
+from seamless_interaction.typed_json import load_as
 
 PARTIAL = ".partial"
 
@@ -146,6 +147,15 @@ class Stopped(Exception):
     """The user wants no more."""
 
 
+class _Note(NamedTuple):
+    """What lies beside a file that is not whole yet: which bytes of what it is, and in which start of the machine."""
+
+    origin: list[Any]
+    stamp: str
+    total: int | None
+    boot: str
+
+
 class _Sink:
     """A file in ``.partial`` that grows, and what it is the beginning of."""
 
@@ -164,12 +174,11 @@ class _Sink:
     def _recall(self) -> bool:
         """Whether the file is the beginning of this container, as the note beside it says."""
         try:
-            note = json.loads(self._note.read_bytes())
-            is_same = note["origin"] == self._origin and note["boot"] == _boot()
-            if is_same and note["stamp"] and self.file.exists():
-                self.stamp, self.total = str(note["stamp"]), note["total"]
+            note = cast("_Note", load_as(_Note, self._note.read_bytes()))
+            if note.origin == self._origin and note.boot == _boot() and note.stamp and self.file.exists():
+                self.stamp, self.total = note.stamp, note.total
                 return True
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError):
             pass
         return False
 
@@ -202,8 +211,8 @@ class _Sink:
 
     def write(self, piece: bytes | bytearray) -> None:
         if not self._noted and self.stamp and (self.total is None or self.total > _SMALL):
-            note = {"origin": self._origin, "stamp": self.stamp, "total": self.total, "boot": _boot()}
-            self._note.write_text(json.dumps(note))
+            note = _Note(self._origin, self.stamp, self.total, _boot())
+            self._note.write_text(json.dumps(note._asdict()))
             self._noted = True
         rest = memoryview(piece)
         while rest:

@@ -129,7 +129,7 @@ def rewrite_metadata(index, **changes):
         (lambda index: rewrite_metadata(index, layout="zip"), "unknown layout"),
         (lambda index: rewrite_metadata(index, aliases={"improvised/dev/vad": "../../secret"}), "unknown layout"),
         (lambda index: rewrite_metadata(index, aliases=["vad"]), "not an index of recordings"),
-        (lambda index: rewrite_metadata(index, url=None), "unknown place"),
+        (lambda index: rewrite_metadata(index, url=None), "its metadata.url is None, no str"),
     ],
 )
 def test_what_is_no_index_is_named(indexed, spoil, why):

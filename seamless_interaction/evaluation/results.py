@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from seamless_interaction import __version__
 from seamless_interaction.errors import ForeignResults, IncomparableResults
@@ -17,6 +17,7 @@ from seamless_interaction.evaluation.metrics import LOWER_IS_BETTER, Figure
 from seamless_interaction.evaluation.protocol import Sample
 from seamless_interaction.local_cache import write_whole
 from seamless_interaction.places import local_path
+from seamless_interaction.typed_json import load_as, read_as
 
 FORMAT = 2  # of the file
 CONTROL = ", shuffled labels"
@@ -99,18 +100,6 @@ class Result:
             }
         return made
 
-    @classmethod
-    def of(cls, made: dict[str, Any]) -> Result:
-        """From what ``as_dict`` gives."""
-        parts = {}
-        for name, part in made["parts"].items():
-            models = {
-                model: {metric: Figure(**figure) for metric, figure in figures.items()}
-                for model, figures in part["models"].items()
-            }
-            parts[name] = Measured(**{**part, "models": models})
-        return cls(**{**made, "parts": parts})
-
 
 def digest(part: str, interactions: Sequence[str], rows: Sequence[Sample]) -> str:
     """Of samples as they lie in the data: which conversation, when (ms), and what the target is."""
@@ -140,17 +129,24 @@ def write_results(results: Iterable[Result], path: str | os.PathLike[str]) -> No
 
 def read_results(path: str | os.PathLike[str]) -> list[Result]:
     """The results of a file. Raises ``ForeignResults``."""
+    path = local_path(path)
     try:
-        content = json.loads(local_path(path).read_text("utf-8"))
-        if content["format"] != FORMAT:
-            raise ForeignResults(f"{path}: results in format {content['format']}; this version reads {FORMAT}.")
-        return [Result.of(made) for made in content["results"]]
+        content = load_as(dict[str, Any], path.read_bytes())
     except OSError as error:
         raise ForeignResults(f"{path}: {error.strerror}. Name files that `benchmark --output` wrote.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, ForeignResults):
-            raise
-        raise ForeignResults(f"{path}: not a file of results. Name one that `benchmark --output` wrote.") from error
+    except ValueError as error:
+        raise _foreign(path, error) from error
+    if content.get("format") != FORMAT:
+        found = content.get("format", "an unknown one")
+        raise ForeignResults(f"{path}: results in format {found}; this version reads {FORMAT}.")
+    try:
+        return cast("list[Result]", read_as(list[Result], content.get("results"), "results"))
+    except ValueError as error:
+        raise _foreign(path, error) from error
+
+
+def _foreign(path: str | os.PathLike[str], error: ValueError) -> ForeignResults:
+    return ForeignResults(f"{path}: not a file of results: {error}. Name one that `benchmark --output` wrote.")
 
 
 # --- tables ---------------------------------------------------------------------------------------

@@ -12,12 +12,12 @@ import io
 import json
 import os
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,7 @@ from seamless_interaction.places import local_path
 from seamless_interaction.progress import Meter
 from seamless_interaction.publishing.executors import in_pool
 from seamless_interaction.sizes import decimal
+from seamless_interaction.typed_json import load_as
 
 _METADATA = b"seamless_interaction"
 
@@ -154,11 +155,11 @@ def _died(rows: list[dict[str, Any]], number: int, how: str) -> NoReturn:
     raise SeamlessInteractionError(f"{rows[number]['interaction_id']}: {how}")
 
 
-def _described(groups: tuple[str, ...], fps: float) -> dict[str, Any]:
-    return {"groups": list(groups), "fps": float(fps), "version": __version__}
+def _described(groups: tuple[str, ...], fps: float) -> _Described:
+    return _Described(list(groups), float(fps), __version__)
 
 
-def _is_there(path: Path, wanted: dict[str, Any], recordings: list[str]) -> bool:
+def _is_there(path: Path, wanted: _Described, recordings: list[str]) -> bool:
     """Whether a file has the features of these recordings, and not of one where now there are two.
 
     Raises:
@@ -168,15 +169,38 @@ def _is_there(path: Path, wanted: dict[str, Any], recordings: list[str]) -> bool
         return False
     found = _metadata(path)
     if found != wanted:
-        raise ForeignFeatures(f"{path} was made with {found}, and {wanted} is asked for. Choose another folder.")
-    return pq.read_table(path, columns=["id"])["id"].to_pylist() == recordings
+        raise ForeignFeatures(
+            f"{path} was made with {found._asdict()}, and {wanted._asdict()} is asked for. Choose another folder."
+        )
+    with _naming(path):
+        return cast("list[str]", pq.read_table(path, columns=["id"])["id"].to_pylist()) == recordings
 
 
-def _metadata(path: Path) -> dict[str, Any]:
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Whatever a file's content makes raise is that file's fault."""
     try:
-        return json.loads((pq.read_schema(path).metadata or {})[_METADATA])
-    except (pa.ArrowInvalid, KeyError, ValueError) as error:
-        raise ForeignFeatures(f"{path} is no file of features: {error}") from error
+        yield
+    except FileNotFoundError as error:
+        raise ForeignFeatures(f"{path}: not found. Name a file that `seamless-interaction features` wrote.") from error
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, ForeignFeatures):
+            raise
+        remedy = "Delete it, and it is made again"
+        raise ForeignFeatures(f"{path} is no file of features, or is damaged: {error!r}. {remedy}.") from error
+
+
+class _Described(NamedTuple):
+    """What a file says of itself."""
+
+    groups: list[str]
+    fps: float
+    version: str
+
+
+def _metadata(path: Path) -> _Described:
+    with _naming(path):
+        return cast("_Described", load_as(_Described, (pq.read_schema(path).metadata or {})[_METADATA]))
 
 
 # --- one file -------------------------------------------------------------------------------------
@@ -225,7 +249,7 @@ def _as_parquet(features: Features) -> bytes:
         columns[feature.key] = pa.array(own, type)
     for feature in features_of(features.groups, "share"):
         columns[feature.key] = pa.array([features.shares[one][feature.key] for one in participants], pa.float64())
-    described = json.dumps(_described(features.groups, features.fps))
+    described = json.dumps(_described(features.groups, features.fps)._asdict())
     table = pa.table(columns).replace_schema_metadata({_METADATA: described.encode()})
     file = io.BytesIO()
     pq.write_table(table, file, compression="zstd")
@@ -240,9 +264,12 @@ def read_features(path: str | os.PathLike[str]) -> Features:
     """
     path = local_path(path)
     described = _metadata(path)
-    table = pq.read_table(path)
+    with _naming(path):
+        return _features(pq.read_table(path), resolve_groups(described.groups))
+
+
+def _features(table: pa.Table, groups: tuple[str, ...]) -> Features:
     ids = dict(zip(table["participant_id"].to_pylist(), table["id"].to_pylist(), strict=True))
-    groups = tuple(described["groups"])
     keys = [feature.key for feature in features_of(groups)]
     frames = len(table[f"mask:{keys[0]}"][0])
     grid = Grid(table["start"][0].as_py(), table["fps"][0].as_py(), frames)
@@ -254,7 +281,7 @@ def read_features(path: str | os.PathLike[str]) -> Features:
             flat = values.flatten() if pa.types.is_fixed_size_list(values.type) else values
             shape = (frames, len(FEATURES[key].columns))
             features[participant][key] = np.array(flat, np.float32).reshape(shape)
-            features.masks[participant][key] = np.array(table[f"mask:{key}"][row].values, bool)
+            features.masks[participant][key] = np.array(table[f"mask:{key}"][row].values, bool).reshape(frames)
         for feature in features_of(groups, "share"):
             features.shares[participant][feature.key] = table[feature.key][row].as_py()
     for feature in features_of(groups, "events"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from seamless_interaction import ARRAYS, SAMPLING_RATE
 from seamless_interaction.errors import ForeignCheckpoint, UnknownPreset, UsageError
@@ -22,6 +22,7 @@ MODALITIES = ("audio", "motion", "face", "text")
 AHEAD = ((0.0, 0.2), (0.2, 0.6), (0.6, 1.2))  # seconds: the first of the bins of voice activity projection
 TRACKED = "boxes_and_keypoints:is_valid_box"  # where it is false, rotations are plausible, and mean nothing
 COLUMNS = ("audio", *JOINTS, TRACKED, FACE, "transcript")  # of a window, all that the model can use
+_LARGEST = 1 << 20  # of any size; a model of that width would have 10**13 weights in one layer
 
 
 @dataclass
@@ -60,6 +61,12 @@ class ImitatorConfig:
                 f"a model of format version {self.format_version!r}; this release reads version {FORMAT_VERSION}. "
                 "Load it with the release that wrote it."
             )
+        for one in fields(self):
+            value, kind = getattr(self, one.name), type(one.default)
+            if type(value) not in (kind, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST:
+                raise UsageError(f"{one.name} is {value!r}. Give {kind.__name__} from 0 to {_LARGEST:,}.")
+        if min(self.mels, self.text_buckets, self.width, self.heads, self.context) < 1:
+            raise UsageError("mels, text_buckets, width, heads and context are 1 or more.")
         if self.fps < 1 or SAMPLING_RATE % self.fps:
             raise UsageError(f"fps is {self.fps}. Give a whole number that divides {SAMPLING_RATE}, such as 30.")
         if self.width % (2 * self.heads):

@@ -3,6 +3,7 @@
 
 import copy
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,13 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from seamless_interaction import SAMPLING_RATE
-from seamless_interaction.errors import ForeignCheckpoint, UnsafeCheckpoint, UsageError
+from seamless_interaction.errors import (
+    ForeignCheckpoint,
+    SeamlessInteractionError,
+    UnsafeCheckpoint,
+    UsageError,
+)
 from seamless_interaction.models.card import CARD
 from seamless_interaction.models.config import (
     AHEAD,
@@ -531,7 +537,12 @@ class ImitatorModel(
             raise ForeignCheckpoint(f"{path} is a file. Give the folder with config.json and {WEIGHTS}.")
         if path.is_dir() and not (path / "config.json").exists():
             raise ForeignCheckpoint(f"{path} has no config.json, so it is no {FORMAT}.{_pickles_in(path)}")
-        return super().from_pretrained(pretrained_model_name_or_path, **options)
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, **options)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            if isinstance(error, (SeamlessInteractionError, EntryNotFoundError, HFValidationError)):
+                raise
+            raise ForeignCheckpoint(f"{path}: config.json is none of a {FORMAT}: {error}") from error
 
     @classmethod
     def _from_pretrained(
@@ -552,6 +563,7 @@ class ImitatorModel(
         if config is None:
             raise ForeignCheckpoint(f"{model_id} has no config.json, so it is no {FORMAT}.")
         check_file(file)
+        _check_sizes(config, file)
         model = cls(config)
         load_weights(model, load_file(file, device=map_location), file)
         return model.to(map_location).eval()
@@ -572,6 +584,17 @@ def check_file(path: Path, model: str = FORMAT, version: int = FORMAT_VERSION) -
         what = f"{found.get('model', 'an unknown model')}, version {found.get('version', 'unknown')}"
         raise ForeignCheckpoint(f"{path} holds {what}; expected {model}, version {version}.")
     return found
+
+
+def _check_sizes(config: ImitatorConfig, path: Path) -> None:
+    """Before a model is made: a config of a few bytes may ask for any size, and a file has no more than its bytes."""
+    with safe_open(path, "pt") as file:
+        names = file.keys()
+        shapes = {name: file.get_slice(name).get_shape() for name in names}
+    num_layers = config.fusion_layers + config.joint_layers + config.decoder_layers
+    least = config.width * (config.text_buckets + config.mels + 4 * config.width * num_layers)
+    if shapes.get("mel_mean") != [config.mels] or least > sum(math.prod(shape) for shape in shapes.values()):
+        raise ForeignCheckpoint(f"{path}: weights of a model with other sizes than its config.")
 
 
 def digest_of(model: nn.Module) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors import SafetensorError
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from seamless_interaction import SeamlessDataset
-from seamless_interaction.errors import ForeignCheckpoint, NonFiniteLoss, UsageError
+from seamless_interaction.errors import ForeignCheckpoint, NonFiniteLoss, SeamlessInteractionError, UsageError
 from seamless_interaction.local_cache import write_whole
 from seamless_interaction.models.baselines import HORIZON, compare
 from seamless_interaction.models.card import SYNTHETIC
@@ -28,6 +28,7 @@ from seamless_interaction.models.imitator import ImitatorModel, check_file, load
 from seamless_interaction.models.objectives import fit, losses
 from seamless_interaction.places import Place, local_path
 from seamless_interaction.synthetic import is_synthetic
+from seamless_interaction.typed_json import load_as
 
 CHECKPOINT, METRICS, RESULTS = "checkpoint.safetensors", "metrics.jsonl", "results.json"
 _RUN = f"{FORMAT}-run"
@@ -35,6 +36,15 @@ _FITTED_ON = 96  # windows, of which the statistics are made
 PRECISIONS = ("float32", "bf16")
 
 Tell = Callable[[str], None]
+
+
+class _State(NamedTuple):
+    """What a checkpoint says of a run, beside its tensors."""
+
+    settings: dict[str, Any]
+    step: int
+    initial: dict[str, float]
+    windows: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -182,14 +192,19 @@ class Run:
     def _resume(self) -> None:
         found = check_file(self.checkpoint, _RUN)
         try:
-            state = json.loads(found["state"])
+            state = cast("_State", load_as(_State, found["state"]))
             tensors = load_file(self.checkpoint)
-        except (KeyError, json.JSONDecodeError, SafetensorError) as error:
-            raise ForeignCheckpoint(f"{self.checkpoint} is no checkpoint of a run: {error!r}") from error
-        if state["settings"] != asdict(self.settings):
-            other = {
-                name: value for name, value in state["settings"].items() if asdict(self.settings).get(name) != value
-            }
+            self._take_over(state, tensors)
+        except SeamlessInteractionError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+            raise ForeignCheckpoint(
+                f"{self.checkpoint} is no checkpoint of a run, or is damaged: {error!r}. Delete it to begin anew."
+            ) from error
+
+    def _take_over(self, state: _State, tensors: dict[str, Tensor]) -> None:
+        if state.settings != asdict(self.settings):
+            other = {name: value for name, value in state.settings.items() if asdict(self.settings).get(name) != value}
             raise ForeignCheckpoint(
                 f"{self.checkpoint} is of a run with {other}. Give the same, or another folder for another run."
             )
@@ -200,8 +215,8 @@ class Run:
             by_parameter.setdefault(int(number), {})[what] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": by_parameter, "param_groups": groups})
-        self.windows.load_state_dict(state["windows"])
-        self.step, self.initial = state["step"], state["initial"]
+        self.windows.load_state_dict(state.windows)
+        self.step, self.initial = state.step, state.initial
         torch.set_rng_state(tensors["random.torch"])
         self.random.set_state(tensors["random.hidden"])
         if "random.cuda" in tensors and self.device.type == "cuda":
@@ -218,15 +233,10 @@ class Run:
         tensors |= {"random.torch": torch.get_rng_state(), "random.hidden": self.random.get_state()}
         if self.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
-        state = {
-            "settings": asdict(self.settings),
-            "step": self.step,
-            "initial": self.initial,
-            "windows": self.windows.state_dict(batch),
-        }
+        state = _State(asdict(self.settings), self.step, self.initial, self.windows.state_dict(batch))
         content = save(
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            {"model": _RUN, "version": str(FORMAT_VERSION), "state": json.dumps(state)},
+            {"model": _RUN, "version": str(FORMAT_VERSION), "state": json.dumps(state._asdict())},
         )
         write_whole(self.checkpoint, lambda file: file.write(content))
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -42,6 +42,7 @@ from seamless_interaction.publishing.rows import (
 from seamless_interaction.recordings import Recording, locate
 from seamless_interaction.tables import Context
 from seamless_interaction.transfer import sha256_of, writing
+from seamless_interaction.typed_json import load_as
 
 ROW_GROUP_BYTES = 50_000_000
 _TOO_LARGE = 300_000_000  # of a row group: what the Hub's viewer reads at most
@@ -134,8 +135,8 @@ def failure_path(output: Path, shard: Shard) -> Path:
 def read_sidecar(output: Path, shard: Shard) -> Sidecar | None:
     """The sidecar of a shard; None if there is none that can be read."""
     try:
-        return Sidecar(**json.loads(sidecar_path(output, shard).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        return cast("Sidecar", load_as(Sidecar, sidecar_path(output, shard).read_bytes()))
+    except (FileNotFoundError, ValueError):
         return None
 
 

@@ -30,7 +30,7 @@ from seamless_interaction import (
     subsets,
     tables,
 )
-from seamless_interaction.errors import UnknownName, UnknownOption, UsageError
+from seamless_interaction.errors import BrokenTable, UnknownName, UnknownOption, UsageError
 from seamless_interaction.index import Index
 from seamless_interaction.layouts import parts_of
 from seamless_interaction.local_cache import write_whole
@@ -41,6 +41,7 @@ from seamless_interaction.recordings import INTERACTION_LENGTH
 from seamless_interaction.selection import Selection, choose, in_force
 from seamless_interaction.sizes import decimal
 from seamless_interaction.synthetic import is_synthetic
+from seamless_interaction.typed_json import load_as
 
 FORMAT = 1  # of what is made of a recording: shards of another one are made again
 WORK = ".publish"  # folder in the output: the plan, what is half made, and what proves that a shard is done
@@ -65,6 +66,13 @@ class Shard(NamedTuple):
     start: int
     stop: int
     expected_bytes: int
+
+
+class _Saved(NamedTuple):
+    """What a file of a plan says of it."""
+
+    settings: dict[str, Any]
+    shards: list[Shard]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,17 +138,21 @@ class ShardPlan:
             content = Path(index).read_bytes()
             write_whole(kept, lambda file: file.write(content))
             settings["index"] = str(kept.absolute())
-        metadata = {"plan": json.dumps({"settings": settings, "shards": self.shards})}
+        saved = {"settings": settings, "shards": [shard._asdict() for shard in self.shards]}
+        metadata = {"plan": json.dumps(saved)}
         table = self.recordings.replace_schema_metadata(metadata)
         write_whole(folder / WORK / "plan.parquet", lambda file: pq.write_table(table, file))
 
     @classmethod
     def load(cls, folder: Path, storage_options: Mapping[str, Any] | None = None) -> ShardPlan:
-        """Read it from an output."""
-        table = pq.read_table(folder / WORK / "plan.parquet")
-        saved = json.loads(table.schema.metadata[b"plan"])
-        shards = tuple(Shard(*shard) for shard in saved["shards"])
-        return cls(saved["settings"], table, shards, dict(storage_options) if storage_options else None)
+        """Read it from an output. Raises ``BrokenTable``."""
+        path = folder / WORK / "plan.parquet"
+        try:
+            table = pq.read_table(path)
+            saved = load_as(_Saved, (table.schema.metadata or {})[b"plan"])
+        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            raise BrokenTable(f"{path}: no plan of a publication, or damaged: {error}. Publish again.") from error
+        return cls(saved.settings, table, tuple(saved.shards), dict(storage_options) if storage_options else None)
 
     # --- in numbers
 

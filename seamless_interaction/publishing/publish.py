@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -11,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from seamless_interaction import TABLES, known_keywords
 from seamless_interaction.copying import Progress, locked
@@ -25,6 +24,7 @@ from seamless_interaction.publishing.plan import WORK, Shard, ShardPlan
 from seamless_interaction.publishing.rows import video_file
 from seamless_interaction.sizes import decimal
 from seamless_interaction.transfer import writing
+from seamless_interaction.typed_json import load_as
 
 _COMPANIONS = (*TABLES, "LICENSE", "dataset_infos.json", "croissant.json", CARD, MANIFEST)
 _LOOKED_AT = 100  # shards, for which the sizes of files are looked up, and not taken from means
@@ -240,8 +240,8 @@ def _complete(plan: ShardPlan, output: Path, report: PublishReport) -> None:
 
 def _failure(output: Path, shard: Shard) -> Failure:
     try:
-        return Failure(**json.loads(failure_path(output, shard).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        return cast("Failure", load_as(Failure, failure_path(output, shard).read_bytes()))
+    except (FileNotFoundError, ValueError):
         return Failure(shard.path, "not made")
 
 
