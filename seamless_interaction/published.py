@@ -28,13 +28,14 @@ from seamless_interaction import (
     resolve_split,
     view,
 )
-from seamless_interaction.errors import BrokenTable, UnknownSubset, UsageError
+from seamless_interaction.errors import BrokenTable, SeamlessInteractionError, UnknownSubset, UsageError
 from seamless_interaction.places import Place, RangeFile
 from seamless_interaction.selection import Selection, choose
 from seamless_interaction.tables import read_filelist
 
 logger = logging.getLogger("seamless_interaction")
 
+_AGAIN = "Fetch the repository again, or publish it anew."
 SELECTION = "selection"  # the config that has what no size has
 _AHEAD = 1  # bytes that the client fetches beyond those that Arrow asks for, in pieces of up to 32 MB; else 5 MiB
 _BLOCK = 1 << 16  # bytes of a request for the table of recordings, at least
@@ -83,7 +84,10 @@ def load(
         options["verification_mode"] = "no_checks"  # as many rows come as match, not as many as the card declares
     if not streaming:
         options["num_proc"] = num_proc
-    found = datasets.load_dataset(*address, name, split=split, streaming=streaming, **options)
+    try:
+        found = datasets.load_dataset(*address, name, split=split, streaming=streaming, **options)
+    except (pa.ArrowException, TypeError, ValueError, AttributeError, LookupError) as error:  # what a card makes raise
+        raise BrokenTable(f"{place.url}: `datasets` cannot load its config {name}: {error}. {_AGAIN}") from error
     wrap = view.as_stream if streaming else partial(_with_view, place)
     if isinstance(found, dict):
         return type(found)({name: wrap(dataset) for name, dataset in found.items()})
@@ -173,4 +177,10 @@ def _held(place: Place, name: str) -> pa.Table:
     """Id and size of each recording in a file of the table of recordings."""
     path = f"data/recordings/{name}"
     file = RangeFile(partial(place.read, path), place.stat(path).size, _BLOCK)
-    return pq.read_table(pa.PythonFile(file, "r"), columns=["id", "size"], use_threads=False)
+    try:
+        held = pq.read_table(pa.PythonFile(file, "r"), columns=["id", "size"], use_threads=False)
+        return held.cast(pa.schema([("id", pa.string()), ("size", pa.string())]))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, SeamlessInteractionError):
+            raise
+        raise BrokenTable(f"{place.path(path)}: not a table of recordings, or damaged: {error}. {_AGAIN}") from error
