@@ -44,7 +44,7 @@ class Progress(Protocol):
     """Who wants to know how a download goes. Called from several threads."""
 
     def begin(self, files: int, num_bytes: int) -> object:
-        """So much is to be done; bytes are an estimate."""
+        """So much is to be done; bytes are an estimate, or 0 where there is none."""
 
     def came(self, num_bytes: int) -> object:
         """Bytes have come."""
@@ -220,9 +220,11 @@ def _carry_out(planned: Plan, manifest: Manifest, workers: int, progress: Progre
 
     transfer = Transfer(planned.source, planned.target, manifest, came)
     failures, weights = 0, expected_bytes_of_parts()
+    rows = {file_id: row for row, file_id in enumerate(planned.recordings["file_id"].to_pylist())}
     for made in _at_a_time(transfer, planned.jobs(), workers):
         note(made)
-        progress.done(weights[made.part][made.file_id[:3]])
+        told = int(planned.sizes[rows[made.file_id], PARTS.index(made.part)])
+        progress.done(told if told >= 0 else weights[made.part][made.file_id[:3]])
         failures = failures + 1 if made.status == FAILED else 0
         if failures >= _FAILURES * workers:
             raise SourceUnreachable(f"{made.detail} So were the {failures - 1} files before. What came so far stays.")

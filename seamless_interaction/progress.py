@@ -1,4 +1,4 @@
-"""How a download goes, told to people: a bar on a terminal, else a line a minute."""
+"""How something long goes, told to people: a bar on a terminal, else a line a minute."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any, TextIO
 
 from seamless_interaction.sizes import decimal
 
+_BELIEVED = 0.1  # of the bytes that are expected; those of files that are not done yet count as come
 _EVERY = 60.0  # seconds between lines, where nobody looks at a terminal
 
 
 class Meter:
-    """Counts files and bytes, and estimates what is to come.
+    """Counts files, or whatever is done one by one, and bytes, and estimates what is to come.
 
     Bytes to come are expected ones, from means; they are corrected by how those that are done compare with theirs.
+    Where none are expected, 0, what is done is counted and nothing else.
     """
 
     def __init__(self) -> None:
@@ -41,18 +43,26 @@ class Meter:
     def total(self) -> int:
         """Bytes, those that came and those to come."""
         to_come = max(self.expected - self.expected_done, 0)
-        ratio = self.num_bytes / self.expected_done if self.expected_done else 1.0
-        return self.num_bytes + round(to_come * ratio)
+        some = self.expected * _BELIEVED or 1  # as if so much had been as expected: few files tell little of all
+        return self.num_bytes + round(to_come * (self.num_bytes + some) / (self.expected_done + some))
 
     @property
     def rate(self) -> float:
         """Bytes a second."""
         return self.num_bytes / max(time.monotonic() - self._began, 1e-3)
 
+    @property
+    def share(self) -> tuple[int, int]:
+        """How much is done, and of how much: bytes, or what is counted."""
+        return (self.num_bytes, self.total) if self.expected else (self.files_done, self.files)
+
     def __str__(self) -> str:
-        seconds = (self.total - self.num_bytes) / self.rate if self.rate else 0
+        done, total = self.share
+        seconds = (time.monotonic() - self._began) * (total - done) / done if done else 0
         left = f", about {_time(seconds)} left" if seconds >= 1 else ""
-        amount = f"{decimal(self.num_bytes)} of about {decimal(self.total)}, {decimal(round(self.rate))}/s"
+        if not self.expected:
+            return f"{done:,} of {total:,}{left}"
+        amount = f"{decimal(done)} of about {decimal(total)}, {decimal(round(self.rate))}/s"
         return f"{self.files_done:,} of {self.files:,} files, {amount}{left}"
 
 
@@ -95,11 +105,15 @@ class Bar(Meter):
 
     def came(self, num_bytes: int) -> None:
         super().came(num_bytes)
-        self._bar.update(self._task, completed=self.num_bytes, total=self.total, text=str(self))
+        self._show()
 
     def done(self, expected: int) -> None:
         super().done(expected)
-        self._bar.update(self._task, completed=self.num_bytes, total=self.total, text=str(self))
+        self._show()
+
+    def _show(self) -> None:
+        done, total = self.share
+        self._bar.update(self._task, completed=done, total=total, text=str(self))
 
     def close(self) -> None:
         self._bar.stop()

@@ -421,11 +421,28 @@ def test_silero_hears_silence_as_the_data_does(tmp_path, monkeypatch):
     interaction = plant(tmp_path, {A: {**arrays(4.0), "audio": silence(4.0), "vad": [(1.0, 2.0)]}}, 4.0)
     features = extract_features(interaction, ["silero"], FPS, block=1.5)
     assert torch.get_num_threads() == 2, "importing silero_vad sets it to 1"
+    heard = []
+    watched = Watched(silero._of_thread.model, lambda: heard.append(torch.get_num_threads()))
+    monkeypatch.setattr(silero._of_thread, "model", watched)
+    extract_features(interaction, ["silero"], FPS)
+    assert set(heard) == {1}, "more threads wait for each other"
     torch.set_num_threads(threads)
+    monkeypatch.undo()
     assert features[A]["silero:probability"].max() < 0.5 and not features[A]["silero:speech"].any()
     assert features.shares[A]["silero:disagreement"] == pytest.approx(0.25)
     whole = extract_features(interaction, ["silero"], FPS)
     np.testing.assert_allclose(features[A]["silero:probability"], whole[A]["silero:probability"], atol=1e-4)
+
+
+class Watched:
+    """A model, and what is called with each chunk."""
+
+    def __init__(self, model, tell):
+        self.model, self.tell, self.reset_states = model, tell, model.reset_states
+
+    def __call__(self, *arguments):
+        self.tell()
+        return self.model(*arguments)
 
 
 class Loudness:

@@ -113,14 +113,14 @@ def run_all(
     division = divide(dataset.interactions.to_pylist(), split)
     everything = tuple(dict.fromkeys(group for groups in wanted.values() for group in groups))
     meter = progress or Meter()
-    meter.begin(len(division.train) + len(division.evaluation), len(division.train) + len(division.evaluation))
+    meter.begin(len(division.train) + len(division.evaluation), 0)
     with threads(limits=1):  # so that figures do not depend on how many cores there are
         for ids, what in ((division.train, "learn"), (division.evaluation, "measure")):
             for id in ids:
                 seen = Seen(dataset.get_interaction(id), everything, representation)
                 for runner in runners.values():
                     getattr(runner, what)(seen)
-                meter.done(1)
+                meter.done(0)
         parts = {name: runner.finish() for name, runner in runners.items()}
     url, options = (dataset._storage.described[name] for name in ("url", "storage_options"))
     synthetic = is_synthetic(Place(url, options))

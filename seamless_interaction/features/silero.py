@@ -44,9 +44,14 @@ class Silero:
         self._hear(heard[:whole])
 
     def _hear(self, sound: np.ndarray) -> None:
-        with self._torch.no_grad():
-            for chunk in self._torch.from_numpy(sound).split(_CHUNK):
-                self._probabilities.append(float(self._model(chunk, RATE)))
+        threads = self._torch.get_num_threads()
+        self._torch.set_num_threads(1)  # as silero-vad advises: chunks are small, and threads wait for each other
+        try:
+            with self._torch.no_grad():
+                for chunk in self._torch.from_numpy(sound).split(_CHUNK):
+                    self._probabilities.append(float(self._model(chunk, RATE)))
+        finally:
+            self._torch.set_num_threads(threads)
 
     def finish(self) -> Made:
         if len(self._left):

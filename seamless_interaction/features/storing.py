@@ -118,14 +118,14 @@ def make_features(
         if not _is_there(path, wanted, row["recording_ids"])
     ]
     report.kept = len(paths) - len(left)
-    progress.begin(len(left), len(left))
+    progress.begin(len(left), 0)
     compute = partial(_computed, dataset, groups, fps)
     one_by_one = (compute(number) for number in left)
     with closing(one_by_one if workers == 1 else in_pool(compute, left, workers, partial(_died, rows))) as computed:
         for one in computed:
             _write(paths[one.number], one.content)
             progress.came(len(one.content))
-            progress.done(1)
+            progress.done(0)
             report.made, report.bytes = report.made + 1, report.bytes + len(one.content)
             report.seconds += one.seconds
             for issue in one.issues:

@@ -201,7 +201,7 @@ def _here(
 ) -> None:
     """Make shards in this process, or by a pool of others."""
     if progress:
-        progress.begin(len(todo), sum(plan.shards[number].expected_bytes for number in todo))
+        progress.begin(len(todo), 0)
     call = partial(attempt, output, storage_options=plan.storage_options)
     one_by_one = executors.in_process(call, todo)
     for _ in one_by_one if workers == 1 else executors.in_pool(call, todo, workers, partial(death, output)):
