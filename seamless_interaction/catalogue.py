@@ -13,7 +13,7 @@ from seamless_interaction.places import Place
 from seamless_interaction.recordings import partners
 from seamless_interaction.selection import Selection, choose, has_movement
 from seamless_interaction.sizes import decimal
-from seamless_interaction.subsets import expected_bytes, expected_seconds, flag, interaction_ids, session_ids, strings
+from seamless_interaction.subsets import expected_bytes, expected_seconds, interaction_ids, session_ids, strings
 from seamless_interaction.tables import Context
 
 
@@ -86,9 +86,11 @@ def as_text(table: pa.Table) -> str:
     column("label", table["label"])
     column("split", table["split"])
     column("partner", pc.utf8_slice_codeunits(table["partner_id"], len("V00_S0809_I00000582_")))
-    marks = [pc.if_else(pa.array(flag(table, f"has_annotation_{name.lower()}")), name, "") for name in ("1P", "3P")]
+    flags = {name: table[f"has_annotation_{name.lower()}"] for name in ("1P", "3P")}
+    marks = [pc.if_else(pc.fill_null(flag, False), name, "") for name, flag in flags.items()]
     annotated = pc.utf8_trim(pc.binary_join_element_wise(*marks, " "), " ")
-    column("annotated", pc.if_else(pc.equal(annotated, ""), None, annotated))
+    none = pc.if_else(pc.or_(*(pc.is_null(flag) for flag in flags.values())), "unknown", "-")
+    column("annotated", pc.if_else(pc.equal(annotated, ""), none, annotated))
     column("movement", pc.if_else(pa.array(movement), "yes", "-"))
     column("seconds", pc.round(table["expected_seconds"]).cast(pa.int64()), right=True)
     sizes = table["expected_bytes"].combine_chunks().dictionary_encode()  # few: one for each vendor

@@ -125,19 +125,21 @@ def _read_cells(place: Place, name: str) -> _Cells | None:
         missing = [column for column in _columns(name) if column not in header]
         if missing:
             raise BrokenTable(f"{path}: has no column {', '.join(missing)}; its header is {header}. Fetch it again.")
-        found, first = _Cells(path, header), reader.line_num + 1
+        found, width, before = _Cells(path, header), len(header), reader.line_num
+        of_header = before
         for cells in reader:
-            lines, first = (first, reader.line_num), reader.line_num + 1
+            last = reader.line_num
+            lines, before = (before + 1, last), last
             if not cells:
                 continue
-            found.num_lines += lines[1] - lines[0] + 1
-            if len(cells) != len(header):
-                found.refuse(lines, f"{len(cells)} cells, but the header has {len(header)}")
+            if len(cells) != width:
+                found.refuse(lines, f"{len(cells)} cells, but the header has {width}")
             elif is_damaged and _BYTES_OF_NO_TEXT.search("".join(cells)):
                 found.refuse(lines, "bytes that are no text in UTF-8")
             else:
                 found.rows.append(cells)
                 found.lines.append(lines)
+        found.num_lines = before - of_header
         return found
     except csv.Error as error:
         raise BrokenTable(f"{path}: not a CSV ({error}). Fetch it again.") from error

@@ -136,6 +136,8 @@ def verify(
         raise UsageError(f"sample is {sample!r}; it must be above 0 and at most 1 (100 %).")
     if time_limit is not None and not time_limit > 0:
         raise UsageError(f"time_limit is {time_limit!r}; it must be above 0 seconds.")
+    if source is not None and not repair:
+        raise UsageError("source is where repair fetches from. Repair, or leave it out.")
     folder = local_path(target)
     found, wrong = _verify(folder, sample, time_limit, repair)
     if not (repair and wrong):

@@ -562,7 +562,7 @@ def test_arguments_are_not_ignored(tree, caplog):
 @pytest.mark.parametrize(
     "command, what",
     [
-        (["verify", "copy", "--source", "hub"], "--repair"),
+        (["verify", "copy", "--source", "hub"], "Repair, or leave it out"),
         (["stream", "--cache-size", "1GB"], "--cache-dir"),
         (["publish", "--private"], "--push"),
     ],
@@ -603,6 +603,13 @@ def test_the_catalogue_as_text_is_aligned_and_has_totals(tmp_path):
     assert {len(row) for row in rows} == {len(header)}
     assert totals == "10 recordings of 5 interactions, expected: 0.7 hours, 1.26 GB."
     assert "Expected" in note
+
+
+def test_who_is_annotated_is_unknown_where_the_list_does_not_say(tmp_path):
+    rows = "\n".join(f"{id},improvised,train,0,0" for id in ids(MANY)[:2])
+    (tmp_path / "filelist.csv").write_text(f"file_id,label,split,batch_idx,archive_idx\n{rows}\n")
+    header, *listed = as_text(catalogue(read_filelist(Place(tmp_path)), Selection("full"))).splitlines()[:3]
+    assert [row[header.index("annotated") :].split()[0] for row in listed] == ["unknown"] * 2
 
 
 def test_what_a_terminal_would_obey_is_not_shown():

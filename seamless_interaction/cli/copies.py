@@ -74,13 +74,10 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Compare a copy with its manifest, offline. Exits with 0: whole, 3: files missing, 4: corrupt, 2: wrong usage."""
-    from seamless_interaction.errors import UsageError
     from seamless_interaction.sizes import number
     from seamless_interaction.verify import verify as verify_copy
 
     with named_errors(), shown_progress(quiet) as progress:
-        if source is not None and not repair:
-            raise UsageError("--source is where --repair fetches from. Add --repair.")
         found = verify_copy(
             directory,
             sample=None if sample is None else number(sample, SHARES, "share", "5%"),
