@@ -88,14 +88,24 @@ def load(
         found = datasets.load_dataset(*address, name, split=split, streaming=streaming, **options)
     except (pa.ArrowException, TypeError, ValueError, AttributeError, LookupError) as error:  # what a card makes raise
         raise BrokenTable(f"{place.url}: `datasets` cannot load its config {name}: {error}. {_AGAIN}") from error
-    wrap = view.as_stream if streaming else partial(_with_view, place)
+    wrap = partial(_as_stream if streaming else _with_view, place)
     if isinstance(found, dict):
         return type(found)({name: wrap(dataset) for name, dataset in found.items()})
     return wrap(found)
 
 
 def _with_view(place: Place, dataset: datasets.Dataset) -> datasets.Dataset:
-    return view.of_prepared(dataset, place.storage_options)
+    return view.of_prepared(dataset, place.storage_options, _folder(place))
+
+
+def _as_stream(place: Place, dataset: datasets.IterableDataset) -> datasets.IterableDataset:
+    stream, folder = view.as_stream(dataset), _folder(place)
+    return stream.with_videos_of(folder) if folder else stream
+
+
+def _folder(place: Place) -> str | None:
+    """Of a local place that holds videos itself: their addresses are those that they have once it is pushed."""
+    return place.root if place.is_local and os.path.isdir(place.path("video")) else None
 
 
 def _address(place: Place, options: dict[str, Any]) -> list[str]:

@@ -32,7 +32,9 @@ NAME = _Name("seamless")
 _MEDIA = {**MODALITIES["audio"], **MODALITIES["video"], "partner_video": MODALITIES["video"]["video"]}
 
 
-def _media(column: str, feature: Any, value: Any, storage_options: dict[str, Any] | None) -> Any:
+def _media(
+    column: str, feature: Any, value: Any, storage_options: dict[str, Any] | None, folder: str | None = None
+) -> Any:
     """Audio or video that opens when used, as its feature says; as it is, if it was decoded, or is not to be.
 
     Raises:
@@ -57,15 +59,21 @@ def _media(column: str, feature: Any, value: Any, storage_options: dict[str, Any
         )
     opens = value["path"] or "", storage_options, value["bytes"]
     if isinstance(feature, datasets.Video):
-        return Video(*opens)
+        if folder is None:
+            return Video(*opens)
+        from seamless_interaction.publishing.rows import local_video
+
+        return Video(local_video(folder, value["path"]) or "", *opens[1:])
     return Resampled(*opens, rate) if is_decoded and rate else Audio(*opens)
 
 
-def _rows(column: pa.ChunkedArray, name: str, feature: Any, storage_options: dict[str, Any] | None) -> list[Any]:
+def _rows(
+    column: pa.ChunkedArray, name: str, feature: Any, storage_options: dict[str, Any] | None, folder: str | None
+) -> list[Any]:
     """The values of a column, one a row. Arrays are copies: Arrow's memory may be a map of what was prepared."""
     type = column.type
     if isinstance(feature, (datasets.Audio, datasets.Video)) and pa.types.is_struct(type):
-        return [_media(name, feature, value, storage_options) for value in column.to_pylist()]
+        return [_media(name, feature, value, storage_options, folder) for value in column.to_pylist()]
     storage = type.storage_type if isinstance(type, pa.ExtensionType) else type
     leaf = storage
     while pa.types.is_list(leaf):
@@ -253,16 +261,18 @@ def _brief(value: Any) -> str:
 class ViewFormatter(TensorFormatter):
     """Rows as ``Record``, batches as ``Records``, columns as lists."""
 
-    def __init__(self, features: Any = None, token_per_repo_id: Any = None, storage_options: Any = None):
+    def __init__(
+        self, features: Any = None, token_per_repo_id: Any = None, storage_options: Any = None, folder: Any = None
+    ):
         super().__init__(features=features, token_per_repo_id=token_per_repo_id)
-        self.storage_options = storage_options
+        self.storage_options, self.folder = storage_options, folder
 
     def format_row(self, pa_table: pa.Table) -> Record:
         return Record(pa_table, self)
 
     def format_column(self, pa_table: pa.Table) -> list[Any]:
         name = pa_table.column_names[0]
-        return _rows(pa_table.column(0), name, self.feature(name), self.storage_options)
+        return _rows(pa_table.column(0), name, self.feature(name), self.storage_options, self.folder)
 
     def feature(self, column: str) -> Any:
         """The feature of a column; where `datasets` does not say, as in a stream after ``map``, that of the schema."""
@@ -281,7 +291,7 @@ class ViewFormatter(TensorFormatter):
             if isinstance(value, list) and column in ARRAYS:
                 value = np.asarray(value, ARRAYS[column].dtype).reshape(-1, *ARRAYS[column].shape)
             else:
-                value = _media(column, self.feature(column), value, self.storage_options)
+                value = _media(column, self.feature(column), value, self.storage_options, self.folder)
             group, nested, member = column.partition(":")
             if nested:
                 example.setdefault(group, {})[member] = value
@@ -293,9 +303,13 @@ class ViewFormatter(TensorFormatter):
 _register_formatter(ViewFormatter, NAME)
 
 
-def of_prepared(prepared: Any, storage_options: dict[str, Any] | None) -> Any:
-    """A Dataset, or a dict of them, in this view; with what opens its media, which streams cannot be made with."""
-    return prepared.with_format(NAME, **({"storage_options": storage_options} if storage_options else {}))
+def of_prepared(prepared: Any, storage_options: dict[str, Any] | None, folder: str | None = None) -> Any:
+    """A Dataset, or a dict of them, in this view; with what opens its media, which streams cannot be made with.
+
+    ``folder`` is the published one that it was loaded from.
+    """
+    options = {"storage_options": storage_options, "folder": folder}
+    return prepared.with_format(NAME, **{name: value for name, value in options.items() if value})
 
 
 # --- streams --------------------------------------------------------------------------------------
@@ -332,6 +346,10 @@ class Stream(datasets.IterableDataset):
         arrow = datasets.IterableDataset.with_format(self, "arrow")
         mapped = arrow.map(function, batched=True, batch_size=size, **options)
         return as_stream(mapped.cast(features) if features else mapped)
+
+    def with_videos_of(self, folder: str) -> Stream:
+        """With the videos that a published folder holds itself."""
+        return self._mapped(partial(_with_videos_of, folder), 1, self.features)
 
     def rename_columns(self, column_mapping: dict[str, str]) -> Stream:
         """As ``IterableDataset.rename_columns``; takes columns, not groups of them."""
@@ -370,6 +388,20 @@ def _renamed(mapping: dict[str, str], table: pa.Table) -> pa.Table:
     if unknown:
         raise UsageError(f"no column {', '.join(sorted(unknown))} to rename. Known: {', '.join(table.column_names)}.")
     return table.rename_columns([mapping.get(name, name) for name in table.column_names])
+
+
+def _with_videos_of(folder: str, table: pa.Table) -> pa.Table:
+    from seamless_interaction.publishing.rows import local_video
+
+    for name in ("video", "partner_video"):
+        if name in table.column_names:
+            column = pa.concat_arrays(table[name].chunks)
+            paths = pa.array([local_video(folder, path) for path in column.field("path").to_pylist()], pa.string())
+            videos = pa.StructArray.from_arrays(
+                [column.field("bytes"), paths], ["bytes", "path"], mask=column.is_null()
+            )
+            table = table.set_column(table.column_names.index(name), name, videos)
+    return table
 
 
 def as_stream(dataset: datasets.IterableDataset) -> Stream:

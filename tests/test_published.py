@@ -1,9 +1,11 @@
 """A published repository through a Hub: what `datasets` alone loads, and what this package adds. Real clients."""
 
 import json
+import pickle
 import subprocess
 import sys
 from functools import partial
+from itertools import islice
 
 import datasets
 import numpy as np
@@ -142,6 +144,16 @@ def test_records_are_the_builders(hub, corpora, streaming):
         seen.add(record["id"])
     assert seen == set(known)
     assert record["video"][0].shape == (*recording.raster[::-1], 3)  # by ranges, from the Hub
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_videos_of_a_folder_that_was_not_pushed_open(folder, corpora, streaming):
+    found = load_dataset(split="train", data_dir=folder, streaming=streaming, modalities="video")
+    for record in islice(found, 3):
+        recording = recordings(corpora)[record["id"]]
+        video = pickle.loads(pickle.dumps(record["video"]))
+        assert len(video) == recording.num_frames and video[0].shape == (*recording.raster[::-1], 3)
+    assert record["video"].path.startswith(str(folder))
 
 
 def test_a_media_column_without_media_is_null(folder, corpora, tmp_path):

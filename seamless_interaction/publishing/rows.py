@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -60,9 +62,19 @@ def video_file(file_id: str) -> str:
     return f"video/{ids.vendor}/{ids.session}/{file_id}.mp4"
 
 
+_VIDEO_PATH = re.compile(r"hf://datasets/[^@]+@main/(video/[^/.]+/[^/.]+/[^/]+\.mp4)")
+
+
 def video_path(repo_id: str, file_id: str) -> str:
     """What a video column says of it. The Hub's viewer plays such an address, of its own repository, and no other."""
     return f"hf://datasets/{repo_id}@main/{video_file(file_id)}"
+
+
+def local_video(folder: str, path: str | None) -> str | None:
+    """What a video column says, or the file itself where a published folder holds it: it need not have been pushed."""
+    match = _VIDEO_PATH.fullmatch(path or "")
+    file = os.path.join(folder, *match[1].split("/")) if match else ""
+    return file if os.path.isfile(file) else path
 
 
 # --- the table of recordings ----------------------------------------------------------------------
