@@ -303,15 +303,6 @@ class ViewFormatter(TensorFormatter):
 _register_formatter(ViewFormatter, NAME)
 
 
-def of_prepared(prepared: Any, storage_options: dict[str, Any] | None, folder: str | None = None) -> Any:
-    """A Dataset, or a dict of them, in this view; with what opens its media, which streams cannot be made with.
-
-    ``folder`` is the published one that it was loaded from.
-    """
-    options = {"storage_options": storage_options, "folder": folder}
-    return prepared.with_format(NAME, **{name: value for name, value in options.items() if value})
-
-
 # --- streams --------------------------------------------------------------------------------------
 
 
@@ -429,3 +420,27 @@ def _kept(method: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name in (*_ORDERING, "select_columns", "cast", "cast_column"):  # what makes no new values
     setattr(Stream, _name, _kept(getattr(datasets.IterableDataset, _name)))
+
+
+# --- prepared data --------------------------------------------------------------------------------
+
+
+class Prepared(datasets.Dataset):
+    """Prepared data in this view; what is made of them is a Dataset of the library's own, in this view too."""
+
+    def to_iterable_dataset(self, num_shards: int | None = 1) -> datasets.IterableDataset:
+        """As ``Dataset.to_iterable_dataset``; a stream in this view, if this is."""
+        stream = super().to_iterable_dataset(num_shards)
+        return as_stream(stream) if self.format["type"] == NAME else stream
+
+
+def of_prepared(prepared: Any, storage_options: dict[str, Any] | None, folder: str | None = None) -> Any:
+    """A Dataset, or a dict of them, in this view; with what opens its media, which streams cannot be made with.
+
+    ``folder`` is the published one that it was loaded from.
+    """
+    options = {"storage_options": storage_options, "folder": folder}
+    viewed = prepared.with_format(NAME, **{name: value for name, value in options.items() if value})
+    for dataset in viewed.values() if isinstance(viewed, dict) else [viewed]:
+        dataset.__class__ = Prepared
+    return viewed

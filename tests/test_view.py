@@ -279,6 +279,11 @@ def test_prepared_data_become_a_stream(prepared, corpus):
     for record in stream.map(lambda record: {"frames": frames(record)}):
         assert_same_arrays(record, corpus[record["id"]], ["smplh:body_pose", "smplh:is_valid"])
         assert record["frames"] == frames(record) and record["audio"]["sampling_rate"] == 48_000
+    record = next(iter(stream.filter(lambda record: record["vendor_id"] == "V00").rename_column("audio", "sound")))
+    assert record["vendor_id"] == "V00" and record["sound"]["sampling_rate"] == 48_000
+    few = prepared.select([1, 0]).to_iterable_dataset()
+    assert [record["id"] for record in few] == [prepared[1]["id"], prepared[0]["id"]]
+    assert "smplh:body_pose" in next(iter(prepared.with_format(None).to_iterable_dataset()))
 
 
 def test_saved_and_loaded_again(prepared, corpus, tmp_path):
