@@ -528,7 +528,8 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         self._listing: typing.Any = None
         name = f"{place.url} {kwargs.get('layout')} {kwargs.get('index')}"
         try:
-            self._listing = self._index.listing(place) if self._index else scan(place, kwargs.get("layout"))
+            layout = kwargs.get("layout")
+            self._listing = self._index.listing(place, layout) if self._index else scan(place, layout)
             identity = self._listing.identity
             if not place.is_local:
                 local_cache.remember(name, identity)

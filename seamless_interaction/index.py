@@ -40,7 +40,7 @@ import pyarrow.parquet as pq
 
 from seamless_interaction import FILE_ID, LABELS, SPLITS
 from seamless_interaction.audio import AudioHeader
-from seamless_interaction.errors import AccessDenied, BadFile, BrokenIndex, SourceUnreachable, StaleIndex
+from seamless_interaction.errors import AccessDenied, BadFile, BrokenIndex, SourceUnreachable, StaleIndex, UsageError
 from seamless_interaction.layouts import BUNDLE, EXTENSIONS, LAYOUTS, PARTS, TREE, Listing, tables_identity
 from seamless_interaction.local_cache import local_copy, write_whole
 from seamless_interaction.mp4 import VideoHeader
@@ -212,12 +212,15 @@ class Index:
         issues = self._read(["archive_issue"])[0].unique().to_pylist()
         return [*self._notes, *(issue for issue in issues if issue)]
 
-    def listing(self, place: Place) -> Listing:
+    def listing(self, place: Place, layout: str | None = None) -> Listing:
         """What the index says a place holds, which is the one it was made of or a copy. It is the file list, too.
 
         Raises:
+            UsageError: the place is said to be in another layout than the index.
             StaleIndex: another place, which has none of the recordings.
         """
+        if layout not in (None, self.layout):
+            raise UsageError(f"layout is {layout!r}, and {self.path} is of {self.layout}. Leave one out.")
         ids = self.found["file_id"]
         if len(set(ids.to_pylist())) < len(ids):
             raise BrokenIndex(f"{self.path}: has recordings twice. {_AGAIN}")

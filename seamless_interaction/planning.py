@@ -288,7 +288,7 @@ def plan(
     selection = in_force(selection or Selection(), place)
     _refuse_target(target, place)
     opened = Index(os.fspath(index)) if index else None
-    listing = opened.listing(place) if opened else scan(place, layout)
+    listing = opened.listing(place, layout) if opened else scan(place, layout)
     if filelist is not None:
         listed = read_filelist_file(filelist)
     else:

@@ -434,6 +434,12 @@ def test_files_that_changed_since_their_index_are_named(tmp_path, layout):
         load(copy, index=index)
 
 
+def test_a_layout_beside_an_index_of_another_is_refused(tree, tmp_path):
+    index = index_of(tree, tmp_path / "index.parquet")
+    with pytest.raises(UsageError, match=r"layout is 'bundles', and .*index.parquet is of tree"):
+        load_dataset(data_dir=tree, index=index, layout="bundles", streaming=True)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_index_of_another_place_is_named(corpora, tmp_path, layout):
     index = index_of(corpora[layout][0], tmp_path / "index.parquet")
