@@ -144,7 +144,7 @@ async def _ask(fs: Any, url: str, start: int, end: int | None, headers: dict[str
     session = await fs.set_session()
     response = await session.get(fs.encode_url(url), **_options(fs, {**headers, **ranged}))
     try:
-        if response.status == 206 and _coding(response):  # a part of what was compressed: all of it, then
+        if ranged and response.status == 206 and _coding(response):  # a part of what was compressed: all of it, then
             response.close()
             return await _ask(fs, url, 0, None, {name: headers[name] for name in headers if name != "If-Range"})
         return response, _checked(url, response, start, end)
@@ -174,7 +174,7 @@ def _checked(url: str, response: Any, start: int, end: int | None) -> _Answer | 
         return _Answer(0, length, length, False, is_chunked or length is not None)
     if response.status != 206:
         raise ConnectionError(f"an answer without content came (status {response.status})")
-    if not match or match[1] is None:
+    if coding or not match or match[1] is None:
         raise ConnectionError(f"a part came that does not say which ({told!r})")
     first, last = int(match[1]), int(match[2])
     wanted = end if size is None else size if end is None else min(end, size)

@@ -385,6 +385,9 @@ def test_what_comes_compressed_and_ends_early_is_asked_for_again(folder, monkeyp
         bucket.clear()
         with pytest.raises(ConnectionError, match="ends early"):
             body_of(place)
+        bucket.amend = lambda query, answer: packed(query, answer)._replace(status=206)
+        with pytest.raises(SourceUnreachable, match=r"a\.bin.*a part came"):
+            place.read("a.bin")
         bucket.amend = lambda query, answer: packed(query, answer).with_body(lambda body: body * 2)
         with pytest.raises(SourceUnreachable, match=r"a\.bin.*more came"):
             place.read("a.bin")
