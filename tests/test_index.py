@@ -440,14 +440,15 @@ def test_a_layout_beside_an_index_of_another_is_refused(tree, tmp_path):
         load_dataset(data_dir=tree, index=index, layout="bundles", streaming=True)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_index_of_another_place_is_named(corpora, tmp_path, layout):
-    index = index_of(corpora[layout][0], tmp_path / "index.parquet")
-    other = "bundles" if layout == "tree" else "tree"
-    with Bucket(corpora[other][0]) as bucket:
-        for place in (corpora[other][0], bucket.url):
-            with pytest.raises(StaleIndex, match="has none of the files that it names"):
-                load(place, index=index)
+def test_the_index_of_another_place_is_named(tmp_path):
+    for layout in ("tree", "archives"):
+        synthesize(tmp_path / layout, layout, interactions=1, seconds=1.0)
+        index_of(tmp_path / layout, tmp_path / f"{layout}.parquet")
+    for layout, other in (("tree", "archives"), ("archives", "tree")):
+        with Bucket(tmp_path / other) as bucket:
+            for place in (tmp_path / other, bucket.url):
+                with pytest.raises(StaleIndex, match="has none of the files that it names"):
+                    load(place, index=tmp_path / f"{layout}.parquet")
 
 
 @pytest.fixture
