@@ -156,7 +156,8 @@ def call(tmp_path):
             )
             stack.enter_context(program)
             stack.callback(program.kill)
-            wait_for(lambda: len(pids(tmp_path)) == 2)
+            wait_for(lambda: len(pids(tmp_path)) == 2 or program.poll() is not None)
+            assert program.poll() is None, program.stderr.read()
             return program
 
         yield start

@@ -677,7 +677,10 @@ def test_one_plan_for_two_folders(corpora, tmp_path):
     assert publish(planned, tmp_path / "two").kept == 6
 
 
-@pytest.mark.parametrize("damage", ["no shard", "cut shard", "no sidecar", "cut sidecar", "other sidecar", "no table"])
+DAMAGES = ("no shard", "cut shard", "changed shard", "no sidecar", "cut sidecar", "other sidecar", "no table")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_shard_without_a_valid_sidecar_is_made_again(corpora, hub, calls, damage):
     planned, before = replan(corpora["tree"][0]), files(hub)
     shard = planned.shards[2]
@@ -688,8 +691,11 @@ def test_a_shard_without_a_valid_sidecar_is_made_again(corpora, hub, calls, dama
         target.unlink()
     elif what == "cut":
         target.write_bytes(target.read_bytes()[:-1])
+    elif what == "changed":
+        flip(target)
     else:
         shutil.copy(convert.sidecar_path(hub, planned.shards[1]), sidecar)
+    os.utime(hub / planned.shards[0].path)  # as if it had been copied: its content tells that it is the same
     report = publish(planned, hub)
     assert calls == [shard.path] and (report.made, report.kept) == (1, 5)
     assert files(hub) == before
@@ -701,6 +707,8 @@ def test_a_video_that_is_gone_is_copied_again(corpora, once, tmp_path, calls):
     (folder / video_file(planned.recordings["file_id"][0].as_py())).unlink()
     assert publish(planned, folder).made == 1 and calls == [planned.shards[0].path]
     assert files(folder) == before
+    renamed = replan(corpora["tree"][0], ("video", "vad"), repo_id="me/mine")
+    assert publish(renamed, folder).made == sum("/10GB/" in shard.path for shard in renamed.shards)  # with its videos
 
 
 def test_a_changed_setting_makes_every_shard_again(corpora, tmp_path, calls):
@@ -713,7 +721,7 @@ def test_a_changed_setting_makes_every_shard_again(corpora, tmp_path, calls):
     for path in (tmp_path / "data" / "10GB").rglob("*.parquet"):
         for row in pq.read_table(path, columns=["id", "audio"]).to_pylist():
             assert row["audio"]["path"] == f"{row['id']}.wav" and row["audio"]["bytes"][:4] == b"RIFF"
-    assert run(audio="wav", repo_id="me/mine").made == 2
+    assert run(audio="wav", repo_id="me/mine").made == 0
     assert "me/mine" in (tmp_path / "README.md").read_text()
 
 

@@ -74,6 +74,7 @@ class Sidecar:
         content: digest of all values, but addresses of videos. The same recordings give the same in any layout, unless
             one has an issue whose detail names a file.
         files: videos beside the shard: path, bytes, SHA-256.
+        mtimes: of the shard and its videos, in nanoseconds: a file of another time is hashed before it counts as done.
         recordings: SHA-256 of its part of the table of recordings.
         skipped: recordings left out with ``on_error="skip"``, and why.
         issues: code -> recordings that have it.
@@ -96,6 +97,7 @@ class Sidecar:
     inputs: str
     content: str
     files: list[dict[str, Any]]
+    mtimes: dict[str, int]
     recordings: str
     skipped: list[dict[str, str]]
     issues: dict[str, int]
@@ -141,9 +143,9 @@ def read_sidecar(output: Path, shard: Shard) -> Sidecar | None:
 
 
 def done(plan: ShardPlan, number: int, output: Path) -> Sidecar | None:
-    """The sidecar of a shard that is there as the plan wants it; None if it is not. Contents are not read again.
+    """The sidecar of a shard that is there as the plan wants it; None if it is not.
 
-    The files it was made of are looked at only if the source as a whole is another than it was then.
+    Contents are read again only of files that are not of the time that they were written at. The files it was made of are looked at only if the source as a whole is another than it was then.
     """
     shard = plan.shards[number]
     found = read_sidecar(output, shard)
@@ -151,10 +153,12 @@ def done(plan: ShardPlan, number: int, output: Path) -> Sidecar | None:
         return None
     # A shard of which nothing is left is no file: datasets 4.8 does not load a config with an empty one.
     files = [
-        *([(shard.path, found.bytes)] if found.rows else []),
-        *((file["file"], file["bytes"]) for file in found.files),
+        *([(shard.path, found.bytes, found.sha256)] if found.rows else []),
+        *((file["file"], file["bytes"], file["sha256"]) for file in found.files),
     ]
-    if any(_size(output / path) != size for path, size in files) or not _is_same(recordings_path(output, shard), found):
+    if not all(_is_unchanged(output / path, size, found.mtimes.get(path), sha256) for path, size, sha256 in files):
+        return None
+    if not _is_same(recordings_path(output, shard), found):
         return None
     if found.identity == plan.settings["identity"]:
         return found
@@ -174,11 +178,12 @@ def input_bytes(plan: ShardPlan, numbers: list[int]) -> int:
     return sum(size or 0 for part in parts for _, size, _ in part)
 
 
-def _size(path: Path) -> int | None:
+def _is_unchanged(path: Path, size: int, mtime_ns: int | None, sha256: str) -> bool:
     try:
-        return path.stat().st_size
+        found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return False
+    return found.st_size == size and (found.st_mtime_ns == mtime_ns or sha256_of(path) == sha256)
 
 
 def write_file(output: Path, name: str, write: Callable[[BinaryIO], object]) -> None:
@@ -269,6 +274,10 @@ def convert_shard(plan: ShardPlan, number: int, output: str | os.PathLike) -> Si
                 inputs=_digest_of(before),
                 content=made.content.hexdigest(),
                 files=made.files,
+                mtimes={
+                    path: (output / path).stat().st_mtime_ns
+                    for path in [*([shard.path] if made.rows else []), *(file["file"] for file in made.files)]
+                },
                 recordings=part,
                 skipped=made.skipped,
                 issues=made.issues,

@@ -124,10 +124,11 @@ class ShardPlan:
         """Changes when a shard would come out different for any reason that is known beforehand."""
         shard = self.shards[number]
         # Not where the index lies: one that nobody gave is kept in the output, and says only what the source does.
-        names = ("url", "layout", "aliases", "given_index", "columns", "audio", "on_error", "repo_id", "media_url")
+        names = ("url", "layout", "aliases", "given_index", "columns", "audio", "on_error", "media_url")
         rows = self.recordings.slice(shard.start, shard.stop - shard.start).drop_columns(["row"]).to_pylist()
-        how = [self.settings[name] for name in names]
-        parts = (FORMAT, __version__, how, self.settings["video"][self.size_of(shard)], shard.path, rows)
+        video = self.settings["video"][self.size_of(shard)] if "video" in self.columns else None
+        how = [*(self.settings[name] for name in names), video, self.repo_id if video == "copy" else None]
+        parts = (FORMAT, __version__, how, shard.path, rows)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def save(self, folder: Path) -> None:
