@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from seamless_interaction.errors import SeamlessInteractionError, UnknownName, UsageError
-from seamless_interaction.places import local_path
 
 T = TypeVar("T")
 Attempt = Callable[[int], T]  # picklable; returns its failures, and raises only what must stop everything
@@ -366,6 +365,8 @@ def _settings(kind: str, executor: Any, options: dict[str, Any]) -> dict[str, An
 
 def _logs(folder: str | os.PathLike[str]) -> Path:
     """A new folder: a job that still waits would read what a second run writes."""
+    from seamless_interaction.places import local_path  # workers need none of what that imports
+
     folder = local_path(folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=folder))
