@@ -145,7 +145,8 @@ def read_sidecar(output: Path, shard: Shard) -> Sidecar | None:
 def done(plan: ShardPlan, number: int, output: Path) -> Sidecar | None:
     """The sidecar of a shard that is there as the plan wants it; None if it is not.
 
-    Contents are read again only of files that are not of the time that they were written at. The files it was made of are looked at only if the source as a whole is another than it was then.
+    Contents are read again only of files that are not of the time that they were written at. The files that a shard was
+    made of are looked at only if the source as a whole is another than it was then.
     """
     shard = plan.shards[number]
     found = read_sidecar(output, shard)
