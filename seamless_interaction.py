@@ -518,9 +518,8 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
         self._base_path = base_path
         # `datasets` writes options of its own into the dict that it gets.
-        self._options = storage_options
-        storage_options = dict(storage_options or {})
-        place = Place(data_dir or sources.default_source(), self._options)
+        place = Place(data_dir or sources.default_source(), storage_options)
+        self._options, storage_options = place.storage_options, dict(storage_options or {})
         if kwargs.get("config_name") is None:  # `datasets` would take the default one, whatever else was asked for
             kwargs["config_name"] = _config_name(in_force(_selection_of(kwargs), place))
             kwargs = {name: value for name, value in kwargs.items() if name not in ("subset", "label")}
@@ -767,11 +766,15 @@ def _shards(file_ids: list[str], columns: tuple[str, ...]) -> list[tuple[int, in
 
 
 def __getattr__(name: str):
-    """``SeamlessDataset``, imported when first asked for."""
+    """``SeamlessDataset`` and ``use_storage_options``, imported when first asked for."""
     if name == "SeamlessDataset":
         from seamless_interaction.access.dataset import SeamlessDataset
 
         return SeamlessDataset
+    if name == "use_storage_options":
+        from seamless_interaction.places import use_storage_options
+
+        return use_storage_options
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -864,7 +867,7 @@ def load_dataset(
         on_error: ``"null"``, ``"raise"`` or ``"skip"``; see ``SeamlessInteractionConfig``.
         cache_dir: where prepared data go; None is where ``datasets`` keeps its own.
         num_proc: processes that prepare.
-        storage_options: what fsspec needs to open ``data_dir``.
+        storage_options: what fsspec needs to open ``data_dir``. It is not saved: see ``use_storage_options``.
 
     Returns:
         A ``datasets.Dataset`` or ``IterableDataset`` (without ``split``, a dict of them) whose records
@@ -940,4 +943,4 @@ def load_dataset(
         return datasets.IterableDatasetDict({name: view.as_stream(stream) for name, stream in dataset.items()})
     if streaming:
         return view.as_stream(dataset[split])
-    return view.of_prepared(builder.as_dataset(split), storage_options)
+    return view.of_prepared(builder.as_dataset(split))

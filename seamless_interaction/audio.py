@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from seamless_interaction import files
 from seamless_interaction.errors import EmptyFile, TruncatedFile, UnreadableFile
+from seamless_interaction.places import bring_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,6 +152,7 @@ def _probe_flac(path: str, file: BinaryIO) -> _Wav:
 # --- samples ---------------------------------------------------------------------------------
 
 
+@bring_options
 class Audio(Mapping[str, Any]):
     """A WAV, or a FLAC that a record holds, as the mapping ``{"array", "sampling_rate", "path"}``; opened on use.
 
@@ -287,6 +289,7 @@ class Audio(Mapping[str, Any]):
                 raise UnreadableFile(self.path, f"not a WAV that libsndfile opens: {error}") from error
 
 
+@bring_options
 class Resampled(Audio):
     """The same at another rate: all samples are read, and resampled by FFmpeg, when the first are asked for.
 

@@ -249,7 +249,7 @@ def _host(reader: Reader, seen: list[Seen]) -> dict[str, Any]:
         shown = reader.read("", 0, 200)
         host["listing"] = (False, f"answers {shown[:60]!r}")
     except (SourceError, FileNotFoundError) as error:  # whatever it is, it is no listing
-        host["listing"] = (True, f"refused: {getattr(error.__cause__, 'status', 'not found')}")
+        host["listing"] = (True, f"refused: {getattr(error.__context__, 'status', 'not found')}")
     for found in seen:
         row = found.row
         if "vad" not in found.files:

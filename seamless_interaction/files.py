@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 
 from seamless_interaction.errors import MissingFile, UnreadableFile
-from seamless_interaction.places import Place, RangeFile, options_of
+from seamless_interaction.places import Place, RangeFile, file_at
 
 # Bytes that a range request fetches beyond what was asked for. A header is small: with these, one or two requests read
 # it, for 0.1 MB. Frames and samples come in a row.
@@ -44,7 +44,7 @@ def open_file(
             return _open_member(path, storage_options, block)
         if "://" not in path:
             return open(path, "rb")
-        place, name = _place(path, storage_options)
+        place, name = file_at(path, dict(storage_options or {}))
         if place.is_local:
             return open(place.path(name), "rb")
         return cast("BinaryIO", RangeFile(partial(_read, place, name), place.stat(name).size, block))
@@ -52,12 +52,6 @@ def open_file(
         raise MissingFile(path, "no such file") from error
     except IsADirectoryError as error:
         raise UnreadableFile(path, "a folder, not a file") from error
-
-
-def _place(path: str, storage_options: Mapping[str, Any] | None) -> tuple[Place, str]:
-    """Where a URL leads: a folder, and a name in it."""
-    folder, _, name = path.rpartition("/")
-    return Place(folder, dict(storage_options or options_of(path))), name
 
 
 def _read(place: Place, name: str, start: int, end: int) -> bytes:
@@ -98,7 +92,7 @@ def _open_member(path: str, storage_options: Mapping[str, Any] | None, block: in
             raise ValueError(f"no file has the part {[archive, offset, length]}")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnreadableFile(path, f"not the path of a member of an archive: {error}") from error
-    place, name = _place(archive, storage_options)
+    place, name = file_at(archive, dict(storage_options or {}))
 
     def read(start: int, end: int) -> bytes:
         return _read(place, name, offset + start, offset + min(end, length))

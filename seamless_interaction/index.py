@@ -44,7 +44,7 @@ from seamless_interaction.errors import AccessDenied, BadFile, BrokenIndex, Sour
 from seamless_interaction.layouts import BUNDLE, EXTENSIONS, LAYOUTS, PARTS, TREE, Listing, tables_identity
 from seamless_interaction.local_cache import local_copy, write_whole
 from seamless_interaction.mp4 import VideoHeader
-from seamless_interaction.places import Place
+from seamless_interaction.places import Place, redacted
 from seamless_interaction.recordings import Recording, locate, recordings, without_what_is_not_meant
 from seamless_interaction.tables import FILELIST, read_selection
 from seamless_interaction.typed_json import load_as, read_as
@@ -135,7 +135,7 @@ class Index:
     """
 
     def __init__(self, path: str | Path):
-        self.path = str(path)
+        self._given, self.path = str(path), redacted(str(path))
         self._opened: tuple[int, pq.ParquetFile] | None = None
         metadata = self._metadata()
         self.url, self.layout, self.aliases = metadata.url, metadata.layout, metadata.aliases
@@ -150,7 +150,7 @@ class Index:
         if self._opened is None or self._opened[0] != os.getpid():
             try:
                 # Arrow's own file: one of Python's, whose bytes Arrow's threads free, can abort an exit of Python.
-                file = pa.OSFile(str(local_copy(self.path)))
+                file = pa.OSFile(str(local_copy(self._given)))
             except OSError as error:
                 raise SourceUnreachable(f"{self.path}: {error}") from error
             try:

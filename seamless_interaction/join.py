@@ -77,7 +77,7 @@ class Join:
 
     def _error(self, column: str, error: BadFile) -> None:
         self.errors.append(error)
-        self._note(column, error.code, str(error))
+        self._note(column, error.code, self._files.place.within(str(error)))
 
     def _attempt(self, column: str, part: str) -> Any:
         """A part; None, and an issue, if it cannot be used, or is not there and required or not selected."""

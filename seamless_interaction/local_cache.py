@@ -15,7 +15,7 @@ from typing import BinaryIO
 import datasets
 
 from seamless_interaction.errors import AccessDenied, SourceUnreachable
-from seamless_interaction.places import Place, local_path, options_of
+from seamless_interaction.places import Place, file_at, local_path
 
 logger = logging.getLogger("seamless_interaction")
 
@@ -77,11 +77,10 @@ def local_copy(path: str) -> Path:
     """
     if "://" not in path:
         return local_path(path)
-    parent, _, name = path.rpartition("/")
-    place = Place(parent, options_of(path))
+    place, name = file_at(path)
     if place.is_local:
         return Path(place.path(name))
-    copy = folder() / "files" / key(f"{path} {place.stat(name, is_sized=False)}")
+    copy = folder() / "files" / key(f"{place.identity_of(name)} {place.stat(name, is_sized=False)}")
     if not copy.exists():
         content = place.read(name)
         write_whole(copy, lambda file: file.write(content))
@@ -115,7 +114,7 @@ def read_cached(place: Place, name: str) -> bytes | None:
             return place.read(name)
         except FileNotFoundError:
             return None
-    known = folder() / "tables" / key(place.path(name))
+    known = folder() / "tables" / key(place.identity_of(name))
     try:
         stamp = place.stat(name, is_sized=False).stamp
     except (FileNotFoundError, AccessDenied):

@@ -218,7 +218,7 @@ class Files:
     """
 
     def __init__(self, source: Source, recording: Recording, known: Known | None = None):
-        self.recording, self.num_bytes = recording, 0
+        self.recording, self.num_bytes, self.place = recording, 0, source.place
         self._source, self._known = source, known
         self._opened: dict[str, Any] = {}  # name -> Npz, parsed JSON, open file, or the BadFile that came instead
         self._lock, self._lock_of_doubt = threading.Lock(), threading.Lock()

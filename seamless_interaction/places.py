@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import multiprocessing
+import multiprocessing.reduction
 import os
 import posixpath
 import random
@@ -16,8 +19,10 @@ from email.utils import parsedate_to_datetime
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import unquote
 
 import fsspec
+import multiprocess.reduction  # type: ignore[import-untyped]  # of `datasets`
 from fsspec.implementations.local import LocalFileSystem
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
@@ -144,10 +149,73 @@ _options_of_places: dict[str, dict[str, Any]] = {}  # URL -> storage_options, of
 def options_of(path: str) -> dict[str, Any]:
     """The ``storage_options`` of the place that a URL lies in, if this process has opened one with any.
 
-    A stream's records need it: `datasets` makes their formatter without arguments.
+    Records need it: they hold addresses alone, as does whatever is saved of them.
     """
-    places = [url for url in list(_options_of_places) if path.startswith(f"{url}/")]  # other threads may open more
+    places = [url for url in list(_options_of_places) if f"{path}/".startswith(f"{url}/")]  # others may open more
     return _options_of_places[max(places, key=len)] if places else {}
+
+
+def use_storage_options(url: str, storage_options: dict[str, Any]) -> None:
+    """Open what lies below an address with these options, from now on, in this process and those it starts.
+
+    For data that come from elsewhere than ``load_dataset``, as from a pickle or from Arrow files: no option is saved.
+
+    Args:
+        url: of the folder that was ``data_dir``, or of a file.
+        storage_options: what fsspec needs to open it.
+
+    >>> use_storage_options("https://data.example.org", {"headers": {"Authorization": "Bearer …"}})
+    """
+    Place(url, storage_options)
+
+
+def bring_options(kind: type[Any]) -> type[Any]:
+    """A decorator of classes: with their objects, the options of places go to processes that this one starts.
+
+    Only ``multiprocessing`` pickles them so, not whoever writes a pickle into a file.
+    """
+
+    def reduce(one: Any) -> tuple[Any, ...]:
+        return _with_options, (_options_of_places, *one.__reduce_ex__(2)[:2])
+
+    for module in (multiprocessing, multiprocess):
+        module.reduction.ForkingPickler.register(kind, reduce)
+    return kind
+
+
+def _with_options(options: dict[str, dict[str, Any]], make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    _options_of_places.update(options)
+    return make(*arguments)
+
+
+_HTTP = re.compile(r"(https?://)(?:([^/?@]*)@)?([^?]*)\??(.*)", re.DOTALL)
+
+
+def _without_secrets(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """An address of HTTP without the user and the query in it, and options with which each request has them."""
+    match = _HTTP.fullmatch(url)
+    if match is None:
+        return url, options
+    scheme, user, rest, query = match.groups()
+    if user:
+        login = {"Authorization": f"Basic {base64.b64encode(unquote(user).encode()).decode()}"}
+        options = {**options, "headers": {**login, **options.get("headers", {})}}
+    return scheme + rest, {"params": query, **options} if query else options
+
+
+def redacted(text: str) -> str:
+    """A text, such as a client's error, without the user and the query of each address in it."""
+    text = re.sub(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?@'\"<>]*@", r"\1", text)
+    return re.sub(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?'\"<>]*)\?[^\s'\"<>]*", r"\1", text)
+
+
+def file_at(url: str, storage_options: dict[str, Any] | None = None) -> tuple[Place, str]:
+    """A file by its address: the folder, and its name in it. Without options it is opened as the place it lies in."""
+    bare, options = _without_secrets(url, dict(storage_options or {}))
+    folder, _, name = bare.rpartition("/")
+    if options:
+        _options_of_places[bare] = options
+    return Place(folder or ("/" if bare else "."), options or options_of(bare)), name
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
@@ -166,16 +234,19 @@ class Place:
     """A folder anywhere fsspec reads. Paths are relative to it, with forward slashes.
 
     Args:
-        url: a local path, or a URL such as ``hf://datasets/…``, ``s3://bucket/prefix`` or ``https://…``.
+        url: a local path, or a URL such as ``hf://datasets/…``, ``s3://bucket/prefix`` or ``https://…``. A user and a
+            query in one of HTTP (``https://user:password@…``, ``…?signature=…``) go with each request.
         storage_options: what fsspec's file system takes (keys, endpoints).
+
+    Attributes:
+        url: the address, as it is shown and written: without user and query, which are in ``storage_options``.
 
     All methods that read raise ``FileNotFoundError`` (there is no such file), ``AccessDenied`` (HTTP 403, with which
     some hosts answer for a missing file too) and ``SourceUnreachable``.
     """
 
     def __init__(self, url: str | os.PathLike[str], storage_options: dict[str, Any] | None = None):
-        self.storage_options = dict(storage_options or {})
-        self._given = os.fspath(url)
+        self._given, self.storage_options = _without_secrets(os.fspath(url), dict(storage_options or {}))
         self._answers_head = False  # as far as is known
         root = self._connect()
         protocols = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
@@ -203,7 +274,7 @@ class Place:
         try:
             self._fs, root = fsspec.url_to_fs(self._given, **options)
         except (ImportError, ValueError) as error:  # the part of fsspec for it is not installed, or no such protocol
-            raise SourceUnreachable(f"{self._given}: {error}") from error
+            raise SourceUnreachable(redacted(f"{self._given}: {error}")) from None
         self._process = os.getpid()
         return root
 
@@ -217,6 +288,14 @@ class Place:
         if self.is_local:
             return os.path.join(self.root, *relative.split("/"))
         return f"{self.url}/{relative}"
+
+    def within(self, text: str) -> str:
+        """A text with paths relative to the place, as whoever has a copy of it reads them."""
+        return text.replace(self.path(""), "")
+
+    def identity_of(self, relative: str) -> str:
+        """The path with the query, if there is one: for hashing, not to be shown."""
+        return f"{self.path(relative)}?{self.storage_options.get('params', '')}".rstrip("?")
 
     def exists(self, relative: str) -> bool:
         if self.is_local:
@@ -263,7 +342,7 @@ class Place:
                 raise NoRanges(f"{self.path(relative)}: {len(content)} bytes came where {end - start} were asked for.")
             return content
 
-        return fetch() if ranges_kept is None else ranges_kept.read(self.path(relative), start, end, fetch)
+        return fetch() if ranges_kept is None else ranges_kept.read(self.identity_of(relative), start, end, fetch)
 
     def _remote_read(self, path: str, start: int, end: int | None) -> bytes:
         if self.is_shared:
@@ -331,7 +410,7 @@ class Place:
 
     def _told(self, folder: str, entry: Entry) -> Entry:
         if ranges_kept is not None and not self.is_local:
-            ranges_kept.tell(self.path(f"{folder}/{entry.name}".lstrip("/")), entry)
+            ranges_kept.tell(self.identity_of(f"{folder}/{entry.name}".lstrip("/")), entry)
         return entry
 
     def _remote_info(self, path: str) -> dict[str, Any]:
@@ -392,31 +471,37 @@ class Place:
     def wait_after(self, relative: str, error: Exception, attempt: int, attempts: int) -> float:
         """Seconds to wait, after the error of one of so many attempts, before the next one.
 
+        What it raises does not show the client's error (``from None``), which may hold a signed address.
+
         Raises:
             FileNotFoundError, AccessDenied, NoRanges, SourceUnreachable: what it means, if another would be of no use.
         """
         if isinstance(error, (NoRanges, SourceUnreachable)):
             raise error
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-            raise FileNotFoundError(self.path(relative)) from error
+            raise FileNotFoundError(self.path(relative)) from None
         status, headers = _answer(error)
+        said = redacted(str(error))[:_SAID]
         if status in (404, 410):
-            raise FileNotFoundError(self.path(relative)) from error
+            raise FileNotFoundError(self.path(relative)) from None
         if status in (401, 403) or isinstance(error, PermissionError):
-            raise AccessDenied(f"{self.path(relative)}: the host refuses it ({error}).") from error
+            raise AccessDenied(
+                f"{self.path(relative)}: the host refuses it ({said}). What lets you in, such as a login, goes "
+                "into storage_options, or use_storage_options for data that were saved."
+            ) from None
         if _is_of_the_certificate(error):
             variable = "AWS_CA_BUNDLE" if "s3" in self.fs.protocol else "SSL_CERT_FILE"
             raise SourceUnreachable(
-                f"{self.path(relative)}: this machine does not trust the host's certificate ({str(error)[:_SAID]}). If "
+                f"{self.path(relative)}: this machine does not trust the host's certificate ({said}). If "
                 f"a proxy of your company signs its own, name the company's in the environment variable {variable}."
-            ) from error
+            ) from None
         again = status in _TRANSIENT if status else _is_of_the_network(error)
         if not again or attempt >= attempts:
             tried = f", tried {attempt} times" if attempt > 1 else ""
             raise SourceUnreachable(
-                f"{self.path(relative)}: {type(error).__name__}: {str(error)[:_SAID]}{tried}. Is the address right, "
+                f"{self.path(relative)}: {type(error).__name__}: {said}{tried}. Is the address right, "
                 "and the network there?"
-            ) from error
+            ) from None
         return _wait(attempt, headers)
 
 

@@ -95,7 +95,7 @@ def load(
 
 
 def _with_view(place: Place, dataset: datasets.Dataset) -> datasets.Dataset:
-    return view.of_prepared(dataset, place.storage_options, _folder(place))
+    return view.of_prepared(dataset, _folder(place))
 
 
 def _as_stream(place: Place, dataset: datasets.IterableDataset) -> datasets.IterableDataset:

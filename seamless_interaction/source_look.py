@@ -83,7 +83,7 @@ class Reader:
         try:
             entry = self.place.stat(path)
         except (FileNotFoundError, AccessDenied) as error:
-            self.missing[str(getattr(error.__cause__, "status", "not found"))] += 1
+            self.missing[str(getattr(error.__context__, "status", "not found"))] += 1
             if isinstance(error, AccessDenied):
                 self.refusal = error
             return None

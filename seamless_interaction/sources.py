@@ -7,7 +7,7 @@ import os
 import pyarrow as pa
 
 from seamless_interaction.errors import AmbiguousSource
-from seamless_interaction.places import Place
+from seamless_interaction.places import Place, redacted
 from seamless_interaction.tables import read_filelist, read_filelist_file
 
 # The public bucket: one object a part of a recording. Nothing in it can be listed.
@@ -41,7 +41,8 @@ def address_of(source: str) -> str:
     address = {"bucket": default_source(), "hub": HUB}.get(source, source)
     if address != source and os.path.isdir(source):
         raise AmbiguousSource(
-            f"{source!r} stands for {address}, and a folder here has that name. Give ./{source}, or the address."
+            f"{source!r} stands for {redacted(address)}, and a folder here has that name. Give ./{source}, or the "
+            "address."
         )
     return address
 

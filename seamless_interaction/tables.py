@@ -39,7 +39,7 @@ from seamless_interaction import (
 from seamless_interaction.errors import BrokenTable, SourceNotFound
 from seamless_interaction.layouts import EVERY_PART, PARTS, bits_of, parts_of
 from seamless_interaction.local_cache import read_cached, write_whole
-from seamless_interaction.places import Place
+from seamless_interaction.places import Place, file_at
 
 logger = logging.getLogger("seamless_interaction")
 
@@ -274,8 +274,7 @@ def read_filelist_file(
     Raises:
         BrokenTable, SourceNotFound
     """
-    folder, _, name = os.fspath(path).rpartition("/")
-    place = Place(folder or ".", storage_options)
+    place, name = file_at(os.fspath(path), storage_options)
     found = read_filelist(place, name, strict)
     if found is None:
         raise SourceNotFound(

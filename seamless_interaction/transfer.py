@@ -330,9 +330,10 @@ class Transfer:
 
     def _without(self, recording: Recording, status: str, detail: str | None, part: str) -> Made:
         """There is no file, and the manifest says why."""
-        path = _tree_path(recording, part)
+        path, place = _tree_path(recording, part), self._source.place
+        detail = detail and place.within(detail)
         with writing(self._target):
-            self._manifest.write(path, status, source=self._source.place.url, detail=detail)
+            self._manifest.write(path, status, source=place.url, detail=detail)
         return Made(recording.file_id, part, status, 0, detail)
 
     # --- what is fetched ---

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 from seamless_interaction import files, mp4
 from seamless_interaction.errors import UnreadableFile
+from seamless_interaction.places import bring_options
 
 if TYPE_CHECKING:
     import av
@@ -146,6 +147,7 @@ def _watch_forks() -> None:
 # --- frames ---------------------------------------------------------------------------------------
 
 
+@bring_options
 class Video:
     """The frames of an MP4, a sequence of RGB arrays (height, width, 3), uint8; opened on use.
 

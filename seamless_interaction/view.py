@@ -22,8 +22,10 @@ from datasets.formatting.formatting import LazyDict, TensorFormatter
 
 from seamless_interaction import ARRAYS, MODALITIES
 from seamless_interaction.errors import UsageError
+from seamless_interaction.places import bring_options
 
 
+@bring_options
 class _Name(str):
     """The view's name, as every formatted dataset holds it: whoever unpickles one registers the view by it."""
 
@@ -32,9 +34,7 @@ NAME = _Name("seamless")
 _MEDIA = {**MODALITIES["audio"], **MODALITIES["video"], "partner_video": MODALITIES["video"]["video"]}
 
 
-def _media(
-    column: str, feature: Any, value: Any, storage_options: dict[str, Any] | None, folder: str | None = None
-) -> Any:
+def _media(column: str, feature: Any, value: Any, folder: str | None = None) -> Any:
     """Audio or video that opens when used, as its feature says; as it is, if it was decoded, or is not to be.
 
     Raises:
@@ -57,7 +57,7 @@ def _media(
             f"{column} is {feature}, and this view does not know {', '.join(unknown)}. Leave it out, or take the view "
             "off: with_format(None)."
         )
-    opens = value["path"] or "", storage_options, value["bytes"]
+    opens = value["path"] or "", None, value["bytes"]  # options are those of the place, where it is opened
     if isinstance(feature, datasets.Video):
         if folder is None:
             return Video(*opens)
@@ -67,13 +67,11 @@ def _media(
     return Resampled(*opens, rate) if is_decoded and rate else Audio(*opens)
 
 
-def _rows(
-    column: pa.ChunkedArray, name: str, feature: Any, storage_options: dict[str, Any] | None, folder: str | None
-) -> list[Any]:
+def _rows(column: pa.ChunkedArray, name: str, feature: Any, folder: str | None) -> list[Any]:
     """The values of a column, one a row. Arrays are copies: Arrow's memory may be a map of what was prepared."""
     type = column.type
     if isinstance(feature, (datasets.Audio, datasets.Video)) and pa.types.is_struct(type):
-        return [_media(name, feature, value, storage_options, folder) for value in column.to_pylist()]
+        return [_media(name, feature, value, folder) for value in column.to_pylist()]
     storage = type.storage_type if isinstance(type, pa.ExtensionType) else type
     leaf = storage
     while pa.types.is_list(leaf):
@@ -261,18 +259,16 @@ def _brief(value: Any) -> str:
 class ViewFormatter(TensorFormatter):
     """Rows as ``Record``, batches as ``Records``, columns as lists."""
 
-    def __init__(
-        self, features: Any = None, token_per_repo_id: Any = None, storage_options: Any = None, folder: Any = None
-    ):
+    def __init__(self, features: Any = None, token_per_repo_id: Any = None, folder: Any = None):
         super().__init__(features=features, token_per_repo_id=token_per_repo_id)
-        self.storage_options, self.folder = storage_options, folder
+        self.folder = folder
 
     def format_row(self, pa_table: pa.Table) -> Record:
         return Record(pa_table, self)
 
     def format_column(self, pa_table: pa.Table) -> list[Any]:
         name = pa_table.column_names[0]
-        return _rows(pa_table.column(0), name, self.feature(name), self.storage_options, self.folder)
+        return _rows(pa_table.column(0), name, self.feature(name), self.folder)
 
     def feature(self, column: str) -> Any:
         """The feature of a column; where `datasets` does not say, as in a stream after ``map``, that of the schema."""
@@ -291,7 +287,7 @@ class ViewFormatter(TensorFormatter):
             if isinstance(value, list) and column in ARRAYS:
                 value = np.asarray(value, ARRAYS[column].dtype).reshape(-1, *ARRAYS[column].shape)
             else:
-                value = _media(column, self.feature(column), value, self.storage_options, self.folder)
+                value = _media(column, self.feature(column), value, self.folder)
             group, nested, member = column.partition(":")
             if nested:
                 example.setdefault(group, {})[member] = value
@@ -434,13 +430,9 @@ class Prepared(datasets.Dataset):
         return as_stream(stream) if self.format["type"] == NAME else stream
 
 
-def of_prepared(prepared: Any, storage_options: dict[str, Any] | None, folder: str | None = None) -> Any:
-    """A Dataset, or a dict of them, in this view; with what opens its media, which streams cannot be made with.
-
-    ``folder`` is the published one that it was loaded from.
-    """
-    options = {"storage_options": storage_options, "folder": folder}
-    viewed = prepared.with_format(NAME, **{name: value for name, value in options.items() if value})
+def of_prepared(prepared: Any, folder: str | None = None) -> Any:
+    """A Dataset, or a dict of them, in this view; ``folder`` is the published one that it was loaded from."""
+    viewed = prepared.with_format(NAME, **({"folder": folder} if folder else {}))
     for dataset in viewed.values() if isinstance(viewed, dict) else [viewed]:
         dataset.__class__ = Prepared
     return viewed

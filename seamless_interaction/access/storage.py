@@ -196,7 +196,7 @@ class Storage:
         """
         if self.header(number, "audio") is None:
             return None
-        return Audio(self._path(number, "audio"), self.described["storage_options"])
+        return Audio(self._path(number, "audio"))
 
     def samples(self, number: int, first: int, last: int) -> np.ndarray | None:
         """Samples ``first`` to ``last`` (exclusive) of the sound, as far as there are such. Raises ``BadFile``."""
@@ -211,9 +211,7 @@ class Storage:
         if self.header(number, "video") is None:
             return None
         opened = self.open
-        video: Video = opened.videos.get(
-            number, lambda: Video(self._path(number, "video"), self.described["storage_options"])
-        )
+        video: Video = opened.videos.get(number, lambda: Video(self._path(number, "video")))
         opened.decoders.get(number, lambda: video)
         return video
 

@@ -65,7 +65,7 @@ def index(
     with named_errors():
         place = Place(source)
         listed = filelist_of(place) if filelist is None else read_filelist_file(filelist)
-        with typer.progressbar(length=1, label=source, show_pos=True, file=sys.stderr) as bar:
+        with typer.progressbar(length=1, label=place.url, show_pos=True, file=sys.stderr) as bar:
 
             def progress(done: int, of: int) -> None:
                 bar.length = of

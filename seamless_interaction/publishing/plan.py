@@ -35,7 +35,7 @@ from seamless_interaction.index import Index
 from seamless_interaction.layouts import parts_of
 from seamless_interaction.local_cache import write_whole
 from seamless_interaction.parts import Source
-from seamless_interaction.places import Place
+from seamless_interaction.places import Place, redacted
 from seamless_interaction.published import SELECTION
 from seamless_interaction.recordings import INTERACTION_LENGTH
 from seamless_interaction.selection import Selection, choose, in_force
@@ -292,7 +292,7 @@ def plan_shards(
         config_name="-".join(filter(None, [selection.size, selection.label])),
         cache_dir=local_cache.cache_dir(),
         data_dir=place.url,
-        storage_options=storage_options,
+        storage_options=place.storage_options,
         layout=layout,
         index=None if index is None else os.fspath(index),
         on_error=on_error,
@@ -318,13 +318,13 @@ def plan_shards(
         "video": _by_size(video, names),
         "on_error": on_error,
         "repo_id": repo_id,
-        "media_url": media_url.rstrip("/"),
+        "media_url": redacted(media_url).rstrip("/"),
         "label": selection.label,
         "synthetic": is_synthetic(place),
         "identity": builder._listing.identity,
         "not_here": chosen["file_id"].filter(lacks).to_pylist(),
     }
-    planned = _dealt(settings, found.append_column("size", size), storage_options)
+    planned = _dealt(settings, found.append_column("size", size), place.storage_options)
     _refuse_too_many(planned)
     return planned
 
