@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, BinaryIO, cast
 
-from seamless_interaction.errors import MissingFile, UnreadableFile
+from seamless_interaction.errors import MissingFile, UnreadableFile, UnsafeFile
 from seamless_interaction.places import Place, RangeFile, file_at
 
 # Bytes that a range request fetches beyond what was asked for. A header is small: with these, one or two requests read
 # it, for 0.1 MB. Frames and samples come in a row.
 HEADER_BLOCK = 1 << 16
 DATA_BLOCK = 1 << 20
+REFUSED = "refused://"  # before a path that somebody else's row names, and that is not to be opened
 
 
 def open_file(
@@ -35,10 +36,13 @@ def open_file(
 
     Raises:
         MissingFile, UnreadableFile
+        UnsafeFile: a path that begins with ``REFUSED``.
         SourceError: where it lies cannot be reached, or refuses.
     """
     if content is not None:
         return io.BytesIO(content)
+    if path.startswith(REFUSED):
+        raise UnsafeFile(path.removeprefix(REFUSED), "a published row names it, and it is no video of its repository")
     try:
         if path.startswith(_REFERENCE):
             return _open_member(path, storage_options, block)

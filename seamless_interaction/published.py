@@ -99,13 +99,12 @@ def _with_view(place: Place, dataset: datasets.Dataset) -> datasets.Dataset:
 
 
 def _as_stream(place: Place, dataset: datasets.IterableDataset) -> datasets.IterableDataset:
-    stream, folder = view.as_stream(dataset), _folder(place)
-    return stream.with_videos_of(folder) if folder else stream
+    return view.as_stream(dataset).with_media_of(_folder(place))
 
 
-def _folder(place: Place) -> str | None:
+def _folder(place: Place) -> str:
     """Of a local place that holds videos itself: their addresses are those that they have once it is pushed."""
-    return place.root if place.is_local and os.path.isdir(place.path("video")) else None
+    return place.root if place.is_local and os.path.isdir(place.path("video")) else ""
 
 
 def _address(place: Place, options: dict[str, Any]) -> list[str]:

@@ -57,13 +57,14 @@ def _media(column: str, feature: Any, value: Any, folder: str | None = None) -> 
             f"{column} is {feature}, and this view does not know {', '.join(unknown)}. Leave it out, or take the view "
             "off: with_format(None)."
         )
-    opens = value["path"] or "", None, value["bytes"]  # options are those of the place, where it is opened
-    if isinstance(feature, datasets.Video):
-        if folder is None:
-            return Video(*opens)
-        from seamless_interaction.publishing.rows import local_video
+    path = value["path"] or ""
+    if folder is not None and value["bytes"] is None:
+        from seamless_interaction.publishing.rows import media_path
 
-        return Video(local_video(folder, value["path"]) or "", *opens[1:])
+        path = media_path(folder, path)
+    opens = path, None, value["bytes"]  # options are those of the place, where it is opened
+    if isinstance(feature, datasets.Video):
+        return Video(*opens)
     return Resampled(*opens, rate) if is_decoded and rate else Audio(*opens)
 
 
@@ -334,9 +335,9 @@ class Stream(datasets.IterableDataset):
         mapped = arrow.map(function, batched=True, batch_size=size, **options)
         return as_stream(mapped.cast(features) if features else mapped)
 
-    def with_videos_of(self, folder: str) -> Stream:
-        """With the videos that a published folder holds itself."""
-        return self._mapped(partial(_with_videos_of, folder), 1, self.features)
+    def with_media_of(self, folder: str) -> Stream:
+        """With media as ``publishing.rows.media_path`` has them."""
+        return self._mapped(partial(_with_media_of, folder), 1, self.features)
 
     def rename_columns(self, column_mapping: dict[str, str]) -> Stream:
         """As ``IterableDataset.rename_columns``; takes columns, not groups of them."""
@@ -377,13 +378,18 @@ def _renamed(mapping: dict[str, str], table: pa.Table) -> pa.Table:
     return table.rename_columns([mapping.get(name, name) for name in table.column_names])
 
 
-def _with_videos_of(folder: str, table: pa.Table) -> pa.Table:
-    from seamless_interaction.publishing.rows import local_video
+def _with_media_of(folder: str, table: pa.Table) -> pa.Table:
+    from seamless_interaction.publishing.rows import media_path
 
-    for name in ("video", "partner_video"):
+    for name in _MEDIA:
         if name in table.column_names:
             column = pa.concat_arrays(table[name].chunks)
-            paths = pa.array([local_video(folder, path) for path in column.field("path").to_pylist()], pa.string())
+            there, paths = column.field("bytes").is_valid().to_pylist(), column.field("path").to_pylist()
+            opened = [
+                path if held or path is None else media_path(folder, path)
+                for held, path in zip(there, paths, strict=True)
+            ]
+            paths = pa.array(opened, pa.string())
             videos = pa.StructArray.from_arrays(
                 [column.field("bytes"), paths], ["bytes", "path"], mask=column.is_null()
             )
@@ -431,8 +437,11 @@ class Prepared(datasets.Dataset):
 
 
 def of_prepared(prepared: Any, folder: str | None = None) -> Any:
-    """A Dataset, or a dict of them, in this view; ``folder`` is the published one that it was loaded from."""
-    viewed = prepared.with_format(NAME, **({"folder": folder} if folder else {}))
+    """A Dataset, or a dict of them, in this view.
+
+    ``folder`` is that of ``publishing.rows.media_path``, for what is published.
+    """
+    viewed = prepared.with_format(NAME, **({} if folder is None else {"folder": folder}))
     for dataset in viewed.values() if isinstance(viewed, dict) else [viewed]:
         dataset.__class__ = Prepared
     return viewed

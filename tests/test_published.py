@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -9,13 +10,15 @@ from itertools import islice
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import LAYOUTS, WITHOUT_TORCH, assert_same_arrays
 from servers import Bucket, Hub, use_hub
 
 from seamless_interaction import load_dataset, published, record_features
-from seamless_interaction.errors import UnknownSplit, UnknownSubset, UsageError
+from seamless_interaction.errors import UnknownSplit, UnknownSubset, UnsafeFile, UsageError
+from seamless_interaction.files import member_path
 from seamless_interaction.places import Place
 from seamless_interaction.publishing import Selection, plan_shards, publish
 
@@ -267,3 +270,25 @@ def test_raw_data_are_no_published_repository(corpora):
     from seamless_interaction.published import is_published
 
     assert not any(is_published(Place(corpora[layout][0])) for layout in LAYOUTS)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_row_opens_no_file_but_a_video_of_its_repository(folder, tmp_path, streaming):
+    hub, outside = shutil.copytree(folder, tmp_path / "hub"), tmp_path / "outside.wav"
+    outside.write_bytes(b"precious")
+    named = [str(outside), f"file://{outside}", member_path("a.wav", str(outside), 0, 8), "../outside.wav"]
+    named += [f"hf://datasets/me/other@main/{path}" for path in ("secret.mp4", "video/V00/../x.mp4")]
+    shard, *_ = sorted(hub.glob("data/*/*/train-*.parquet"))
+    table = pq.read_table(shard).slice(0, 1)
+    rows = pa.concat_tables([table] * len(named))
+    for name in ("audio", "video"):
+        media = pa.StructArray.from_arrays([pa.nulls(len(named), pa.binary()), pa.array(named)], ["bytes", "path"])
+        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), media)
+    pq.write_table(rows, shard)
+    one = {"file_ids": table["id"].to_pylist(), "single": True, "modalities": ["audio", "video"]}
+    found = list(load_dataset(split="train", data_dir=hub, streaming=streaming, cache_dir=str(tmp_path), **one))
+    for record, path in zip(found, named, strict=True):
+        for use in (lambda: record["audio"].header, lambda: record["audio"]["array"], lambda: len(record["video"])):  # noqa: B023
+            with pytest.raises(UnsafeFile) as raised:
+                use()
+            assert raised.value.path == path

@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 
 from seamless_interaction import ARRAYS, HONESTY, IDENTITY, MASKS, MODALITIES, TIME, FileId, record_features
+from seamless_interaction.files import REFUSED
 from seamless_interaction.layouts import tree_path
 
 _URLS = {"audio": "audio_url", "video": "video_url"}
@@ -62,7 +63,7 @@ def video_file(file_id: str) -> str:
     return f"video/{ids.vendor}/{ids.session}/{file_id}.mp4"
 
 
-_VIDEO_PATH = re.compile(r"hf://datasets/[^@]+@main/(video/[^/.]+/[^/.]+/[^/]+\.mp4)")
+_VIDEO_PATH = re.compile(r"hf://datasets/(?:[\w.-]+/)?[\w.-]+@main/(video/[^/.]+/[^/.]+/[^/]+\.mp4)")
 
 
 def video_path(repo_id: str, file_id: str) -> str:
@@ -70,11 +71,18 @@ def video_path(repo_id: str, file_id: str) -> str:
     return f"hf://datasets/{repo_id}@main/{video_file(file_id)}"
 
 
-def local_video(folder: str, path: str | None) -> str | None:
-    """What a video column says, or the file itself where a published folder holds it: it need not have been pushed."""
-    match = _VIDEO_PATH.fullmatch(path or "")
-    file = os.path.join(folder, *match[1].split("/")) if match else ""
-    return file if os.path.isfile(file) else path
+def media_path(folder: str, path: str) -> str:
+    """Where the media open that a row names, and does not hold.
+
+    Args:
+        folder: the published one, whose videos need not have been pushed; "" for none.
+        path: what the row says, which may be anything: only a video of a repository is opened (``files.REFUSED``).
+    """
+    match = _VIDEO_PATH.fullmatch(path)
+    if match is None:
+        return REFUSED + path
+    file = os.path.join(folder, *match[1].split("/"))
+    return file if folder and os.path.isfile(file) else path
 
 
 # --- the table of recordings ----------------------------------------------------------------------
