@@ -150,6 +150,7 @@ def media_of(table):
 
 
 def test_every_layout_with_and_without_index_gives_identical_tables(variants):
+    """Takes 7 s: ten ways to every value of 23 recordings."""
     assert {path.name for path in variants["draft"]["data_dir"].glob("*/*/*")} >= {"vad", "3P-V"}
     expected = tables(False, **variants["bundles"])
     assert sum(map(len, expected.values())) == 23

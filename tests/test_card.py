@@ -395,7 +395,7 @@ print(json.dumps([float(segment[f"{name}/segments/end"]), len(pose), len(pose[0]
 
 
 def test_croissant_validates_without_a_warning_and_reads_the_records(published):
-    """In a process without `datasets`, whose array types would be in pandas' way."""
+    """In a process without `datasets`, whose array types would be in pandas' way. Takes 5 s: its imports."""
     pytest.importorskip("mlcroissant")
     command = [sys.executable, "-c", READ, str(published[0]), "100GB-naturalistic"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

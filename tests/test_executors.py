@@ -267,6 +267,7 @@ def slurm(tmp_path, monkeypatch):
 
 
 def test_slurm_gets_an_array_and_a_job_that_finishes(tmp_path, slurm):
+    """Takes 5 s: jobs are processes of their own, which import datatrove."""
     options = {
         "partition": "main",
         "account": "we",

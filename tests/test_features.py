@@ -755,6 +755,7 @@ class Interrupting(Meter):
 
 
 def test_an_interrupt_ends_all_processes_and_leaves_whole_files(tree, tmp_path):
+    """Takes 4 s, or more beside others: two processes that import all of this."""
     dataset = SeamlessDataset(tree)
     with pytest.raises(KeyboardInterrupt) as held:  # as a notebook holds the last error, with all its frames
         make_features(dataset, tmp_path / "out", ["dyadic"], workers=2, progress=Interrupting())

@@ -349,6 +349,7 @@ def test_text_that_looks_like_mathematics_is_text(tmp_path):
 
 
 def test_an_interaction_plots_itself_without_pyplot(tree, tmp_path):
+    """Takes 5 s: a process that has imported nothing yet, and a font cache that is not there."""
     code = (
         "import sys\n"
         "from seamless_interaction import SeamlessDataset\n"

@@ -163,6 +163,7 @@ def built(corpora, tmp_path_factory):
 
 
 def test_rows_are_the_builders_records(corpora, sized, built, tmp_path):
+    """Takes 7 s, with what it compares: three layouts are published, and all is prepared once by the builder."""
     folder, _, _ = sized
     corpus = corpora["tree"][1]
     loaded = load(folder, "full", tmp_path)
@@ -875,6 +876,7 @@ KILLED = """
 
 
 def test_a_kill_at_any_moment_leaves_nothing_that_counts_as_done(tmp_path):
+    """Takes 6 s: a process for each of the moments."""
     source, output = tmp_path / "source", tmp_path / "hub"
     synthesize(source, "tree", interactions=3, seconds=0.5, seed=4)
     planned = plan_shards(Selection("full", modalities=("video", "vad")), source)
@@ -1138,6 +1140,7 @@ def whole(corpora, tmp_path_factory, whole_filelist):
 
 
 def test_all_recordings_are_planned_once(whole):
+    """Takes 6 s: the plan of 129,370 recordings."""
     found = whole.recordings["file_id"]
     assert len(found) == len(found.unique()) == 129_370 and not whole.settings["not_here"]
     assert [shard.start for shard in whole.shards] == [0, *(shard.stop for shard in whole.shards[:-1])]
