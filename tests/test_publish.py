@@ -573,8 +573,8 @@ def test_the_table_of_recordings_in_several_files(corpora, sized, tmp_path, monk
 
 
 def test_the_table_of_recordings_is_small(tmp_path):
-    """At most 1 % of the shards, of recordings of ten seconds; real ones are twenty times as long."""
-    synthesize(tmp_path / "data", "tree", interactions=1, seconds=10.0, seed=2)
+    """At most 1 % of the shards, of recordings of 15 seconds; real ones are fifteen times as long."""
+    synthesize(tmp_path / "data", "tree", interactions=1, seconds=15.0, seed=2)
     report = publish(plan_shards(Selection("full"), tmp_path / "data"), tmp_path / "hub")
     assert sum(path.stat().st_size for path in (tmp_path / "hub/data/recordings").iterdir()) <= report.bytes / 100
 
