@@ -124,7 +124,8 @@ class Array(NamedTuple):
     """One array of a recording: NPZ key and column name, shape and dtype of one row, who has it.
 
     An array has one row per ``frames_per_row`` frames of the recording's own frame grid, which is
-    the video's nominal rate and not always 30 Hz.
+    the video's nominal rate and not always 30 Hz. Of an open array the shape is a guess, and each file tells its own;
+    its values are of ``dtype`` nevertheless, or as they are stored if that is empty.
     """
 
     key: str
@@ -133,6 +134,7 @@ class Array(NamedTuple):
     meaning: str
     vendors: tuple[str, ...] = VENDORS
     frames_per_row: int = 1
+    is_open: bool = False
 
     @property
     def group(self) -> str:
@@ -150,7 +152,7 @@ class Array(NamedTuple):
     @property
     def between(self) -> str:
         """What lies between two rows: ``"linear"`` values, a ``"rotation"``, or nothing but the ``"nearest"`` row."""
-        if self.is_mask or self.feature.endswith("Token"):
+        if self.is_mask or self.feature.endswith("Token") or self.feature == "is_occluded":
             return "nearest"
         return "rotation" if self.group == "smplh" and self.feature != "translation" else "linear"
 
@@ -195,6 +197,22 @@ ARRAYS = {
     ]
 }
 
+# Arrays that the bucket began to get in December 2025: those of `movement` again and two more. Nobody has told their
+# shapes and dtypes, or who has them; a few recordings that were tried, all of V00, lack some.
+MOVEMENT_V4 = {
+    array.key: array
+    for array in [
+        *(
+            array._replace(key=f"movement_v4:{array.feature}", vendors=VENDORS, is_open=True)
+            for array in ARRAYS.values()
+            if array.group == "movement"
+        ),
+        Array("movement_v4:is_occluded", (1,), "float32", "face occluded; many recordings lack it", is_open=True),
+        Array("movement_v4:pred_vertices", (), "float32", "vertices of a face; nearly all lack it", is_open=True),
+    ]
+}
+EVERY_ARRAY = {**ARRAYS, **MOVEMENT_V4}
+
 # Array -> the one that tells which of its frames hold a measurement. The masks of the three groups tell of three
 # different events, and the rest of `smplh` is valid throughout.
 MASKS = {
@@ -204,9 +222,11 @@ MASKS = {
         "boxes_and_keypoints:is_valid_box",
     ),
     **{
-        key: "movement:is_valid"
-        for key, array in ARRAYS.items()
-        if array.group == "movement" and array.frames_per_row == 1 and array.feature != "is_valid"
+        key: f"{array.group}:is_valid"
+        for key, array in EVERY_ARRAY.items()
+        if array.group in ("movement", "movement_v4")
+        and array.frames_per_row == 1
+        and array.feature not in ("is_valid", "is_occluded")
     },
 }
 
@@ -280,6 +300,8 @@ def _strings(*names: str) -> dict:
 
 def _array_feature(array: Array):
     value = datasets.Value(array.dtype)
+    if array.is_open:  # the view gives values in their shape
+        return {"values": datasets.Sequence(value), "shape": datasets.Sequence(datasets.Value("int32"))}
     if array.shape == ():
         return datasets.Sequence(value)
     arrays = {1: datasets.Array2D, 2: datasets.Array3D}
@@ -329,6 +351,9 @@ MODALITIES = {
         **{f"personality:{trait}": datasets.Value("float64") for trait in TRAITS},
     },
 }
+# What nobody gets who does not name it: no config has it, as nobody has told what it is.
+ON_REQUEST = {"movement_v4": {key: _array_feature(array) for key, array in MOVEMENT_V4.items()}}
+EVERY_MODALITY = {**MODALITIES, **ON_REQUEST}
 MODALITY_ALIASES = {"keypoints": "boxes_and_keypoints"}
 
 
@@ -337,7 +362,7 @@ def resolve_modalities(modalities: list[str] | str | None) -> tuple[str, ...]:
 
     Args:
         modalities: names of modalities (``"audio"``, ``"smplh"``) or single arrays
-            (``"smplh:body_pose"``); one name is as good as a list of one. None is everything.
+            (``"smplh:body_pose"``); one name is as good as a list of one. None is all of ``MODALITIES``.
 
     Raises:
         UnknownModality: with the known names, if one is not among them.
@@ -347,19 +372,22 @@ def resolve_modalities(modalities: list[str] | str | None) -> tuple[str, ...]:
     else:
         asked = [modalities] if isinstance(modalities, str) else list(modalities)
     asked = [MODALITY_ALIASES.get(name, name) for name in asked]
-    unknown = [name for name in asked if name not in MODALITIES and name not in ARRAYS]
+    unknown = [name for name in asked if name not in EVERY_MODALITY and name not in EVERY_ARRAY]
     if unknown:
         from seamless_interaction.errors import UnknownModality
 
-        raise UnknownModality(unknown, known=[*MODALITIES, *MODALITY_ALIASES, *ARRAYS])
+        raise UnknownModality(unknown, known=[*EVERY_MODALITY, *MODALITY_ALIASES, *EVERY_ARRAY])
     return tuple(
-        column for modality, columns in MODALITIES.items() for column in columns if modality in asked or column in asked
+        column
+        for modality, columns in EVERY_MODALITY.items()
+        for column in columns
+        if modality in asked or column in asked
     )
 
 
 def record_features(modalities: list[str] | str | None = None) -> datasets.Features:
     """The columns of a record: identity, time and picture, what ``modalities`` ask for, honesty."""
-    columns = {name: feature for group in MODALITIES.values() for name, feature in group.items()}
+    columns = {name: feature for group in EVERY_MODALITY.values() for name, feature in group.items()}
     asked = {name: columns[name] for name in resolve_modalities(modalities)}
     return datasets.Features({**IDENTITY, **TIME, **asked, **HONESTY})
 
@@ -381,7 +409,7 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
             ``seamless_interaction.selection.Selection``.
         label: ``"improvised"`` or ``"naturalistic"``; None is both.
         modalities: names of modalities or single arrays, such as ``["transcript", "smplh:body_pose"]``;
-            None is everything. What is not asked for is neither a column nor opened.
+            None is everything but ``"movement_v4"``. What is not asked for is neither a column nor opened.
         layout: ``"tree"``, ``"bundles"`` or ``"archives"``; None finds out.
         index: path or URL of an index that ``seamless-interaction index`` made; None looks for itself.
         on_error: a file that cannot be used gives an empty or null value and an entry in ``issues``
@@ -639,7 +667,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
     def _columns(self) -> tuple[str, ...]:
         """Those that were asked for, besides identity, time and honesty."""
-        return tuple(column for group in MODALITIES.values() for column in group if column in self.info.features)
+        return tuple(column for group in EVERY_MODALITY.values() for column in group if column in self.info.features)
 
     def _selection(self):
         """What the config selects; not kept, as another process may have to be told first where submodules are."""
@@ -854,7 +882,8 @@ def load_dataset(
         split: ``"train"``, ``"dev"`` (or ``"validation"``), ``"test"``; None gives a dict of all.
             Prepared data take slices too, such as ``"train[:10%]"``. ``sample`` and ``max_bytes`` count in the split,
             if it is one of these names.
-        modalities: what to read, see ``MODALITIES`` and ``ARRAYS``; None is everything.
+        modalities: what to read, see ``MODALITIES`` and ``ARRAYS``; None is everything but ``"movement_v4"``, which
+            has to be named.
         vendor, session, interaction, file_ids, annotated, movement, max_bytes, sample, seed, single: which recordings;
             see ``seamless_interaction.selection.Selection``, which says what they mean and what None is.
         data_dir: the folder that holds ``improvised`` and ``naturalistic``, or its URL; or a repository that

@@ -50,6 +50,7 @@ class Array(NamedTuple):
     meaning: str
     vendors: tuple[str, ...] = ...
     frames_per_row: int = ...
+    is_open: bool = ...
     @property
     def group(self) -> str: ...
     @property
@@ -60,6 +61,8 @@ class Array(NamedTuple):
     def between(self) -> str: ...
 
 ARRAYS: dict[str, Array]
+MOVEMENT_V4: dict[str, Array]
+EVERY_ARRAY: dict[str, Array]
 MASKS: dict[str, str]
 PIXELS: dict[str, str]
 USUAL_FPS: dict[str, float]
@@ -79,6 +82,8 @@ IDENTITY: dict[str, Any]
 TIME: dict[str, Any]
 HONESTY: dict[str, Any]
 MODALITIES: dict[str, dict[str, Any]]
+ON_REQUEST: dict[str, dict[str, Any]]
+EVERY_MODALITY: dict[str, dict[str, Any]]
 MODALITY_ALIASES: dict[str, str]
 
 def resolve_modalities(modalities: list[str] | str | None) -> tuple[str, ...]: ...

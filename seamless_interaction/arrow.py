@@ -65,11 +65,23 @@ def table(records: list[dict[str, Any]], types: Types) -> pa.Table:
     columns = []
     for name, type in zip(types.schema.names, types.types, strict=True):
         values = [record[name] for record in records]
-        if values and isinstance(values[0], np.ndarray):
+        if values and isinstance(values[0], np.ndarray) and not pa.types.is_struct(type):
             columns.append(pa.chunked_array([_list_array(value, type) for value in values], type))
+        elif pa.types.is_struct(type) and any(isinstance(value, np.ndarray) for value in values):
+            columns.append(pa.chunked_array([_open_array(value, type) for value in values], type))
         else:
             columns.append(pa.array(values, type))
     return pa.Table.from_arrays(columns, schema=types.schema)
+
+
+def _open_array(values: np.ndarray | None, type: pa.StructType) -> pa.Array:
+    """An array of one row: values and shape; null for None."""
+    if values is None:
+        return pa.nulls(1, type)
+    parts = [values.reshape(-1), np.array(values.shape, np.int32)]
+    return pa.StructArray.from_arrays(
+        [_list_array(part, field.type) for part, field in zip(parts, type, strict=True)], fields=list(type)
+    )
 
 
 def _list_array(values: np.ndarray, type: pa.DataType) -> pa.Array:

@@ -49,7 +49,7 @@ from seamless_interaction.recordings import Recording, locate, recordings, witho
 from seamless_interaction.tables import FILELIST, read_selection
 from seamless_interaction.typed_json import load_as, read_as
 
-VERSION = 1
+VERSION = 2
 METADATA = b"seamless_interaction"  # key of what an index says of itself
 ROWS = 2048  # of a row group: what is read to know one recording; and each takes memory, in the footer
 _ASKED_FOR = 8  # recordings, to know whether a remote place is the one that was indexed

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.caching import BlockCache
 
-from seamless_interaction import ARRAYS, FILELIST_FLAGS, local_cache
+from seamless_interaction import ARRAYS, EVERY_ARRAY, FILELIST_FLAGS, local_cache
 from seamless_interaction.audio import AudioHeader
 from seamless_interaction.errors import (
     AccessDenied,
@@ -471,7 +471,7 @@ def _probe_arrays(files: Files, row: Row, note: Callable[[str, BadFile], None]) 
     except BadFile as error:
         note("npz", error)
         return
-    for key in ARRAYS:
+    for key in EVERY_ARRAY:
         try:
             packed = npz.packed(f"{key}.npy")
         except BadFile as error:

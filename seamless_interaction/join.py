@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MAX_FRAMES_APART, MAX_SECONDS_APART, TIME, FileId
+from seamless_interaction import ANNOTATION_KINDS, EVERY_ARRAY, MAX_FRAMES_APART, MAX_SECONDS_APART, TIME, FileId
 from seamless_interaction.errors import BadFile, EmptyFile, MissingFile, NonFinite
 from seamless_interaction.layouts import PARTS
 from seamless_interaction.parts import Files
@@ -159,12 +159,12 @@ class Join:
     def _arrays(self) -> None:
         frames = {}
         for key in self._columns:
-            if key not in ARRAYS:
+            if key not in EVERY_ARRAY:
                 continue
-            array = ARRAYS[key]
+            array = EVERY_ARRAY[key]
             values = self._attempt(key, key)
             if self._optional(key, values) is None:
-                values = np.empty((0, *array.shape), array.dtype)
+                values = None if array.is_open else np.empty((0, *array.shape), array.dtype)
             elif len(values) == 0:
                 self._error(key, EmptyFile(self._files.path(key) or key, f"{key} has no frames"))
             else:
@@ -182,6 +182,6 @@ class Join:
         expected = self.values["num_frames"] or Counter(frames.values()).most_common(1)[0][0]
         for key, number in frames.items():
             # An array of a row per 15 frames may have rounded up or down.
-            if abs(number - expected) >= ARRAYS[key].frames_per_row + MAX_FRAMES_APART:
+            if abs(number - expected) >= EVERY_ARRAY[key].frames_per_row + MAX_FRAMES_APART:
                 of = "the video" if self.values["num_frames"] else "the other arrays"
                 self._note(key, "frames_differ", f"{number} frames, {of} {expected}")

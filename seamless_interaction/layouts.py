@@ -26,7 +26,17 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS, DOUBLES, LABELS, SELECTION, SPLITS, TABLES, FileId
+from seamless_interaction import (
+    ANNOTATION_KINDS,
+    DOUBLES,
+    EVERY_ARRAY,
+    LABELS,
+    MOVEMENT_V4,
+    SELECTION,
+    SPLITS,
+    TABLES,
+    FileId,
+)
 from seamless_interaction.errors import (
     AccessDenied,
     AmbiguousSource,
@@ -47,16 +57,12 @@ TREE: dict[str, tuple[str, tuple[str, ...]]] = {
     "vad": (".jsonl", ("metadata/vad", "vad")),
     **{kind: (".json", (f"annotations/{kind}", kind)) for kind in ANNOTATION_KINDS},
 }
-for _key, _array in ARRAYS.items():
+for _key, _array in EVERY_ARRAY.items():
     _names = dict.fromkeys([_array.feature, _array.feature.replace("_", "-")])
     TREE[_key] = (".npy", tuple(f"{_array.group}/{name}" for name in _names))
 TREE["boxes_and_keypoints:box"] = (".npy", ("boxes_and_keypoints/box", "boxes_and_keypoints/boxes"))
 
 DIRECTORIES = frozenset(directory for _, directories in TREE.values() for directory in directories)
-
-# Arrays that the bucket began to get in December 2025, of shapes that nobody has told.
-_V4 = (*(array.feature for array in ARRAYS.values() if array.group == "movement"), "is_occluded", "pred_vertices")
-MOVEMENT_V4 = tuple(f"movement_v4:{feature}" for feature in _V4)
 
 # Bundles: part -> extension of the file that holds it, and its name in there.
 BUNDLE: dict[str, tuple[str, str | None]] = {
@@ -65,11 +71,12 @@ BUNDLE: dict[str, tuple[str, str | None]] = {
     "transcript": (".json", "metadata:transcript"),
     "vad": (".json", "metadata:vad"),
     **{kind: (".json", f"annotations:{kind}") for kind in ANNOTATION_KINDS},
-    **{key: (".npz", f"{key}.npy") for key in ARRAYS},
+    **{key: (".npz", f"{key}.npy") for key in EVERY_ARRAY},
 }
 
 PARTS: tuple[str, ...] = tuple(TREE)
 EVERY_PART: int = (1 << len(PARTS)) - 1  # as bits, in the order of PARTS
+USUAL_PARTS: tuple[str, ...] = tuple(part for part in PARTS if part not in MOVEMENT_V4)  # of who names no modality
 EXTENSIONS = (".wav", ".mp4", ".npz", ".json")
 LAYOUTS = ("tree", "bundles", "archives")
 
@@ -80,7 +87,7 @@ def parts_of(columns: Iterable[str]) -> tuple[str, ...]:
     return tuple(
         part
         for column in columns
-        for part in parts.get(column, (column,) if column in ("audio", "video", "vad") or column in ARRAYS else ())
+        for part in parts.get(column, (column,) if column in ("audio", "video", "vad") or column in EVERY_ARRAY else ())
     )
 
 
@@ -365,5 +372,5 @@ def _parts_of(vendor: str, annotated: tuple[bool | None, bool | None]) -> int:
     return sum(
         1 << bit
         for bit, part in enumerate(PARTS)
-        if (vendor in ARRAYS[part].vendors if part in ARRAYS else flags.get(part[:2]) is not False)
+        if (vendor in EVERY_ARRAY[part].vendors if part in EVERY_ARRAY else flags.get(part[:2]) is not False)
     )

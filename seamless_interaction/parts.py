@@ -16,23 +16,21 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from seamless_interaction import ARRAYS, TABLES
+from seamless_interaction import ARRAYS, EVERY_ARRAY, TABLES, Array
 from seamless_interaction.audio import AudioHeader, probe_audio
 from seamless_interaction.errors import AccessDenied, BadFile, MissingFile, SourceNotFound, StaleIndex, UnreadableFile
 from seamless_interaction.files import member_path
 from seamless_interaction.index import MEMBERS, Index, Known, Span, stamp_number
-from seamless_interaction.layouts import BUNDLE, DIRECTORIES, MOVEMENT_V4
+from seamless_interaction.layouts import BUNDLE, DIRECTORIES
 from seamless_interaction.mp4 import VideoHeader, load_pyav, probe_video
 from seamless_interaction.places import Place, RangeFile, SharedFile
 from seamless_interaction.readers import (
-    MAX_HEADER_BYTES,
     MAX_TEXT_BYTES,
     NpyRows,
     Npz,
     Packed,
     Records,
     check_text,
-    declared_array,
     parse_bundle_json,
     parse_json_lines,
     parse_records,
@@ -54,7 +52,7 @@ _SIBLINGS = ("vad", "smplh:is_valid")
 
 def typical_bytes(parts: Iterable[str]) -> int:
     """About how many bytes the arrays among the parts take, of a recording of mean duration."""
-    arrays = [ARRAYS[part] for part in parts if part in ARRAYS]
+    arrays = [EVERY_ARRAY[part] for part in parts if part in EVERY_ARRAY]
     sizes = (int(np.prod(array.shape)) * np.dtype(array.dtype).itemsize // array.frames_per_row for array in arrays)
     return sum(sizes) * _TYPICAL_FRAMES
 
@@ -134,7 +132,7 @@ class Source:
         """Keys of arrays that a tree may hold of recordings of this label and split, and that the schema lacks."""
         root = f"{recording.label}/{recording.split}"
         if not self.place.can_be_listed:
-            return MOVEMENT_V4
+            return ()
         with self._lock:
             if root not in self._others:
                 groups = [entry.name for entry in self.place.entries(root) if entry.is_folder]
@@ -288,7 +286,7 @@ class Files:
 
     def _read(self, part: str, read: Callable[[str], Any] | None = None) -> Any:
         if read is None:
-            read = self._header if part in ("video", "audio") else self._array if part in ARRAYS else self._records
+            read = self._header if part in ("video", "audio") else self._array if part in EVERY_ARRAY else self._records
         place = self._source.place
         try:
             value = read(part)
@@ -300,7 +298,7 @@ class Files:
             if not self._recording_is_there(part):
                 raise MissingFile(self._name(part), "not there, nor is anything else of this recording") from error
             # Whether a part of a tree, or an array, may be missing is for the format to say. Bundles have all files.
-            if self._source.layout != "tree" and part not in ARRAYS:
+            if self._source.layout != "tree" and part not in EVERY_ARRAY:
                 raise MissingFile(self._name(part), "not found, and every bundle has one") from error
             return None
         if value is not None and self._known is None:  # it was asked for, not known
@@ -325,7 +323,7 @@ class Files:
             return probe(window.name, file)
 
     def _array(self, key: str) -> np.ndarray | None:
-        array = ARRAYS[key]
+        array = EVERY_ARRAY[key]
         location = self._locate(key)
         if location is None:
             return None
@@ -351,9 +349,9 @@ class Files:
         place = self._source.place
         path = place.path(location.path)
         if not place.is_local:
-            return NpyRows(partial(_read_into, place, location.path), ARRAYS[key], path)
+            return NpyRows(partial(_read_into, place, location.path), EVERY_ARRAY[key], path)
         file = open(path, "rb", buffering=0)  # noqa: SIM115
-        return NpyRows(SharedFile(file).read_into, ARRAYS[key], path, os.fstat(file.fileno()).st_size)
+        return NpyRows(SharedFile(file).read_into, EVERY_ARRAY[key], path, os.fstat(file.fileno()).st_size)
 
     def npz(self) -> Npz:
         """The directory of a bundle's arrays. Raises ``BadFile``."""
@@ -371,24 +369,22 @@ class Files:
         return location is not None and (self._source.place.can_be_listed or self._source.place.exists(location.path))
 
     def unknown_arrays(self) -> list[str]:
-        """Keys of arrays that are there, in a tree or an NPZ, and not in ``ARRAYS``. Raises ``BadFile``."""
+        """Keys of arrays that are there, in a tree or an NPZ, and not in ``EVERY_ARRAY``. Raises ``BadFile``."""
         if self._source.layout != "tree":
             members = self._once("npz", self.npz).members
-            return [key for name in members if (key := name.removesuffix(".npy")) not in ARRAYS]
+            return [key for name in members if (key := name.removesuffix(".npy")) not in EVERY_ARRAY]
         return [key for key in self._source.other_arrays(self.recording) if self._source.place.exists(self._other(key))]
 
     def unknown_array(self, key: str) -> np.ndarray:
         """One of these, as it is: local files of a tree are mapped into memory. Raises ``BadFile``."""
-        place = self._source.place
-        if self._source.layout != "tree":
-            npz: Npz = self._once("npz", self.npz)
-            return npz.unknown_array(key)
-        path = self._other(key)
-        try:
-            head = place.read(path, 0, MAX_HEADER_BYTES)
-        except FileNotFoundError as error:
-            raise MissingFile(place.path(path), "not found") from error
-        return read_npy(place, path, declared_array(head, key, place.path(path)))
+        array = Array(key, (), "", "not in this package's schema", is_open=True)
+        if self._source.layout == "tree":
+            return read_npy(self._source.place, self._other(key), array)
+        npz: Npz = self._once("npz", self.npz)
+        value = npz.array(f"{key}.npy", array)
+        if value is None:
+            raise MissingFile(f"{self._name(next(iter(ARRAYS)))}::{key}.npy", "no such member")
+        return value
 
     def _other(self, key: str) -> str:
         recording = self.recording
@@ -431,7 +427,7 @@ class Files:
         if self._source.layout != "tree":
             self._refuse(MEMBERS[BUNDLE[part][0]])
             # What is optional in a bundle's JSON is not known without it; what a vendor's NPZ has, is.
-            if location is None and part not in ARRAYS:
+            if location is None and part not in EVERY_ARRAY:
                 raise MissingFile(self._name(part), "not in the source, and every bundle has one")
         return location
 

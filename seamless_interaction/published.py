@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from seamless_interaction import (
+    EVERY_MODALITY,
     HONESTY,
     IDENTITY,
     LABELS,
-    MODALITIES,
     SUBSETS,
     TIME,
     local_cache,
@@ -152,9 +152,9 @@ def _columns(place: Place, config: str, modalities: Iterable[str] | None) -> lis
         raise BrokenTable(message) from error
     for name in modalities or ():
         if published.isdisjoint(resolve_modalities(name)):
-            held = (name for name, columns in MODALITIES.items() if not published.isdisjoint(columns))
+            held = (name for name, columns in EVERY_MODALITY.items() if not published.isdisjoint(columns))
             raise UsageError(f"{place.url} was published without {name}. Ask for {', '.join(held)}.")
-    asked = resolve_modalities(None if modalities is None else list(modalities))
+    asked = resolve_modalities(list(EVERY_MODALITY if modalities is None else modalities))
     urls = [url for url in _URLS if url.removesuffix("_url") in asked]
     return [column for column in (*IDENTITY, *TIME, *urls, *asked, *HONESTY) if column in published]
 

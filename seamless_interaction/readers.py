@@ -15,7 +15,6 @@ import os
 import struct
 import sys
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
@@ -40,6 +39,7 @@ from seamless_interaction.places import Place, RangeFile
 # The longest recording has 75 minutes and the fastest arrays 240 Hz; this is twice that. Anything longer is a lie
 # of a header, and would not fit the 2**31 elements of an Arrow list either.
 MAX_FRAMES = 2 * 75 * 60 * 240
+_MAX_VALUES = (1 << 31) - 1  # of an array whose shape is not known beforehand
 MAX_TEXT_BYTES = 1 << 26  # 75 minutes of transcript take about 2 MB
 MAX_HEADER_BYTES = 1 << 14  # of an NPY
 _USUAL_HEADER_BYTES = 128  # of an NPY's, as NumPy writes it
@@ -71,7 +71,7 @@ def _declared(head: bytes, array: Array, path: str) -> tuple[int, tuple[int, ...
     """Offset, shape and dtype that an NPY's first bytes declare, if the format allows them.
 
     float64 stands for float32, numbers of any kind for a mask, and axes of one may be more or fewer than the format's:
-    the bucket's files do not agree with the Hub's in these.
+    the bucket's files do not agree with the Hub's in these. An open array may have any numbers, in any shape.
     """
     size = _header_size(head)
     if size is None:
@@ -88,18 +88,28 @@ def _declared(head: bytes, array: Array, path: str) -> tuple[int, tuple[int, ...
         raise UnreadableFile(path, f"declares the shape {shape}")
     if dtype.hasobject:
         raise UnsafeFile(path, "an array of Python objects, which would have to be unpickled")
-    wanted = np.dtype(array.dtype)
-    if array.is_mask:
+    wanted = np.dtype(array.dtype or dtype)
+    is_free = array.is_open and not array.is_mask
+    if is_free and not array.dtype:
+        is_known = True
+    elif array.is_open or array.is_mask:
         is_known = dtype.kind in "biuf" and dtype.itemsize <= 8
     else:
         is_known = dtype.kind == wanted.kind and dtype.itemsize in (wanted.itemsize, 8 if wanted.kind == "f" else 1)
     if not is_known:
         raise WrongType(path, f"dtype {dtype}, expected {wanted}")
-    if not shape or [n for n in shape[1:] if n != 1] != [n for n in array.shape if n != 1] or fortran_order:
+    if is_free:
+        is_known = bool(shape) and 0 not in shape[1:]
+    else:
+        is_known = bool(shape) and [n for n in shape[1:] if n != 1] == [n for n in array.shape if n != 1]
+    if not is_known or fortran_order:
         order = " in Fortran order" if fortran_order else ""
-        raise WrongType(path, f"shape {shape}{order}, expected {('T', *array.shape)}".replace("'", ""))
+        expected = "(T, ...)" if is_free else f"{('T', *array.shape)}".replace("'", "")
+        raise WrongType(path, f"shape {shape}{order}, expected {expected}")
     if shape[0] > (limit := MAX_FRAMES // array.frames_per_row):
         raise UnsafeFile(path, f"declares {shape[0]} rows, more than any recording has ({limit})")
+    if math.prod(shape) > _MAX_VALUES and array.is_open:
+        raise UnsafeFile(path, f"declares {math.prod(shape)} values, more than a list of Arrow holds ({_MAX_VALUES})")
     return size, shape, dtype
 
 
@@ -120,27 +130,40 @@ def _spread(
 def _values(buffer: Any, array: Array, path: str, file_bytes: int) -> np.ndarray:
     """The array in a buffer that holds a whole NPY."""
     offset, shape, dtype = _spread(bytes(buffer[:MAX_HEADER_BYTES]), array, path, file_bytes)
-    count = math.prod(shape)
+    count, array = math.prod(shape), _as_declared(array, shape)
     return _typed(np.frombuffer(buffer, dtype, count, offset) if count else np.empty(0, dtype), array, path)
 
 
+def _as_declared(array: Array, shape: tuple[int, ...]) -> Array:
+    """An open array as one file has it."""
+    return array._replace(shape=shape[1:]) if array.is_open else array
+
+
 def _typed(values: np.ndarray, array: Array, path: str) -> np.ndarray:
-    """Values in the format's shape and dtype. Raises ``WrongType`` for a mask with other values than 0 and 1."""
+    """Values in the format's shape and dtype.
+
+    Raises:
+        WrongType: a mask with other values than 0 and 1, or an open array with integers that its dtype does not have.
+    """
     if array.is_mask:
         stored = values.view(np.uint8) if values.dtype == bool else values  # a bool of an NPY may be any byte
         for value in stored[(stored != 0) & (stored != 1)][:1]:
             raise WrongType(path, f"a mask that holds {value}, neither 0 nor 1")
     # Only what differs is copied: float64, or another byte order. What float32 cannot hold becomes infinite, and that
     # is an issue of its own.
-    if values.dtype == array.dtype:
-        return values.reshape(-1, *array.shape)
-    with np.errstate(over="ignore"):
-        return values.reshape(-1, *array.shape).astype(array.dtype)
+    values = values.reshape(-1, *array.shape)
+    if values.dtype == (array.dtype or values.dtype):
+        return values
+    with np.errstate(over="ignore", invalid="ignore"):
+        typed = values.astype(array.dtype)
+        if array.is_open and values.dtype.kind in "iu" and (typed.astype(values.dtype) != values).any():
+            raise WrongType(path, f"{values.dtype} that {array.dtype} cannot hold")
+    return typed
 
 
 def max_bytes(array: Array) -> int:
     """More than the NPY of any recording's array has."""
-    return MAX_HEADER_BYTES + MAX_FRAMES * math.prod(array.shape) * 8
+    return MAX_HEADER_BYTES + 8 * (_MAX_VALUES if array.is_open else MAX_FRAMES * math.prod(array.shape))
 
 
 def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
@@ -199,12 +222,13 @@ class NpyRows:
     """
 
     def __init__(self, read_into: Callable[[int, memoryview], int], array: Array, path: str, size: int | None = None):
-        self._read_into, self._array, self._path = read_into, array, path
+        self._read_into, self._path = read_into, path
         head = self._head(_USUAL_HEADER_BYTES)
         length = _header_size(head) or 0
         if len(head) == _USUAL_HEADER_BYTES < length <= MAX_HEADER_BYTES:
             head = self._head(length)
         self._offset, shape, self._dtype = _spread(head, array, path, size)
+        self._array = array = _as_declared(array, shape)
         self.num_rows = shape[0]
         self._row_bytes = math.prod(array.shape) * self._dtype.itemsize
         self._is_as_it_should_be = self._dtype == array.dtype and not array.is_mask
@@ -224,26 +248,6 @@ class NpyRows:
             if self._read_into(self._offset + first * self._row_bytes, buffer) != values.nbytes:
                 raise TruncatedFile(self._path, f"ends within its rows {first} to {last} of {self.num_rows}")
         return values if self._is_as_it_should_be else _typed(values, self._array, self._path)
-
-
-def declared_array(head: bytes, key: str, path: str) -> Array:
-    """What an NPY of no known format says that it holds, by its first bytes; as an entry of ``ARRAYS`` would.
-
-    Raises:
-        EmptyFile, UnreadableFile, UnsafeFile: as for arrays that are known.
-    """
-    size = _header_size(head)
-    if size is None or size > len(head):
-        raise (UnreadableFile if head else EmptyFile)(path, "not an NPY file" if head else "no bytes")
-    try:
-        shape, _, dtype = _parse_header(head[:size])
-    except Exception as error:  # as in `_declared`
-        raise UnreadableFile(path, f"not an NPY header: {error}") from error
-    if dtype.hasobject:
-        raise UnsafeFile(path, "an array of Python objects, which would have to be unpickled")
-    if 0 in shape[1:]:
-        raise UnreadableFile(path, f"declares the shape {shape}, which has no values")
-    return Array(key, shape[1:], dtype.str, "not in this package's schema")
 
 
 # --- NPZ ------------------------------------------------------------------------------------------
@@ -326,20 +330,6 @@ class Npz:
             raise UnreadableFile(where, "encrypted")
         _check_method(packed.compression, where)
         return packed
-
-    def unknown_array(self, key: str) -> np.ndarray:
-        """A member that is not in the schema, as it is. Raises as ``array``, and ``MissingFile``."""
-        name, where = f"{key}.npy", f"{self._path}::{key}.npy"
-        if self.packed(name) is None:
-            raise MissingFile(where, "no such member")
-        try:
-            with zipfile.ZipFile(RangeFile(self._read, self._size)) as archive, archive.open(name) as member:
-                head = member.read(MAX_HEADER_BYTES)
-        except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError, EOFError) as error:
-            raise UnreadableFile(where, f"damaged: {error}") from error
-        values = self.array(name, declared_array(head, key, where))
-        assert values is not None
-        return values
 
     def array(self, name: str, array: Array) -> np.ndarray | None:
         """One member, (T, *array.shape); None if there is none. Raises as ``packed`` and ``read_packed``."""

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS, VENDORS
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MOVEMENT_V4, VENDORS
 from seamless_interaction.errors import DuplicateFileId
 from seamless_interaction.layouts import BUNDLE, EVERY_PART, EXTENSIONS, PARTS, TREE, archive_path, bits_of
 from seamless_interaction.tables import FILELIST
@@ -36,14 +36,14 @@ class Recording(NamedTuple):
 
 
 # What a recording may have though the format does not require it.
-OPTIONAL = ("transcript", *ANNOTATION_KINDS)
+OPTIONAL = ("transcript", *ANNOTATION_KINDS, *MOVEMENT_V4)
 
 
 def _requires(part: str, vendor: str, has_annotation_1p: bool | None, has_annotation_3p: bool | None) -> bool:
     if part in ARRAYS:
         return vendor in ARRAYS[part].vendors
     flags = {"1P": has_annotation_1p, "3P": has_annotation_3p}
-    return bool(flags.get(part[:2], part != "transcript"))
+    return bool(flags.get(part[:2], part not in OPTIONAL))
 
 
 def is_required(recording: Recording, part: str) -> bool:

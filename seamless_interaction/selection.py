@@ -42,7 +42,7 @@ from seamless_interaction.errors import (
     UnknownVendor,
     UsageError,
 )
-from seamless_interaction.layouts import PARTS, parts_of
+from seamless_interaction.layouts import PARTS, USUAL_PARTS, parts_of
 from seamless_interaction.places import Place
 from seamless_interaction.sizes import BYTES, number
 from seamless_interaction.tables import read_selection
@@ -92,7 +92,8 @@ class Selection:
         file_ids: file ids, ``V00_S0809_I00000582_P0947``.
         annotated: ``"1P"``, ``"3P"`` or ``"any"`` (or True): recordings with such annotations.
         movement: True for recordings with face motion (``movement:*``), False for those without.
-        modalities: names of modalities or single arrays, as ``load_dataset`` takes them; None is everything.
+        modalities: names of modalities or single arrays, as ``load_dataset`` takes them; None is everything but
+            ``"movement_v4"``.
         max_bytes: the most that it may have, a number or as ``"20GB"``.
         sample: so many interactions (with ``single``, recordings), the same for the same ``seed``; all, if there are
             fewer.
@@ -179,7 +180,7 @@ class Selection:
     def parts(self) -> tuple[str, ...]:
         """The parts that ``modalities`` ask for, in the order of ``PARTS``; context is no part of a recording."""
         if self.modalities is None:
-            return PARTS
+            return USUAL_PARTS
         asked = parts_of(resolve_modalities(list(self.modalities)))
         return tuple(part for part in PARTS if part in asked)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seamless_interaction import ARRAYS, FileId
+from seamless_interaction import ARRAYS, MOVEMENT_V4, FileId
 from seamless_interaction.errors import AccessDenied, BadFile, SourceUnreachable, UnreadableFile
 from seamless_interaction.layouts import BUNDLE, EXTENSIONS, TREE, archive_path
 from seamless_interaction.mp4 import VideoHeader, open_container, read_frames
@@ -25,11 +25,6 @@ from seamless_interaction.places import Place, RangeFile
 from seamless_interaction.readers import MAX_TEXT_BYTES, Npz, max_bytes, unpack
 from seamless_interaction.tars import contents
 
-V4_FEATURES = (
-    *(array.feature for array in ARRAYS.values() if array.group == "movement"),
-    "is_occluded",
-    "pred_vertices",
-)
 SENTINEL = 1e12  # of a translation without a box, and more
 DEAD = 0.03  # the largest value that a dead column was seen to have
 
@@ -236,6 +231,8 @@ def _look_at_tree(reader: Reader, seen: Seen, small: bool) -> None:
     row = seen.row
     root = f"{row.label}/{row.split}"
     for part, (extension, (directory, *drafts)) in TREE.items():
+        if part in MOVEMENT_V4:
+            continue
         file = reader.file(f"{root}/{directory}/{row.file_id}{extension}")
         if file is not None:
             seen.files[part] = file.size
@@ -243,7 +240,7 @@ def _look_at_tree(reader: Reader, seen: Seen, small: bool) -> None:
         paths = (f"{root}/{draft}/{row.file_id}{extension}" for draft in drafts)
         seen.drafts = [*(seen.drafts or []), *(path for path in paths if reader.file(path))]
     seen.v4 = {}
-    for feature in V4_FEATURES:
+    for feature in (array.feature for array in MOVEMENT_V4.values()):
         file = reader.file(f"{root}/movement_v4/{feature}/{row.file_id}.npy")
         if file is not None:
             _attempt(seen, f"movement_v4:{feature}", lambda f=feature, file=file: _look_at_v4(seen, f, file))  # type: ignore[misc]

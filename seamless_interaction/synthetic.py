@@ -14,13 +14,22 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS, SAMPLING_RATE, SPLITS, FileId
+from seamless_interaction import (
+    ANNOTATION_KINDS,
+    ARRAYS,
+    EVERY_ARRAY,
+    MASKS,
+    MOVEMENT_V4,
+    SAMPLING_RATE,
+    SPLITS,
+    FileId,
+)
 from seamless_interaction.errors import UnknownLayout, UsageError
 from seamless_interaction.layouts import LAYOUTS as READ_LAYOUTS
 from seamless_interaction.local_cache import read_cached
@@ -176,6 +185,7 @@ _RANGES: dict[str, tuple[Any, Any]] = {  # bounds of one row, where they are not
     "movement:emotion_arousal": (-0.4, 1.3),
     "movement:emotion_scores": (-4.0, 5.0),
     "movement:emotion_valence": (-0.6, 0.6),
+    "movement:is_occluded": (0, 2),
 }
 _BLOCK = 60  # frames: movement is valid or not in blocks of two seconds
 
@@ -200,6 +210,7 @@ class SyntheticRecording:
         expected_issues: (column, code) that its defect, or its partner's absence, or an empty VAD beside
             a transcript is to be reported with. What follows from vendor and tables alone (``absent``,
             ``undisclosed``, ``no_partner``) is not among them.
+        movement_v4: keys of those arrays that it has.
     """
 
     file_id: str
@@ -217,6 +228,7 @@ class SyntheticRecording:
     traits: tuple[str, ...] = ()
     defect: str | None = None
     expected_issues: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+    movement_v4: tuple[str, ...] = ()
 
     @property
     def ids(self) -> FileId:
@@ -269,8 +281,8 @@ class SyntheticRecording:
 
     @property
     def array_keys(self) -> list[str]:
-        """Keys of the arrays that its vendor has."""
-        return [key for key, array in ARRAYS.items() if self.vendor in array.vendors]
+        """Keys of the arrays that its vendor has, and of ``movement_v4`` those that it was given."""
+        return [*(key for key, array in ARRAYS.items() if self.vendor in array.vendors), *self.movement_v4]
 
     def _has(self, part: str, code: str) -> bool:
         return self.defect is not None and DEFECTS[self.defect].issues.get(part) == code
@@ -283,14 +295,18 @@ class SyntheticRecording:
 
     def array(self, key: str) -> np.ndarray:
         """One array, (T, *shape) in the format's dtype."""
-        array = ARRAYS[key]
+        array = EVERY_ARRAY[key]
+        if key == "movement_v4:expression":
+            array = array._replace(shape=(50,))  # of another model than those of `movement`
         tracked, hands, movement = self._validity
         if array.is_mask:
-            mask = {"smplh": hands, "boxes_and_keypoints": tracked, "movement": movement}[array.group]
+            mask = {"smplh": hands, "boxes_and_keypoints": tracked, "movement": movement}[
+                array.group.removesuffix("_v4")
+            ]
             return mask.astype(array.dtype).reshape(-1, *array.shape)
-        low, high = (np.broadcast_to(bound, array.shape) for bound in self._bounds(key))
+        low, high = (np.broadcast_to(bound, array.shape) for bound in self._bounds(key.replace("_v4", "")))
         values = signal(generator(self.seed, self.file_id, key), self.array_frames // array.frames_per_row, low, high)
-        if array.feature.endswith("Token"):
+        if array.feature.endswith("Token") or array.feature == "is_occluded":
             values = np.floor(values)
         if array.feature.endswith("hand_pose"):  # frozen: the last valid frame again
             values = values[np.maximum.accumulate(np.where(hands, np.arange(len(hands)), 0))]
@@ -299,7 +315,7 @@ class SyntheticRecording:
             values[~tracked] = sentinel[~tracked]
         if array.group == "boxes_and_keypoints":
             values[~tracked] = 0
-        if array.group == "movement" and array.frames_per_row == 1:
+        if key in MASKS and MASKS[key].startswith("movement"):
             values[~movement] = 0
         if self._has(key, "non_finite"):
             values[len(values) // 2] = np.nan
@@ -335,10 +351,10 @@ class SyntheticRecording:
 
     def dtype_in_tree(self, key: str) -> str:
         """What a tree holds this array as: masks as bool, (T,), as the bucket does, and some others as float64."""
-        if ARRAYS[key].is_mask:
+        if EVERY_ARRAY[key].is_mask:
             return "bool"
         is_wide = generator(self.seed, self.file_id, key, "wide").integers(4) == 0
-        return "float64" if is_wide else ARRAYS[key].dtype
+        return "float64" if is_wide else EVERY_ARRAY[key].dtype
 
     # --- audio
 
@@ -445,6 +461,7 @@ class Corpus:
     seconds: float
     defects: bool
     layout: str
+    movement_v4: bool = False
 
     def __getitem__(self, file_id: str) -> SyntheticRecording:
         """The recording of this file id. Raises ``KeyError`` if there is none."""
@@ -467,7 +484,12 @@ class Corpus:
 
 
 def corpus(
-    interactions: int = 12, seconds: float = 4.0, seed: int = 0, defects: bool = False, layout: str = "tree"
+    interactions: int = 12,
+    seconds: float = 4.0,
+    seed: int = 0,
+    defects: bool = False,
+    layout: str = "tree",
+    movement_v4: bool = False,
 ) -> Corpus:
     """Describe a synthetic corpus, without writing anything.
 
@@ -477,6 +499,8 @@ def corpus(
         seed: other seeds give other content under the same ids.
         defects: with one more interaction for each of ``DEFECTS``, whose second participant is healthy.
         layout: see ``synthesize``.
+        movement_v4: with these arrays of V00, ``is_occluded`` for one of two partners and ``pred_vertices`` for none,
+            in invented shapes: nobody has told the real ones.
 
     Raises:
         UsageError: a number that cannot be.
@@ -496,7 +520,14 @@ def corpus(
     for number, (name, defect) in enumerate(DEFECTS.items() if defects else ()):
         session = _DEFECT_SESSIONS + number
         recordings += _interaction(interactions + number, 0, defect.profile, session, seconds, seed, layout, name)
-    return Corpus(recordings, seed, interactions, seconds, defects, layout)
+    if movement_v4:
+        recordings = [replace(one, movement_v4=_movement_v4(one)) for one in recordings]
+    return Corpus(recordings, seed, interactions, seconds, defects, layout, movement_v4)
+
+
+def _movement_v4(recording: SyntheticRecording) -> tuple[str, ...]:
+    lacks = {"movement_v4:pred_vertices"} | ({"movement_v4:is_occluded"} if recording.role else set())
+    return tuple(key for key in MOVEMENT_V4 if key not in lacks) if recording.vendor == "V00" else ()
 
 
 def _rank(profile: str) -> int:
@@ -579,6 +610,7 @@ def synthesize(
     seconds: float = 4.0,
     seed: int = 0,
     defects: bool = False,
+    movement_v4: bool = False,
 ) -> Corpus:
     """Write a synthetic corpus.
 
@@ -586,7 +618,7 @@ def synthesize(
         directory: where; made if it does not exist, and empty if it does.
         layout: ``tree`` (a file for each part of a recording, as in the bucket), ``bundles`` (four files a
             recording) or ``archives`` (the same in tars, as on the Hub).
-        interactions, seconds, seed, defects: see ``corpus``.
+        interactions, seconds, seed, defects, movement_v4: see ``corpus``.
 
     Returns:
         The corpus, to compare a reader with.
@@ -597,6 +629,6 @@ def synthesize(
     """
     from seamless_interaction.synthetic_files import write
 
-    made = corpus(interactions, seconds, seed, defects, layout)
+    made = corpus(interactions, seconds, seed, defects, layout, movement_v4)
     write(made, directory)
     return made

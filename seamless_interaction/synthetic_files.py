@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from seamless_interaction import ARRAYS, FILELIST_FLAGS, TABLES, TRAITS
+from seamless_interaction import ARRAYS, EVERY_ARRAY, FILELIST_FLAGS, TABLES, TRAITS
 from seamless_interaction.errors import UsageError
 from seamless_interaction.layouts import BUNDLE, EXTENSIONS, archive_path, tree_path
 from seamless_interaction.places import local_path
@@ -67,7 +67,7 @@ def _shuffled(recordings: list[SyntheticRecording], seed: int) -> list[Synthetic
 
 def _listed(recording: SyntheticRecording) -> dict[str, str]:
     flags = (
-        any(ARRAYS[key].group == "movement" for key in recording.array_keys),
+        any(EVERY_ARRAY[key].group == "movement" for key in recording.array_keys),
         any(kind.startswith("1P") for kind in recording.kinds),
         any(kind.startswith("3P") for kind in recording.kinds),
     )
@@ -189,7 +189,7 @@ def _write_npz(path: Path, recording: SyntheticRecording) -> None:
             member = zipfile.ZipInfo(BUNDLE[key][1] or "")  # dated 1980, so that bytes do not depend on the clock
             member.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(member, "w", force_zip64=True) as file:
-                _write_npy(file, recording, key, ARRAYS[key].dtype)
+                _write_npy(file, recording, key, EVERY_ARRAY[key].dtype)
 
 
 def _write_audio(path: Path, recording: SyntheticRecording) -> None:
@@ -347,7 +347,9 @@ def notice(corpus: Corpus) -> str:
     """Text of SYNTHETIC.md."""
     command = (
         f"seamless-interaction synthesize DIR --layout {corpus.layout} --interactions {corpus.interactions} "
-        f"--seconds {corpus.seconds:g} --seed {corpus.seed}" + (" --defects" if corpus.defects else "")
+        f"--seconds {corpus.seconds:g} --seed {corpus.seed}"
+        + (" --defects" if corpus.defects else "")
+        + (" --movement-v4" if corpus.movement_v4 else "")
     )
     return (
         "# Synthetic data\n\n"

@@ -24,10 +24,10 @@ import pyarrow.csv as pa_csv
 
 from seamless_interaction import (
     DOUBLES,
+    EVERY_MODALITY,
     FILE_ID,
     FILELIST_FLAGS,
     LABELS,
-    MODALITIES,
     MODALITY_ALIASES,
     SELECTION,
     SPLITS,
@@ -37,7 +37,7 @@ from seamless_interaction import (
     FileId,
 )
 from seamless_interaction.errors import BrokenTable, SourceNotFound
-from seamless_interaction.layouts import EVERY_PART, PARTS, bits_of, parts_of
+from seamless_interaction.layouts import PARTS, USUAL_PARTS, bits_of, parts_of
 from seamless_interaction.local_cache import read_cached, write_whole
 from seamless_interaction.places import Place, file_at
 
@@ -298,16 +298,18 @@ def write_filelist(filelist: pa.Table) -> bytes:
 # What a partial copy is meant to hold; `parts` has a bit for each part, in the order of PARTS.
 MEANT = pa.schema([("file_id", pa.string()), ("parts", pa.int64())])
 
+_USUAL = bits_of(USUAL_PARTS)
+
 # What a cell of `modalities` may name: modalities and single parts.
 _NAMED = {part: bits_of([part]) for part in PARTS}
-_NAMED |= {name: bits_of(parts_of(columns)) for name, columns in MODALITIES.items()}
+_NAMED |= {name: bits_of(parts_of(columns)) for name, columns in EVERY_MODALITY.items()}
 _NAMED |= {alias: _NAMED[name] for alias, name in MODALITY_ALIASES.items()}
 
 
 def read_selection(place: Place) -> pa.Table | None:
     """What ``selection.csv`` says that a partial copy is meant to hold: ``MEANT``; None if the place has none.
 
-    An empty cell of ``modalities``, or no such column, is everything.
+    An empty cell of ``modalities``, or no such column, is everything but ``movement_v4``.
 
     Raises:
         BrokenTable: a modality that does not exist, or an id that stands twice.
@@ -325,12 +327,12 @@ def read_selection(place: Place) -> pa.Table | None:
         unknown = [name for name in asked if name not in _NAMED]
         if unknown:
             raise BrokenTable(
-                f"{where}: {unknown[0]!r} of {cells[column]!r} is no modality. Known: {', '.join(MODALITIES)}, and "
+                f"{where}: {unknown[0]!r} of {cells[column]!r} is no modality. Known: {', '.join(EVERY_MODALITY)}, and "
                 "single arrays. Correct the line, or make the copy again."
             )
         if cells[column] in meant:
             raise BrokenTable(f"{where}: {cells[column]} stands twice. Keep the row that counts.")
-        meant[cells[column]] = reduce(or_, (_NAMED[name] for name in asked)) if asked else EVERY_PART
+        meant[cells[column]] = reduce(or_, (_NAMED[name] for name in asked)) if asked else _USUAL
     return pa.table([list(meant), list(meant.values())], schema=MEANT)
 
 
@@ -344,11 +346,11 @@ def write_selection(path: Path, table: pa.Table) -> None:
 
 
 def _names_of(bits: int) -> str:
-    """The fewest names of parts and modalities that say the same; none for all parts."""
-    if bits == EVERY_PART:
+    """The fewest names of parts and modalities that say the same; none for what nobody has to name."""
+    if bits == _USUAL:
         return ""
-    names = [name for name in MODALITIES if _NAMED[name] and not _NAMED[name] & ~bits]
-    rest = bits & ~bits_of(part for name in names for part in parts_of(MODALITIES[name]))
+    names = [name for name in EVERY_MODALITY if _NAMED[name] and not _NAMED[name] & ~bits]
+    rest = bits & ~bits_of(part for name in names for part in parts_of(EVERY_MODALITY[name]))
     names += [part for part in PARTS if _NAMED[part] & rest]
     return " ".join(names or ["context"])  # the one that has no part
 

@@ -24,7 +24,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from seamless_interaction import ARRAYS
+from seamless_interaction import EVERY_ARRAY
 from seamless_interaction.audio import probe_audio
 from seamless_interaction.errors import (
     AccessDenied,
@@ -80,8 +80,8 @@ def check(place: Place, relative: str, part: str) -> BadFile | None:
     damage.
     """
     try:
-        if part in ARRAYS:
-            read_npy(place, relative, ARRAYS[part])
+        if part in EVERY_ARRAY:
+            read_npy(place, relative, EVERY_ARRAY[part])
         elif part == "audio":
             probe_audio(place.path(relative))
         elif part == "video":
@@ -373,7 +373,7 @@ class Transfer:
     def _of_bundle(self, recording: Recording, parts: tuple[str, ...], container: _Container) -> Iterator[Made]:
         if parts[0] in ("audio", "video"):
             yield from self._file(recording, parts[0], container)
-        elif parts[0] in ARRAYS:
+        elif parts[0] in EVERY_ARRAY:
             yield from self._arrays(recording, parts, container)
         else:
             yield from self._texts(recording, parts, container)
@@ -426,8 +426,10 @@ class Transfer:
     def _file(self, recording: Recording, part: str, container: _Container) -> Iterator[Made]:
         """A file that is stored as it is."""
         file = self._temporary(recording, part)
-        if part in ARRAYS or part not in ("audio", "video"):
-            container = container._replace(limit=max_bytes(ARRAYS[part]) if part in ARRAYS else MAX_TEXT_BYTES)
+        if part in EVERY_ARRAY or part not in ("audio", "video"):
+            container = container._replace(
+                limit=max_bytes(EVERY_ARRAY[part]) if part in EVERY_ARRAY else MAX_TEXT_BYTES
+            )
 
         def look(fetched: _Fetched) -> dict[str, BadFile]:
             problem = check(self._copy, f"{PARTIAL}/{file.name}", part)
@@ -508,7 +510,7 @@ class Transfer:
     ) -> Iterator[Made]:
         """Arrays from a container that begins at ``offset`` of the NPZ."""
         file = self._partial / f"{recording.file_id}-{offset}-{len(wanted)}.npz"
-        limit = sum(max_bytes(array) for array in ARRAYS.values())
+        limit = sum(max_bytes(array) for array in EVERY_ARRAY.values())
         done: dict[str, tuple[str, int]] = {}
 
         def look(fetched: _Fetched) -> dict[str, BadFile]:
@@ -516,7 +518,7 @@ class Transfer:
             with open(file, "rb") as npz:
                 for part, packed in wanted.items():
                     packed = packed._replace(offset=packed.offset - offset)
-                    pieces = unpack(npz, packed, f"{part}.npy", ARRAYS[part], container.name)
+                    pieces = unpack(npz, packed, f"{part}.npy", EVERY_ARRAY[part], container.name)
                     temporary = self._temporary(recording, part)
                     try:
                         done[part] = _write(temporary, pieces)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from seamless_interaction import SELECTION, known_keywords
+from seamless_interaction import EVERY_MODALITY, SELECTION, known_keywords
 from seamless_interaction.copying import WORKERS, Progress, Report, carry_out, locked
 from seamless_interaction.errors import SourceNotFound, UsageError
 from seamless_interaction.layouts import PARTS, tree_path
@@ -254,6 +254,6 @@ def _repair(
     """Fetch what is wrong again."""
     if source is None:
         source = (Manifest(folder).entry(SELECTION) or {}).get("source") or "bucket"
-    selection = Selection(subset="full", file_ids=tuple(wrong), single=True)
+    selection = Selection(subset="full", file_ids=tuple(wrong), modalities=tuple(EVERY_MODALITY), single=True)
     planned = plan(selection, source, folder, filelist=folder / "filelist.csv", storage_options=storage_options)
     return carry_out(planned.restricted(wrong), **options)

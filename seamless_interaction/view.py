@@ -20,7 +20,7 @@ import pyarrow as pa
 from datasets.formatting import _register_formatter
 from datasets.formatting.formatting import LazyDict, TensorFormatter
 
-from seamless_interaction import ARRAYS, MODALITIES
+from seamless_interaction import ARRAYS, MODALITIES, MOVEMENT_V4
 from seamless_interaction.errors import UsageError
 from seamless_interaction.places import bring_options
 
@@ -73,6 +73,8 @@ def _rows(column: pa.ChunkedArray, name: str, feature: Any, folder: str | None) 
     type = column.type
     if isinstance(feature, (datasets.Audio, datasets.Video)) and pa.types.is_struct(type):
         return [_media(name, feature, value, folder) for value in column.to_pylist()]
+    if name in MOVEMENT_V4 and pa.types.is_struct(type):
+        return [row for chunk in column.chunks for row in _open_arrays(chunk)]
     storage = type.storage_type if isinstance(type, pa.ExtensionType) else type
     leaf = storage
     while pa.types.is_list(leaf):
@@ -104,6 +106,14 @@ def _arrays(chunk: pa.Array, shape: tuple[int, ...]) -> Iterator[np.ndarray | No
             continue
         yield flat[start : start + length * size].reshape(length, *shape).copy()
         start += length * size
+
+
+def _open_arrays(chunk: pa.StructArray) -> Iterator[np.ndarray | None]:
+    """Those that come with their shape."""
+    valid, shapes = chunk.is_valid().to_pylist(), chunk.field("shape").to_pylist()
+    # A null of a struct need not be one of its fields.
+    for is_there, values, shape in zip(valid, _arrays(chunk.field("values"), ()), shapes, strict=True):
+        yield values.reshape(shape) if is_there and values is not None else None
 
 
 class _View(LazyDict):
@@ -287,6 +297,8 @@ class ViewFormatter(TensorFormatter):
         for column, value in data_struct.items():
             if isinstance(value, list) and column in ARRAYS:
                 value = np.asarray(value, ARRAYS[column].dtype).reshape(-1, *ARRAYS[column].shape)
+            elif isinstance(value, dict) and column in MOVEMENT_V4 and value["shape"] is not None:
+                value = np.asarray(value["values"], MOVEMENT_V4[column].dtype).reshape(value["shape"])
             else:
                 value = _media(column, self.feature(column), value, self.folder)
             group, nested, member = column.partition(":")

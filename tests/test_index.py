@@ -101,7 +101,7 @@ def another_table(index):
 
 
 def another_version(index):
-    rewrite_metadata(index, version=2)
+    rewrite_metadata(index, version=1)
 
 
 def other_columns(index):
@@ -124,7 +124,7 @@ def rewrite_metadata(index, **changes):
         (truncated, "not an index"),
         (without_middle, "damaged|not an index"),
         (another_table, "some other table"),
-        (another_version, "of version 2, and this package reads 1"),
+        (another_version, "of version 1, and this package reads 2"),
         (other_columns, "other columns"),
         (lambda index: rewrite_metadata(index, layout="zip"), "unknown layout"),
         (lambda index: rewrite_metadata(index, aliases={"improvised/dev/vad": "../../secret"}), "unknown layout"),

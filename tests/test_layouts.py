@@ -205,5 +205,5 @@ def test_links_that_lead_nowhere_are_no_files(tmp_path):
 def test_folders_that_are_not_read_are_told(tmp_path):
     split = "improvised/dev"
     touch(tmp_path, tree_path("improvised", "dev", "audio", A))
-    touch(tmp_path, f"{split}/movement_v4/pred_vertices/{A}.npy", f"{split}/smplh/betas/{A}.npy")
-    assert scan(Place(tmp_path)).ignored == (f"{split}/movement_v4", f"{split}/smplh/betas")
+    touch(tmp_path, f"{split}/movement_v5/pred_vertices/{A}.npy", f"{split}/smplh/betas/{A}.npy")
+    assert scan(Place(tmp_path)).ignored == (f"{split}/movement_v5", f"{split}/smplh/betas")

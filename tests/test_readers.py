@@ -358,7 +358,6 @@ def test_a_member_that_cannot_be_where_or_what_the_directory_says(kind):
     for read in (
         lambda: found.packed("smplh:body_pose.npy"),
         lambda: found.array("smplh:body_pose.npy", POSE),
-        lambda: found.unknown_array("smplh:body_pose"),
     ):
         with pytest.raises(BadFile, match=reason):
             read()

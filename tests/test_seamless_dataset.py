@@ -300,7 +300,7 @@ def test_unknown_arrays_are_listed_and_read_as_they_are(tmp_path):
         folder = tmp_path / layout
         first = synthesize(folder, layout, interactions=1, seconds=2).recordings[0]
         if layout == "tree":
-            target = folder / first.label / first.split / "movement_v4" / "pred_vertices" / f"{first.file_id}.npy"
+            target = folder / first.label / first.split / "movement_v5" / "pred_vertices" / f"{first.file_id}.npy"
             target.parent.mkdir(parents=True)
             np.save(target, vertices)
         else:
@@ -308,22 +308,22 @@ def test_unknown_arrays_are_listed_and_read_as_they_are(tmp_path):
             content = io.BytesIO()
             np.save(content, vertices)
             with zipfile.ZipFile(npz, "a", zipfile.ZIP_DEFLATED) as archive:
-                archive.writestr("movement_v4:pred_vertices.npy", content.getvalue())
+                archive.writestr("movement_v5:pred_vertices.npy", content.getvalue())
         dataset = SeamlessDataset(folder)
         arrays = dataset.get_recording(first.file_id).arrays
-        assert "movement_v4:pred_vertices" in arrays
-        np.testing.assert_array_equal(arrays["movement_v4:pred_vertices"], vertices)
-        assert arrays["movement_v4:pred_vertices"].dtype == np.float16
-        assert "movement_v4:pred_vertices" not in dataset.get_recording(first.partner).arrays
+        assert "movement_v5:pred_vertices" in arrays
+        np.testing.assert_array_equal(arrays["movement_v5:pred_vertices"], vertices)
+        assert arrays["movement_v5:pred_vertices"].dtype == np.float16
+        assert "movement_v5:pred_vertices" not in dataset.get_recording(first.partner).arrays
 
 
 def test_an_unknown_array_of_objects_is_refused(tmp_path):
     first = synthesize(tmp_path / "data", interactions=1, seconds=2).recordings[0]
-    target = tmp_path / "data" / first.label / first.split / "movement_v4" / "evil" / f"{first.file_id}.npy"
+    target = tmp_path / "data" / first.label / first.split / "movement_v5" / "evil" / f"{first.file_id}.npy"
     target.parent.mkdir(parents=True)
     np.save(target, np.array([{}], object), allow_pickle=True)
     with pytest.raises(UnsafeFile, match="unpickled"):
-        _ = SeamlessDataset(tmp_path / "data").get_recording(first.file_id).arrays["movement_v4:evil"]
+        _ = SeamlessDataset(tmp_path / "data").get_recording(first.file_id).arrays["movement_v5:evil"]
 
 
 # --- words ----------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ from seamless_interaction.errors import (
     UsageError,
 )
 from seamless_interaction.indexing import make_index
-from seamless_interaction.layouts import EVERY_PART, PARTS, bits_of, tree_path
+from seamless_interaction.layouts import PARTS, USUAL_PARTS, bits_of, tree_path
 from seamless_interaction.places import Place
 from seamless_interaction.planning import plan
 from seamless_interaction.publishing import plan_shards
@@ -134,7 +134,7 @@ def test_a_size_is_in_force_where_nothing_else_bounds(criteria, size):
 
 
 def test_parts_are_those_of_the_modalities():
-    assert Selection().parts == PARTS
+    assert Selection().parts == USUAL_PARTS
     assert Selection(modalities=("movement:expression", "keypoints", "annotations", "transcript")).parts == (
         *("transcript", "1P-IS", "1P-R", "3P-IS", "3P-R", "3P-V"),
         *MODALITIES["boxes_and_keypoints"],
@@ -166,7 +166,7 @@ def test_samples_and_bytes_are_nested_and_the_order_of_the_list_does_not_matter(
         selection = Selection(max_bytes=most, seed=seed, single=single)
         chosen.append(choose(filelist, selection))
         assert choose(shuffled, selection).equals(chosen[-1])
-        assert subsets.expected_bytes(chosen[-1], PARTS).sum() * subsets.expected().margin <= most
+        assert subsets.expected_bytes(chosen[-1], USUAL_PARTS).sum() * subsets.expected().margin <= most
     for smaller, larger in [*pairwise(chosen[:3]), *pairwise(chosen[3:])]:
         assert set(ids(smaller)) <= set(ids(larger))
     assert ids(chosen[2]) == ids(chosen[5]) == sorted(ids(filelist))
@@ -281,7 +281,7 @@ def test_parts_together_weigh_what_a_recording_does():
     of_parts, whole = subsets.expected_bytes_of_parts(), subsets.expected().bytes
     assert tuple(of_parts) and set(of_parts) == set(PARTS)
     for vendor in VENDORS:
-        assert sum(sizes[vendor] for sizes in of_parts.values()) == pytest.approx(whole[vendor], rel=0.03)
+        assert sum(of_parts[part][vendor] for part in USUAL_PARTS) == pytest.approx(whole[vendor], rel=0.03)
     # 249 s at 30 rows a second; at one row per 15 frames.
     assert of_parts["smplh:body_pose"]["V00"] == 128 + 7470 * 21 * 3 * 4
     assert of_parts["movement:hypernet_features"] == {"V00": 128 + 498 * 5120 * 4, "V01": 0, "V02": 0, "V03": 0}
@@ -302,7 +302,7 @@ def test_a_selection_is_read_as_it_was_written(tmp_path_factory, parts):
 
 def test_a_selection_is_written_with_the_shortest_names(tmp_path):
     movement = [key for key in ARRAYS if key.startswith("movement:")]
-    parts = [PARTS, ["vad", *movement], ["audio", movement[0]], []]
+    parts = [USUAL_PARTS, ["vad", *movement], ["audio", movement[0]], []]
     meant = {"file_id": list("abcd"), "parts": pa.array(map(bits_of, parts), pa.int64())}
     write_selection(tmp_path / "selection.csv", pa.table(meant))
     lines = (tmp_path / "selection.csv").read_text().replace('"', "").splitlines()
@@ -312,10 +312,10 @@ def test_a_selection_is_written_with_the_shortest_names(tmp_path):
 def test_no_cell_and_no_column_are_everything(tmp_path):
     assert read_selection(Place(tmp_path)) is None
     (tmp_path / "selection.csv").write_text(f"file_id\n{FIRST}\n")
-    assert read_selection(Place(tmp_path))["parts"].to_pylist() == [EVERY_PART]
+    assert read_selection(Place(tmp_path))["parts"].to_pylist() == [bits_of(USUAL_PARTS)]
     (tmp_path / "selection.csv").write_text(f"note,modalities,file_id\n,,{FIRST}\n,keypoints vad,V\n")
     boxes = bits_of(["vad", *MODALITIES["boxes_and_keypoints"]])
-    assert read_selection(Place(tmp_path))["parts"].to_pylist() == [EVERY_PART, boxes]
+    assert read_selection(Place(tmp_path))["parts"].to_pylist() == [bits_of(USUAL_PARTS), boxes]
 
 
 @pytest.mark.parametrize(

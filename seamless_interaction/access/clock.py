@@ -47,16 +47,18 @@ class Facts(NamedTuple):
         media = self.video or self.audio
         return media.duration if media else None
 
-    def rate(self, num_rows: int, frames_per_row: int) -> float:
-        """Rows a second of an array with so many rows."""
+    def is_usual(self, num_rows: int, frames_per_row: int) -> bool:
+        """Whether an array with so many rows has them as often as the format says, as far as media tell."""
         frames = num_rows * frames_per_row
         if self.video:
-            is_usual = abs(frames - self.video.num_frames) < frames_per_row + MAX_FRAMES_APART
-        elif self.audio:
-            is_usual = abs(frames - self.audio.duration * self.fps) <= max(_APART * self.fps, frames_per_row)
-        else:
-            is_usual = True
-        if is_usual or not num_rows or not self.duration:
+            return abs(frames - self.video.num_frames) < frames_per_row + MAX_FRAMES_APART
+        if self.audio:
+            return abs(frames - self.audio.duration * self.fps) <= max(_APART * self.fps, frames_per_row)
+        return True
+
+    def rate(self, num_rows: int, frames_per_row: int) -> float:
+        """Rows a second of an array with so many rows."""
+        if self.is_usual(num_rows, frames_per_row) or not num_rows or not self.duration:
             return self.fps / frames_per_row
         return num_rows / self.duration
 

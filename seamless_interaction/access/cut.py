@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MASKS, MODALITIES, PIXELS, SAMPLING_RATE, FileId
+from seamless_interaction import ANNOTATION_KINDS, EVERY_ARRAY, MASKS, MODALITIES, PIXELS, SAMPLING_RATE, FileId
 from seamless_interaction.access.clock import Facts, RowsOf, Span
 from seamless_interaction.access.resample import at_positions
 from seamless_interaction.access.storage import Rows, Storage
@@ -24,9 +24,10 @@ def cut(
 
     What lies on the frame grid (arrays, video, ``vad``) has a mask in ``sample["mask"]``, (T,) bool: False where the
     recording has ended, where the format's own mask says so, and throughout where the part is absent or cannot be
-    used; values are zero where there are none. ``sample["length"]["audio"]`` is how many samples are the recording's
-    own; zeros follow. What cannot be used, or was left out when the copy was made, has its reason in
-    ``sample["issues"]``; what the recording merely does not have, has none.
+    used; values are zero where there are none, of the shape (T, 0) where no file tells that of ``movement_v4``.
+    ``sample["length"]["audio"]`` is how many samples are the recording's own; zeros follow. What cannot be used, or was
+    left out when the copy was made, has its reason in ``sample["issues"]``; what the recording merely does not have,
+    has none.
 
     Args:
         storage: where the recording is.
@@ -41,8 +42,9 @@ def cut(
     """
     recording = storage.recording(number)
     ids = FileId.parse(recording.file_id)
-    keys = tuple(column for column in columns if column in ARRAYS)
-    facts = storage.facts(number, of_array=not {"video", "vad"} & set(columns))
+    keys = tuple(column for column in columns if column in EVERY_ARRAY)
+    is_of_array = not {"video", "vad"} & set(columns) and not any(EVERY_ARRAY[key].is_open for key in keys)
+    facts = storage.facts(number, of_array=is_of_array)
     issues: list[str] = []
     sample: Sample = {
         "id": recording.file_id,
@@ -85,8 +87,8 @@ def cut(
 
 
 # Looked up for every array of every window.
-_BETWEEN = {key: array.between for key, array in ARRAYS.items()}
-_FRAMES_PER_ROW = {key: array.frames_per_row for key, array in ARRAYS.items()}
+_BETWEEN = {key: array.between for key, array in EVERY_ARRAY.items()}
+_FRAMES_PER_ROW = {key: array.frames_per_row for key, array in EVERY_ARRAY.items()}
 
 
 def note(error: BadFile, column: str) -> str:
@@ -134,7 +136,8 @@ def _arrays(
 
     recording = storage.recording(number)
     needed = dict.fromkeys((*keys, *(MASKS[key] for key in keys if key in MASKS)))
-    read = storage.rows(number, needed, lambda key, num_rows: which(key, num_rows)[:2])
+    found = storage.rows(number, needed, lambda key, num_rows: which(key, num_rows)[:2])
+    read = {key: _checked(recording.file_id, key, rows, facts) for key, rows in found.items()}
     valid: dict[str, tuple[int, np.ndarray]] = {}  # mask -> rows of the array, and which of those read are valid
     for key in dict.fromkeys(MASKS[key] for key in keys if key in MASKS):
         rows = read[key]
@@ -142,18 +145,17 @@ def _arrays(
             valid[key] = rows.num_rows, rows.values.reshape(len(rows.values)) != 0
     for key in needed:
         rows = read[key]
-        if isinstance(rows, Rows) and not rows.num_rows:
-            rows = EmptyFile(recording.file_id, f"{key} has no frames")
         if isinstance(rows, BadFile):
             issues.append(note(rows, key))
         elif rows is None:
             _note_absent(storage, number, key, key, issues)
         if key not in keys:
             continue
-        array = ARRAYS[key]
+        array = EVERY_ARRAY[key]
         if not isinstance(rows, Rows):
             steps = span.steps(facts.fps / array.frames_per_row, array.frames_per_row)
-            sample[key], mask[key] = np.zeros((steps, *array.shape), array.dtype), np.zeros(steps, bool)
+            shape = (0,) if array.is_open else array.shape
+            sample[key], mask[key] = np.zeros((steps, *shape), array.dtype), np.zeros(steps, bool)
             continue
         of = which(key, rows.num_rows)
         own: np.ndarray | None = None
@@ -161,6 +163,15 @@ def _arrays(
             num_rows, flags = valid.get(MASKS[key], (0, np.zeros(0, bool)))
             own = flags if num_rows == rows.num_rows else np.zeros(len(rows.values), bool)
         sample[key], mask[key] = _on_grid(rows.values, own, of, _BETWEEN[key])
+
+
+def _checked(file_id: str, key: str, rows: Rows | BadFile | None, facts: Facts) -> Rows | BadFile | None:
+    """The rows, or why there are none to put on a grid."""
+    if isinstance(rows, Rows) and not rows.num_rows:
+        return EmptyFile(file_id, f"{key} has no frames")
+    if isinstance(rows, Rows) and EVERY_ARRAY[key].is_open and not facts.is_usual(rows.num_rows, _FRAMES_PER_ROW[key]):
+        return WrongType(file_id, f"{key} has {rows.num_rows} rows, which are not the frames of the recording")
+    return rows
 
 
 def _scale(

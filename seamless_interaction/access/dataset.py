@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import MODALITIES, SeamlessInteraction, known_keywords, local_cache, resolve_modalities
+from seamless_interaction import EVERY_MODALITY, SeamlessInteraction, known_keywords, local_cache, resolve_modalities
 from seamless_interaction.access.interaction import Interaction, ParticipantRecording, check_window, columns_of
 from seamless_interaction.access.storage import CACHE_BYTES, Storage
 from seamless_interaction.access.windows import Spec, Windows
@@ -338,7 +338,7 @@ class SeamlessDataset(Sequence[Interaction]):
             if len(self) and not has(name):
                 raise UsageError(
                     f"{self._storage.described['url']} was made without {name}. Download it into the copy, or ask for "
-                    f"{', '.join(filter(has, MODALITIES))}."
+                    f"{', '.join(filter(has, EVERY_MODALITY))}."
                 )
         return columns_of(modalities, meant)
 

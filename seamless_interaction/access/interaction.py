@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MASKS, MODALITIES, FileId, known_keywords, resolve_modalities
+from seamless_interaction import (
+    ANNOTATION_KINDS,
+    EVERY_ARRAY,
+    MASKS,
+    MODALITIES,
+    FileId,
+    known_keywords,
+    resolve_modalities,
+)
 from seamless_interaction.access.clock import Span
 from seamless_interaction.access.collate import stack
 from seamless_interaction.access.cut import Sample, cut, words_between
@@ -26,8 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Value = TypeVar("Value")
-
-GROUPS = tuple(dict.fromkeys(array.group for array in ARRAYS.values()))
 
 
 class ByParticipant(dict[str, Value], Generic[Value]):
@@ -93,8 +99,8 @@ class Group(Mapping[str, "np.ndarray | None"]):
 
     def __getitem__(self, feature: str) -> np.ndarray | None:
         key = f"{self._name}:{feature}"
-        if key not in ARRAYS:
-            raise UnknownArray(key, [key for key in ARRAYS if key.startswith(f"{self._name}:")])
+        if key not in EVERY_ARRAY:
+            raise UnknownArray(key, [key for key in EVERY_ARRAY if key.startswith(f"{self._name}:")])
         return self._recording.array(key)
 
     def __getattr__(self, feature: str) -> np.ndarray | None:
@@ -103,7 +109,7 @@ class Group(Mapping[str, "np.ndarray | None"]):
         return self[feature]
 
     def __iter__(self) -> Iterator[str]:
-        return (array.feature for array in ARRAYS.values() if array.group == self._name)
+        return (array.feature for array in EVERY_ARRAY.values() if array.group == self._name)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -122,14 +128,14 @@ class Arrays(Mapping[str, np.ndarray]):
         self._recording = recording
 
     def __getitem__(self, key: str) -> np.ndarray:
-        if key in ARRAYS:
+        if key in EVERY_ARRAY:
             value = self._recording.array(key)
             if value is None:
                 raise UnknownArray(key, self)
             return value
         unknown = self._recording._storage.unknown_arrays(self._recording._number)
         if key not in unknown:
-            raise UnknownArray(key, [*ARRAYS, *unknown])
+            raise UnknownArray(key, [*EVERY_ARRAY, *unknown])
         return self._recording._storage.unknown_array(self._recording._number, key)
 
     def __iter__(self) -> Iterator[str]:
@@ -200,15 +206,16 @@ class ParticipantRecording:
         rows = self.array(key)
         if rows is None:
             return None
-        rate = self._storage.facts(self._number, of_array=True).rate(len(rows), ARRAYS[key].frames_per_row)
+        array = EVERY_ARRAY[key]
+        rate = self._storage.facts(self._number, of_array=not array.is_open).rate(len(rows), array.frames_per_row)
         return np.arange(len(rows)) / rate
 
     # --- arrays
 
     def array(self, key: str) -> np.ndarray | None:
         """An array by its key, (T, *shape): a copy, so what you do to it in place stays with you."""
-        if key not in ARRAYS:
-            raise UnknownArray(key, ARRAYS)
+        if key not in EVERY_ARRAY:
+            raise UnknownArray(key, EVERY_ARRAY)
         return self._storage.array(self._number, key)
 
     def mask(self, key: str) -> np.ndarray | None:
@@ -226,7 +233,7 @@ class ParticipantRecording:
 
     @property
     def arrays(self) -> Arrays:
-        """All arrays that are there, by key, also those that the schema does not know (``movement_v4:…``)."""
+        """All arrays that are there, by key, also those that the schema does not know."""
         return Arrays(self)
 
     @property
@@ -236,6 +243,10 @@ class ParticipantRecording:
     @property
     def movement(self) -> Group:
         return Group(self, "movement")
+
+    @property
+    def movement_v4(self) -> Group:
+        return Group(self, "movement_v4")
 
     @property
     def boxes_and_keypoints(self) -> Group:
@@ -347,7 +358,7 @@ class _Groups:
         return self[feature]
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *(array.feature for array in ARRAYS.values() if array.group == self._name)]
+        return [*super().__dir__(), *(array.feature for array in EVERY_ARRAY.values() if array.group == self._name)]
 
 
 class Interaction:
@@ -430,6 +441,10 @@ class Interaction:
     @property
     def movement(self) -> _Groups:
         return _Groups(self, "movement")
+
+    @property
+    def movement_v4(self) -> _Groups:
+        return _Groups(self, "movement_v4")
 
     @property
     def boxes_and_keypoints(self) -> _Groups:

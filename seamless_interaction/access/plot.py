@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS
+from seamless_interaction import ANNOTATION_KINDS, EVERY_ARRAY
 from seamless_interaction.errors import BadFile, InvalidWindow, MissingDependency, UnknownArray
 from seamless_interaction.places import local_path
 
@@ -69,9 +69,9 @@ def plot(
     keys = (curves,) if isinstance(curves, str) else tuple(curves)
     recordings = list(interaction.recordings)
     for key in keys:
-        if key not in ARRAYS and not any(key in recording.arrays for recording in recordings):
+        if key not in EVERY_ARRAY and not any(key in recording.arrays for recording in recordings):
             raise UnknownArray(
-                key, dict.fromkeys([*ARRAYS, *(key for recording in recordings for key in recording.arrays)])
+                key, dict.fromkeys([*EVERY_ARRAY, *(key for recording in recordings for key in recording.arrays)])
             )
     canvas = _Canvas(*_span(recordings, start, duration))
     blocks = [list(_rows(recording, keys, canvas, _COLORS[number % 2])) for number, recording in enumerate(recordings)]
@@ -453,7 +453,7 @@ class _Curve(NamedTuple):
 
 def _curve(recording: Any, key: str) -> _Curve | None:
     """An array of a recording, if it has it. One that the schema does not know is taken to span the recording."""
-    if key in ARRAYS:
+    if key in EVERY_ARRAY:
         values = recording.array(key)
         return None if values is None else _Curve(values, recording.times(key), recording.mask(key))
     if key not in recording.arrays:

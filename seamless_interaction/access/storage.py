@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from seamless_interaction import ANNOTATION_KINDS, ARRAYS, FileId
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS, EVERY_ARRAY, FileId
 from seamless_interaction.access.clock import Facts
 from seamless_interaction.access.kept import Kept
 from seamless_interaction.audio import Audio, AudioHeader
@@ -145,11 +145,11 @@ class Storage:
 
     def present_arrays(self, number: int) -> list[str]:
         """Keys of the schema's arrays that the recording has, as far as it takes no reading of them to know."""
-        with self.files(number, tuple(ARRAYS)) as files:
-            return [key for key in ARRAYS if files.has(key)]
+        with self.files(number, tuple(EVERY_ARRAY)) as files:
+            return [key for key in EVERY_ARRAY if files.has(key)]
 
     def unknown_arrays(self, number: int) -> list[str]:
-        """Keys of arrays that are there, and that the schema does not know, such as ``movement_v4:pred_vertices``."""
+        """Keys of arrays that are there, and that the schema does not know."""
         with self.files(number, (next(iter(ARRAYS)),)) as files:
             return files.unknown_arrays()
 
@@ -265,11 +265,12 @@ class Storage:
         if facts.duration is not None:
             return facts.duration
         files = self.recording(number).files
-        parts = ARRAYS if self.open.source.layout != "tree" else [k for k in ARRAYS if files >> PARTS.index(k) & 1]
+        is_tree = self.open.source.layout == "tree"
+        parts = [key for key in EVERY_ARRAY if not is_tree or files >> PARTS.index(key) & 1]
         for key in parts:
             rows = self.rows(number, [key], lambda key, num_rows: (0, 0))[key]
             if isinstance(rows, Rows) and rows.num_rows:
-                frames_per_row = ARRAYS[key].frames_per_row
+                frames_per_row = EVERY_ARRAY[key].frames_per_row
                 return rows.num_rows / facts.rate(rows.num_rows, frames_per_row)
         return None
 

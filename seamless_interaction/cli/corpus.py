@@ -32,12 +32,15 @@ def synthesize(
     seconds: Annotated[float, typer.Option(help="About how long each is, at least 2.")] = 4.0,
     seed: Annotated[int, typer.Option(help="Other seeds give other content.")] = 0,
     defects: Annotated[bool, typer.Option("--defects", help="Add broken recordings, one of each kind.")] = False,
+    movement_v4: Annotated[
+        bool, typer.Option("--movement-v4", help="Add these arrays, in invented shapes; real ones are unknown.")
+    ] = False,
 ) -> None:
     """Write a synthetic corpus: invented recordings, stored exactly as the real ones are. No real person is in it."""
     from seamless_interaction.synthetic import synthesize as write_corpus
 
     with named_errors():
-        corpus = write_corpus(directory, layout.value, interactions, seconds, seed, defects)
+        corpus = write_corpus(directory, layout.value, interactions, seconds, seed, defects, movement_v4)
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     broken = sum(recording.defect is not None for recording in corpus.recordings)
     typer.echo(

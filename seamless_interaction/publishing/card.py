@@ -20,15 +20,15 @@ import yaml  # type: ignore[import-untyped]
 
 from seamless_interaction import (
     ANNOTATION_KINDS,
-    ARRAYS,
     CITATION,
     DESCRIPTION,
+    EVERY_ARRAY,
+    EVERY_MODALITY,
     HOMEPAGE,
     HONESTY,
     IDENTITY,
     ISSUES,
     LICENSE,
-    MODALITIES,
     SAMPLING_RATE,
     TIME,
     VENDORS,
@@ -320,7 +320,7 @@ def _yaml(data: dict[str, Any]) -> str:
 _GROUPS = {  # columns of every record, and the modalities
     "identity": IDENTITY,
     "time and picture": TIME,
-    **MODALITIES,
+    **EVERY_MODALITY,
     "what to trust": HONESTY,
 }
 _OTHERS = {"audio_url": "audio", "video_url": "video"}  # columns that only a published repository has -> group
@@ -373,16 +373,16 @@ def group_of(column: str) -> str:
 
 def meaning_of(column: str) -> str:
     """What a column means, or a member of one; empty if nobody says."""
-    if column in ARRAYS:
-        vendors = ARRAYS[column].vendors
-        return ARRAYS[column].meaning + ("" if vendors == VENDORS else f"; {', '.join(vendors)} only")
+    if column in EVERY_ARRAY:
+        vendors = EVERY_ARRAY[column].vendors
+        return EVERY_ARRAY[column].meaning + ("" if vendors == VENDORS else f"; {', '.join(vendors)} only")
     return _PERSONALITY if column.startswith("personality:") else {**_MEANINGS, **SUMMARY}.get(column, "")
 
 
 def type_of(column: str, feature: Any) -> str:
     """A column's type in words: ``float32 (T, 21, 3)``, with T frames; ``list of {start, end}``."""
-    if column in ARRAYS:
-        array = ARRAYS[column]
+    if column in EVERY_ARRAY and not EVERY_ARRAY[column].is_open:
+        array = EVERY_ARRAY[column]
         rows = "T" if array.frames_per_row == 1 else f"T/{array.frames_per_row}"
         return f"{array.dtype} ({', '.join([rows, *map(str, array.shape)])}{'' if array.shape else ','})"
     return in_words(dialect(feature))

@@ -22,7 +22,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seamless_interaction import ARRAYS, IDENTITY, TIME
+from seamless_interaction import EVERY_ARRAY, IDENTITY, TIME
 from seamless_interaction.arrow import Types, table
 from seamless_interaction.dataset_infos import dialect
 from seamless_interaction.view import ViewFormatter
@@ -71,7 +71,8 @@ class Writer:
         self._types = types
         leaves = _leaves(types.schema)
         names = {leaf: leaf.partition(".")[0] for leaf in leaves}
-        floats = [leaf for leaf in leaves if names[leaf] in ARRAYS and ARRAYS[names[leaf]].dtype == "float32"]
+        arrays = [leaf for leaf in leaves if names[leaf] in EVERY_ARRAY and ".shape." not in leaf]
+        floats = [leaf for leaf in arrays if EVERY_ARRAY[names[leaf]].dtype == "float32"]
         plain = {*floats, *(leaf for leaf in leaves if names[leaf] in MEDIA)}
         order = [leaf for leaf in ("id", "interaction_id") if leaf in leaves]
         self._writer = pq.ParquetWriter(
@@ -107,12 +108,18 @@ class Writer:
 def _digests(column: pa.Table) -> list[str]:
     """A digest of each row of a table of one column."""
     name = column.column_names[0]
-    if name in ARRAYS:
+    if name in EVERY_ARRAY:
         arrays = ViewFormatter().format_column(column)
-        return ["" if array is None else hashlib.sha256(array).hexdigest() for array in arrays]
+        return ["" if array is None else _of_array(array, EVERY_ARRAY[name].is_open) for array in arrays]
     if name in MEDIA:
         return [_of_media(value) for value in column.column(0)]
     return [hashlib.sha256(repr(value).encode()).hexdigest() for value in column.column(0).to_pylist()]
+
+
+def _of_array(array: Any, with_shape: bool) -> str:
+    digest = hashlib.sha256(array)
+    digest.update(repr(array.shape).encode() if with_shape else b"")
+    return digest.hexdigest()
 
 
 def _of_media(value: pa.StructScalar) -> str:

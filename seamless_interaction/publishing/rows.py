@@ -10,12 +10,22 @@ from typing import Any
 import datasets
 import numpy as np
 
-from seamless_interaction import ARRAYS, HONESTY, IDENTITY, MASKS, MODALITIES, TIME, FileId, record_features
+from seamless_interaction import (
+    EVERY_ARRAY,
+    EVERY_MODALITY,
+    HONESTY,
+    IDENTITY,
+    MASKS,
+    MODALITIES,
+    TIME,
+    FileId,
+    record_features,
+)
 from seamless_interaction.files import REFUSED
 from seamless_interaction.layouts import tree_path
 
 _URLS = {"audio": "audio_url", "video": "video_url"}
-_BULK = ("audio", "video", *ARRAYS)  # columns that stand behind all others
+_BULK = ("audio", "video", *EVERY_ARRAY)  # columns that stand behind all others
 
 # Of the recordings' table: summary -> what it is.
 SUMMARY = {
@@ -44,10 +54,10 @@ def shard_features(columns: Iterable[str]) -> datasets.Features:
         columns: those asked for, besides identity, time and honesty.
     """
     columns = set(columns)
-    known = {name: feature for name, feature in record_features().items() if name in columns}
+    known = {name: feature for name, feature in record_features(list(EVERY_MODALITY)).items() if name in columns}
     urls = {url: datasets.Value("string") for name, url in _URLS.items() if name in columns}
     small = {name: feature for name, feature in known.items() if name not in _BULK}
-    arrays = {name: feature for name, feature in known.items() if name in ARRAYS}
+    arrays = {name: feature for name, feature in known.items() if name in EVERY_ARRAY}
     media = {name: feature for name, feature in known.items() if name in _URLS}
     return datasets.Features({**IDENTITY, **TIME, **urls, **small, **HONESTY, **arrays, **media})
 
