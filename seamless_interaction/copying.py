@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from seamless_interaction import SELECTION, TABLES, sources
 from seamless_interaction.errors import FolderBusy, NotEnoughSpace, SourceUnreachable, TargetError
 from seamless_interaction.layouts import PARTS, bits_of, tree_path
-from seamless_interaction.local_cache import read_cached, write_whole
+from seamless_interaction.local_cache import read_cached, refuse_links, write_whole
 from seamless_interaction.manifest import ABSENT, DAMAGED, FAILED, MISSING, STATUSES, WHOLE, Manifest
 from seamless_interaction.places import Place
 from seamless_interaction.planning import Plan
@@ -155,6 +155,8 @@ def locked(target: Path) -> Iterator[None]:
         FolderBusy: somebody does.
         TargetError: the folder cannot be written to.
     """
+    for name in (LOCK, PARTIAL):
+        refuse_links(target, name)
     lock = FileLock(target / LOCK)
     try:
         with writing(target):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import secrets
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import datasets
 
-from seamless_interaction.errors import AccessDenied, SourceUnreachable
+from seamless_interaction.errors import AccessDenied, SourceUnreachable, TargetError
 from seamless_interaction.places import Place, file_at, local_path
 
 logger = logging.getLogger("seamless_interaction")
@@ -59,15 +60,41 @@ def key(text: str) -> str:
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under another name, then rename it: nobody ever sees a part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with create(partial) as file:
             write(file)
         os.replace(partial, path)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(partial)
         raise
+
+
+def create(path: Path, buffering: int = -1) -> Any:
+    """A new file, open, that whoever the umask lets may read. What has its name, a link say, is never written to.
+
+    Raises:
+        FileExistsError: something has.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return open(os.open(path, flags, 0o666), "w+b", buffering)
+
+
+def refuse_links(folder: Path, relative: str) -> None:
+    """Make sure that what is written below a folder stays there.
+
+    Args:
+        folder: that somebody named; it may be a link itself.
+        relative: what is to be written in it, with forward slashes.
+
+    Raises:
+        TargetError: one of its folders, or itself, is a link.
+    """
+    for name in relative.split("/"):
+        folder /= name
+        if folder.is_symlink():
+            raise TargetError(f"{folder} is a link, and none is written through. Put what it leads to in its place.")
 
 
 def local_copy(path: str) -> Path:

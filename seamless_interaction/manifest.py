@@ -36,8 +36,9 @@ from typing import Any
 
 import numpy as np
 
+from seamless_interaction.errors import TargetError
 from seamless_interaction.layouts import PARTS, TREE, is_file_id
-from seamless_interaction.local_cache import write_whole
+from seamless_interaction.local_cache import refuse_links, write_whole
 
 NAME = "manifest.jsonl"
 # What the manifest says of a file.
@@ -94,6 +95,8 @@ class Manifest:
         self._synced = time.monotonic()
         self._lock = threading.Lock()
         if self.path.exists():
+            if not self.path.is_file():  # a pipe would be waited for
+                raise TargetError(f"{self.path} is no file. Move it away.")
             with open(self.path, "rb") as file:
                 for line in file:
                     self._lines += 1
@@ -182,7 +185,8 @@ class Manifest:
 
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
+        refuse_links(self.path.parent, NAME)
+        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
         if self._end:
             with open(self.path, "rb") as file:
                 file.seek(-1, os.SEEK_END)

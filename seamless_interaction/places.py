@@ -11,6 +11,7 @@ import posixpath
 import random
 import re
 import ssl
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -398,8 +399,8 @@ class Place:
     def stat(self, relative: str, is_sized: bool = True) -> Entry:
         """What the place tells of a file. If ``is_sized``, raises ``SourceUnreachable`` where it tells no size."""
         if self.is_local:
-            stat = os.stat(self.path(relative))
-            return Entry(posixpath.basename(relative), False, stat.st_size, str(stat.st_mtime_ns))
+            found = os.stat(self.path(relative))
+            return Entry(posixpath.basename(relative), False, found.st_size, str(found.st_mtime_ns))
         entry = _entry(self._call(relative, self._remote_info), posixpath.basename(relative))
         if is_sized and entry.size < 0:
             raise SourceUnreachable(
@@ -437,13 +438,15 @@ class Place:
 
     def _scandir(self, relative: str) -> list[Entry]:  # LocalFileSystem.ls takes several times longer
         entries = []
-        with os.scandir(os.path.join(self.root, relative)) as found:
-            for entry in found:
+        with os.scandir(os.path.join(self.root, relative)) as listed:
+            for entry in listed:
                 try:
-                    stat = entry.stat()
+                    found = entry.stat()
                 except OSError:  # a link that leads nowhere, or to itself
                     continue
-                entries.append(Entry(entry.name, entry.is_dir(), stat.st_size, str(stat.st_mtime_ns)))
+                is_folder = stat.S_ISDIR(found.st_mode)
+                if is_folder or stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+                    entries.append(Entry(entry.name, is_folder, found.st_size, str(found.st_mtime_ns)))
         return entries
 
     def _ls(self, folder: str) -> list[Entry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -491,11 +492,16 @@ def on_disk(ids: list[str], wanted: np.ndarray, manifest: Manifest, target: Path
                     row = rows.get(stem)
                     if row is None or not wanted[row] >> bit & 1:
                         continue
-                    stat = entry.stat()
+                    try:
+                        found = entry.stat()
+                    except OSError:  # a link that leads nowhere, or to itself
+                        continue
+                    if not stat.S_ISREG(found.st_mode):
+                        continue
                     here[row] |= 1 << bit
-                    if cells["mark"][number, bit] == mark(stat.st_size, stat.st_mtime_ns):
+                    if cells["mark"][number, bit] == mark(found.st_size, found.st_mtime_ns):
                         intact[row] |= 1 << bit
-                        num_bytes += stat.st_size
+                        num_bytes += found.st_size
     for entry in _scandir(target / PARTIAL):
         match = _BEGUN.fullmatch(entry.name)
         if match and match[2] in rows and match[1] in _FLAT:

@@ -16,6 +16,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -44,6 +46,7 @@ from seamless_interaction.errors import (
 )
 from seamless_interaction.index import MEMBERS, Known
 from seamless_interaction.layouts import BUNDLE, tree_path
+from seamless_interaction.local_cache import create, refuse_links
 from seamless_interaction.manifest import ABSENT, DAMAGED, FAILED, MISSING, WHOLE, Manifest
 from seamless_interaction.mp4 import probe_video
 from seamless_interaction.parts import Source
@@ -166,16 +169,20 @@ class _Sink:
         self.sha256, self.md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         file.parent.mkdir(parents=True, exist_ok=True)
         self._noted = self._stored = self._recall()
-        self._open = open(file, "r+b" if self._noted else "wb", buffering=0)  # noqa: SIM115
         if self._noted:
+            self._open = open(file, "r+b", buffering=0)  # noqa: SIM115
             while step := self._open.read(_STEP):
                 self._hash(step)
+        else:
+            self._open = _anew(file, buffering=0)
 
     def _recall(self) -> bool:
         """Whether the file is the beginning of this container, as the note beside it says."""
         try:
+            if not (is_regular(self.file) and is_regular(self._note)):
+                return False
             note = cast("_Note", load_as(_Note, self._note.read_bytes()))
-            if note.origin == self._origin and note.boot == _boot() and note.stamp and self.file.exists():
+            if note.origin == self._origin and note.boot == _boot() and note.stamp:
                 self.stamp, self.total = note.stamp, note.total
                 return True
         except (OSError, ValueError):
@@ -212,7 +219,8 @@ class _Sink:
     def write(self, piece: bytes | bytearray) -> None:
         if not self._noted and self.stamp and (self.total is None or self.total > _SMALL):
             note = _Note(self._origin, self.stamp, self.total, _boot())
-            self._note.write_text(json.dumps(note._asdict()))
+            with _anew(self._note) as file:
+                file.write(json.dumps(note._asdict()).encode())
             self._noted = True
         rest = memoryview(piece)
         while rest:
@@ -323,7 +331,7 @@ class Transfer:
         if entry is None or "sha256" not in entry:
             return None
         for file in (self._target / path, self._temporary(recording, part)):
-            if file.exists() and file.stat().st_size == entry.get("bytes") and sha256_of(file) == entry["sha256"]:
+            if is_regular(file) and file.stat().st_size == entry.get("bytes") and sha256_of(file) == entry["sha256"]:
                 self._manifest.write(**{**entry, "mtime_ns": file.stat().st_mtime_ns, "checked": int(time.time())})
                 return self._name(recording, part, file, entry)
         return None
@@ -667,13 +675,13 @@ class Transfer:
     def _finish(
         self, recording: Recording, part: str, file: Path, fetched: _Fetched, name: str, problem: BadFile | None
     ) -> Made:
-        stat = file.stat()
+        found = file.stat()
         entry = {
-            "bytes": stat.st_size,
+            "bytes": found.st_size,
             "sha256": fetched.sha256,
             "etag": fetched.stamp or None,
             "source": name,
-            "mtime_ns": stat.st_mtime_ns,
+            "mtime_ns": found.st_mtime_ns,
             "proof": fetched.proof,
             "checked": int(time.time()),
             "detail": problem.reason if problem else None,
@@ -685,7 +693,10 @@ class Transfer:
     def _name(self, recording: Recording, part: str, file: Path, entry: dict[str, Any]) -> Made:
         path = _tree_path(recording, part)
         folder = os.path.dirname(path)
+        if (self._target / path).is_dir() and not (self._target / path).is_symlink():
+            return self._without(recording, FAILED, "a folder has its name here. Move it away.", part)
         if folder not in self._folders:
+            refuse_links(self._target, folder)
             (self._target / folder).mkdir(parents=True, exist_ok=True)
             self._folders.add(folder)
         if file != self._target / path:
@@ -739,10 +750,26 @@ def _end_of(file: Path) -> bytes:
         return opened.read()
 
 
+def is_regular(file: Path) -> bool:
+    """Whether it is a file itself: no link, folder or pipe."""
+    try:
+        return stat.S_ISREG(file.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _anew(file: Path, buffering: int = -1) -> Any:
+    """A new file in ``.partial``, in place of whatever has its name."""
+    if file.is_dir() and not file.is_symlink():
+        shutil.rmtree(file)
+    file.unlink(missing_ok=True)
+    return create(file, buffering)
+
+
 def _write(file: Path, pieces: Iterable[bytes]) -> tuple[str, int]:
     """Write a file and have it on disk; its SHA-256 and length."""
     digest = hashlib.sha256()
-    with open(file, "wb") as opened:
+    with _anew(file) as opened:
         for piece in pieces:
             opened.write(piece)
             digest.update(piece)
@@ -768,5 +795,10 @@ class writing:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NotEnoughSpace(
                 f"{self._target}: the disk is full. What came so far stays; make room, and start again."
+            ) from error
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise TargetError(
+                f"{self._target}: too many files are open at a time. Use fewer workers, or raise the limit, as by "
+                "`ulimit -n 4096`."
             ) from error
         raise TargetError(f"{self._target} cannot be written to: {error}") from error

@@ -1,6 +1,5 @@
 """Downloads from servers that misbehave: right bytes under the right name, or a named error; the next run goes on."""
 
-import builtins
 import errno
 import gzip
 import io
@@ -316,7 +315,6 @@ def test_a_host_that_goes_is_given_up_and_the_next_run_completes(small, tmp_path
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_full_disk_is_said_to_be_and_what_came_stays(small, tmp_path, monkeypatch, kind):
     left = [300_000]
-    opened = builtins.open
 
     class Full:
         """A file on a disk with so many bytes left."""
@@ -341,13 +339,10 @@ def test_a_full_disk_is_said_to_be_and_what_came_stays(small, tmp_path, monkeypa
 
     from seamless_interaction import transfer
 
-    def limited(file, mode="r", **options):
-        made = opened(file, mode, **options)
-        return Full(made) if "w" in mode else made
-
+    create = transfer.create
     with serving(small, kind) as (source, selection, wanted, _):
         with monkeypatch.context() as patched:
-            patched.setattr(transfer, "open", limited, raising=False)
+            patched.setattr(transfer, "create", lambda *args: Full(create(*args)))
             with pytest.raises(NotEnoughSpace, match="make room, and start again"):
                 download(selection, source, tmp_path / "copy", workers=2)
         assert all(wanted[path] == content for path, content in files(tmp_path / "copy").items())

@@ -8,7 +8,9 @@ import pytest
 from servers import Hub, use_hub
 
 from seamless_interaction import SeamlessDataset
+from seamless_interaction.copying import locked
 from seamless_interaction.errors import (
+    FolderBusy,
     ForeignCheckpoint,
     MissingDependency,
     NonFiniteLoss,
@@ -409,6 +411,12 @@ def test_a_run_that_was_stopped_ends_in_the_same_weights(folder, tmp_path):
     assert ImitatorModel.from_pretrained(straight).config == ImitatorConfig.preset("tiny")
     with pytest.raises(ForeignCheckpoint, match="another folder"):
         train(folder, straight, replace(QUICK, seed=1))
+
+
+def test_two_runs_do_not_train_in_one_folder(folder, tmp_path):
+    with locked(tmp_path), pytest.raises(FolderBusy, match="another run writes into it"):
+        train(folder, tmp_path, QUICK, workers=0)
+    assert not (tmp_path / "metrics.jsonl").exists()
 
 
 def test_a_loss_that_is_not_finite_names_step_and_recordings(folder, tmp_path):

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from seamless_interaction import SeamlessDataset
+from seamless_interaction.copying import locked
 from seamless_interaction.errors import ForeignCheckpoint, NonFiniteLoss, SeamlessInteractionError, UsageError
 from seamless_interaction.local_cache import write_whole
 from seamless_interaction.models.baselines import HORIZON, compare
@@ -28,6 +29,7 @@ from seamless_interaction.models.imitator import ImitatorModel, check_file, load
 from seamless_interaction.models.objectives import fit, losses
 from seamless_interaction.places import Place, local_path
 from seamless_interaction.synthetic import is_synthetic
+from seamless_interaction.transfer import writing
 from seamless_interaction.typed_json import load_as
 
 CHECKPOINT, METRICS, RESULTS = "checkpoint.safetensors", "metrics.jsonl", "results.json"
@@ -115,9 +117,13 @@ def train(
     Raises:
         NonFiniteLoss: a loss became NaN or infinite.
         ForeignCheckpoint: the checkpoint is of other settings, data, or of another version.
+        FolderBusy: another run writes into the folder.
+        TargetError: the folder cannot be written to.
     """
     run = Run(data, local_path(output), settings or Settings(), workers, device, precision, compiled)
-    with _reproducible(run.device, run.settings.threads):
+    with writing(run.output):
+        run.output.mkdir(parents=True, exist_ok=True)
+    with locked(run.output), _reproducible(run.device, run.settings.threads):
         run.begin()
         return run.go(evaluate_every, checkpoint_every, stop_after, tell or (lambda line: None))
 
@@ -169,7 +175,6 @@ class Run:
 
     def begin(self) -> None:
         """Make everything anew, or as the checkpoint has it."""
-        self.output.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.settings.seed)
         self.random = torch.Generator().manual_seed(self.settings.seed)
         self.model = ImitatorModel(self.config).to(self.device)

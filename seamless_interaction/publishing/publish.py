@@ -15,6 +15,7 @@ from typing import Any, cast
 from seamless_interaction import TABLES, known_keywords
 from seamless_interaction.copying import Progress, locked
 from seamless_interaction.errors import IncompletePublication, NotEnoughSpace, TargetError, UsageError
+from seamless_interaction.local_cache import refuse_links
 from seamless_interaction.places import Place, local_path
 from seamless_interaction.publishing import executors
 from seamless_interaction.publishing.card import RECORDINGS
@@ -266,9 +267,13 @@ def refuse_output(plan: ShardPlan, output: Path) -> None:
     wanted |= {video_file(row["file_id"]) for row in rows if row["size"] in copied}
     foreign = []
     for folder, folders, names in os.walk(output):
+        for name in folders:
+            refuse_links(Path(folder), name)
         relative = os.path.relpath(folder, output).replace(os.sep, "/")
         relative = "" if relative == "." else f"{relative}/"
         if relative == "":
+            for name in os.listdir(output / WORK) if WORK in folders else ():
+                refuse_links(output / WORK, name)
             folders[:] = [name for name in folders if name not in (WORK, ".cache", ".git")]
         for name in names:
             path = f"{relative}{name}"
