@@ -188,12 +188,13 @@ def test_windows_have_it_masked_and_not_what_is_no_row_a_frame(places, tmp_path)
         assert windows.collate([windows[0], windows[1]])[FACE].shape == (2, 2, 15, 50)
     folder = tmp_path / "data"
     shutil.copytree(root / "tree", folder)
-    np.save(path_of(folder, other, FACE), _made(other, FACE).T)
+    np.save(path_of(folder, other, FACE), np.ascontiguousarray(_made(other, FACE).T))
     np.save(path_of(folder, mine, FACE), np.array([{}], object), allow_pickle=True)
     dataset = SeamlessDataset(folder)
-    for recording, code in ((other, "wrong_type"), (mine, "unsafe")):
+    for recording, code, why in ((other, "wrong_type", "50 rows"), (mine, "unsafe", "unpickled")):
         window = dataset.get_recording(recording.file_id).window(0.5, 1.0, FACE)
-        assert window["issues"][0].startswith(f"{FACE}: {code}: ") and not window["mask"][FACE].any()
+        (issue,) = window["issues"]
+        assert issue.startswith(f"{FACE}: {code}: ") and why in issue and not window["mask"][FACE].any()
     with pytest.raises(WindowError, match=FACE):
         list(dataset.windows(1.0, modalities=FACE, on_error="raise"))
 
