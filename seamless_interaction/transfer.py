@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple, cast
 
 from seamless_interaction import EVERY_ARRAY
@@ -59,6 +60,7 @@ from seamless_interaction.readers import (
     max_bytes,
     parse_bundle_json,
     parse_json_lines,
+    parse_records,
     read_npy,
     unpack,
 )
@@ -77,7 +79,7 @@ _LOCAL_HEADER = 30 + 32  # bytes before an array in a zip, besides its name: a g
 
 
 def check(place: Place, relative: str, part: str) -> BadFile | None:
-    """What is wrong with a file's form: its header against its length, JSON Lines that do not parse.
+    """What is wrong with a file's form: its header against its length, JSON Lines that are no records of their kind.
 
     An empty recording's placeholders are in order, and so are values that the format does not have: they are no
     damage.
@@ -91,7 +93,8 @@ def check(place: Place, relative: str, part: str) -> BadFile | None:
             probe_video(place.path(relative))
         else:
             path = place.path(relative)
-            parse_json_lines(check_text(place.read(relative, 0, MAX_TEXT_BYTES + 1), path), path)
+            content = check_text(place.read(relative, 0, MAX_TEXT_BYTES + 1), path)
+            parse_records(part, parse_json_lines(content, path), path)
     except (WrongType, NonFinite, NoVideoStream):
         return None
     except EmptyFile as error:
@@ -458,8 +461,7 @@ class Transfer:
             except BadFile as error:
                 return dict.fromkeys(parts, error)
             found.update({part: content.get(BUNDLE[part][1] or "") for part in parts})
-            wrong = [part for part, records in found.items() if not _is_records(records)]
-            return {part: UnreadableFile(f"{container.name}::{part}", "not a list of objects") for part in wrong}
+            return {part: problem for part in parts if (problem := _problem(part, found[part], container.name))}
 
         fetched, problems = self._confirmed(container._replace(limit=MAX_TEXT_BYTES), file, look)
         for part in parts:
@@ -732,8 +734,15 @@ def _unproven(fetched: _Fetched) -> dict[str, BadFile]:
     return {} if fetched.proof else {"": UnreadableFile("", "no hash is published")}
 
 
-def _is_records(records: Any) -> bool:
-    return records is None or (isinstance(records, list) and all(isinstance(record, dict) for record in records))
+def _problem(part: str, records: Any, name: str) -> BadFile | None:
+    """What is wrong with a list in a bundle's JSON: it is none, or nothing in it is a record of its kind."""
+    if not isinstance(records, (list, NoneType)) or not all(isinstance(record, dict) for record in records or ()):
+        return UnreadableFile(f"{name}::{part}", "not a list of objects")
+    try:
+        parse_records(part, records or [], f"{name}::{part}")
+    except BadFile as error:
+        return error
+    return None
 
 
 def sha256_of(file: Path) -> str:

@@ -29,6 +29,7 @@ from seamless_interaction import answers, copying, load_dataset, places
 from seamless_interaction.download import Selection, download, plan, verify
 from seamless_interaction.errors import AccessDenied, FolderBusy, NotEnoughSpace, SourceUnreachable
 from seamless_interaction.indexing import make_index
+from seamless_interaction.layouts import tree_path
 from seamless_interaction.manifest import Manifest
 from seamless_interaction.places import Place
 from seamless_interaction.synthetic import synthesize
@@ -565,3 +566,21 @@ def test_a_member_that_declares_more_than_its_archive_has_is_damaged(tmp_path):
     assert report.files["damaged"] + report.files["missing"] and report.files["whole"]
     everything = [json.loads(line) for line in (tmp_path / "copy" / "manifest.jsonl").read_text().splitlines()]
     assert any("declares" in line.get("detail", "") for line in everything)
+
+
+@pytest.mark.parametrize("layout", ["tree", "bundles"])
+def test_json_that_holds_no_record_of_its_kind_is_no_voice_activity(tmp_path, layout):
+    recording = synthesize(tmp_path / layout, layout, 1, 2.0).recordings[0]
+    refusal = {"error": "login required"}
+    if layout == "tree":
+        vad = tmp_path / "tree" / tree_path(recording.label, recording.split, "vad", recording.file_id)
+        vad.write_text(json.dumps(refusal) + "\n")
+    else:
+        replaced(
+            tmp_path / "bundles",
+            recording,
+            json=lambda text: json.dumps({**json.loads(text), "metadata:vad": [refusal]}).encode(),
+        )
+    report = download(Selection("full", modalities="vad"), tmp_path / layout, tmp_path / "copy")
+    (problem,) = report.problems
+    assert problem["status"] == "damaged" and "record 1" in problem["detail"]
