@@ -343,7 +343,7 @@ def _archive_rows(place: Place, path: str, entry: Entry, probe: bool) -> Looked:
         elif member is not None:
             row[column] = {"offset": member.offset, "length": member.size}
     if strangers:
-        notes.append(f"not read, as their names are no recordings': {', '.join(map(repr, strangers[:5]))}")
+        notes.append(f"not read, as their names are no recordings: {', '.join(map(repr, strangers[:5]))}")
     issue = f"{path}: {'; '.join(notes)}" if notes else None
     for row in rows.values():
         row["archive_issue"] = issue

@@ -346,7 +346,7 @@ def test_a_cut_tar_gives_its_whole_members_and_names_the_cut_one(many, tmp_path,
         assert_same_arrays(records[order[0].removesuffix(".json")], corpus[order[0].removesuffix(".json")], ARRAYS_READ)
         (gap,) = [message for message in warnings(caplog) if "are not in it" in message]
         assert f"{len(lost)} of the {len(corpus.recordings)} recordings" in gap
-        named = [message for message in warnings(caplog) if str(tar) in message]
+        named = [message for message in warnings(caplog) if tar.relative_to(folder).as_posix() in message]
         assert len(named) == (place == "header") and all("ends within the header" in message for message in named)
 
 
@@ -367,7 +367,7 @@ def test_a_file_that_is_no_tar_is_named_every_time_and_costs_its_recordings(
         records = load(folder, ["transcript"], index=index)
         assert set(records) == {recording.file_id for recording in corpus.recordings} - set(lost)
         assert any(f"{len(lost)} of the {len(corpus.recordings)} recordings" in message for message in warnings(caplog))
-        (message,) = [message for message in warnings(caplog) if str(tar) in message]
+        (message,) = [message for message in warnings(caplog) if tar.relative_to(folder).as_posix() in message]
         assert why in message
 
 
@@ -533,7 +533,11 @@ def test_names_that_lead_elsewhere_are_no_recordings(archives, tmp_path, caplog)
             assert not {code for _, code in pairs(record)} - {"no_partner"}
             assert_same_arrays(record, corpus[file_id], ARRAYS_READ)
         for name, tar in named.items():
-            told = [m for m in warnings(caplog) if str(tar) in m and "names are no recordings" in m]
+            told = [
+                m
+                for m in warnings(caplog)
+                if tar.relative_to(folder).as_posix() in m and "names are no recordings" in m
+            ]
             assert len(told) == bool(in_tar(corpus, folder, tar)), name  # the stray's tar is not opened
     assert set(everything_below(tmp_path)) - set(before) == {tmp_path / "index.parquet"}
 
