@@ -369,8 +369,10 @@ THEIRS = {name: f"datasets' webdataset, {name}" for name in (RANDOM, CONSECUTIVE
 
 
 def _of_training(bench: Bench, amount: Amount) -> list[Row | Table]:
-    if not importlib.util.find_spec("torch"):
-        return [Row("windows of a training loop", "skipped: pip install torch")]
+    try:  # the contender, `datasets`, decodes sound by torchcodec
+        import torchcodec  # noqa: F401
+    except (ImportError, RuntimeError, OSError):  # not installed, or without an FFmpeg that it finds
+        return [Row("windows of a training loop", "skipped: torch with a torchcodec that loads is not installed")]
     source = bench.same_as("archives")
     if bench.sizes.tar_seconds < amount.video_seconds:
         source = data.make(bench.root, "window-archives", 3, amount.video_seconds, "archives")

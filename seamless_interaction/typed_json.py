@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
@@ -43,7 +43,7 @@ def read_as(kind: Any, value: Any, where: str = "it") -> Any:
         if unlike := (value.keys() - known.keys()) | {name for name in known.keys() - value.keys() if not known[name]}:
             raise ValueError(f"{where} has or lacks {', '.join(sorted(unlike))}")
         return kind(**{name: read_as(types[name], one, f"{where}.{name}") for name, one in value.items()})
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
+    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
     if kind is int and type(value) is int and abs(value) < 1 << 63:
         return value

@@ -318,6 +318,14 @@ def test_other_versions_and_other_models_are_refused(model, tmp_path):
     config.write_text(json.dumps({**json.loads(right), "width": 32}))
     with pytest.raises(ForeignCheckpoint, match="other sizes"):
         ImitatorModel.from_pretrained(tmp_path)
+    for sizes in {"width": 512}, {"mels": 500}, {"text_buckets": 1 << 20}:  # told before such a model is made
+        config.write_text(json.dumps({**json.loads(right), **sizes}))
+        with pytest.raises(ForeignCheckpoint, match=r"other sizes than its config\.$"):
+            ImitatorModel.from_pretrained(tmp_path)
+    for text in "[1]", "[" * 100_000:
+        config.write_text(text)
+        with pytest.raises(ForeignCheckpoint, match=r"config\.json is none of a"):
+            ImitatorModel.from_pretrained(tmp_path)
     config.write_text(right)
     save_file(load_file(weights), weights, {"format": "pt"})
     with pytest.raises(ForeignCheckpoint, match="an unknown model"):
