@@ -24,7 +24,23 @@ _REFUSED_TO_HEAD = {400, 403, 405, 501}  # some hosts sign addresses for GET onl
 _CODINGS = {"gzip", "x-gzip", "deflate"}
 _CONTENT_RANGE = re.compile(r"bytes (?:([0-9]+)-([0-9]+)|\*)/([0-9]+|\*)")
 _STAMPS = ("ETag", "Last-Modified")
-_PAGE = "text/html"
+_PAGES = ("text/html", "application/xhtml+xml")
+# Names of files none of which begins with "<", as every page of HTML and every error in XML does.
+_NO_PAGES = (".npy", ".npz", ".wav", ".mp4", ".json", ".jsonl", ".csv", ".tar", ".parquet")
+_HEAD = 64  # bytes that tell a page
+
+
+class Part(NamedTuple):
+    """Bytes of a file, and what the host says of it.
+
+    Attributes:
+        size: of the whole file; None: the host does not tell.
+        stamp: ETag or whatever else changes when the content does; "" if the host does not tell.
+    """
+
+    content: bytes
+    size: int | None
+    stamp: str
 
 
 class Body(NamedTuple):
@@ -49,7 +65,7 @@ def client_options(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, "client_kwargs": {**ours, **options.get("client_kwargs", {})}}
 
 
-async def read(fs: Any, url: str, start: int, end: int | None, headers: dict[str, str]) -> bytes:
+async def read(fs: Any, url: str, start: int, end: int | None, headers: dict[str, str]) -> Part:
     """The bytes of a file from ``start`` to ``end``, or fewer if it ends before.
 
     fsspec's own takes whatever comes: all of a file, if the host ignores ranges, or another range.
@@ -66,15 +82,19 @@ async def read(fs: Any, url: str, start: int, end: int | None, headers: dict[str
     response, answer = await _ask(fs, url, start, end, headers)
     async with response:
         if answer is None:
-            return b""
+            return Part(b"", None, "")
+        content = _Content(response, answer)
         if answer.start != start:
-            raise _of_another_kind(url, response)
-        found = bytes(await _Content(response, answer).read(sys.maxsize if end is None else end - start))
-    if not answer.is_marked and (end is None or len(found) < end - start):
+            raise _of_another_kind(url, response, await content.read(_HEAD))
+        found = bytes(await content.read(sys.maxsize if end is None else end - start))
+        if start == 0 and _is_page(url, response, found):
+            raise _of_another_kind(url, response, found)
+    size, is_all = answer.size, end is None or len(found) < end - start
+    if is_all and not answer.is_marked:
         size = (await stat(fs, url, headers))["size"]
         if size is not None and start + len(found) != (size if end is None else min(size, end)):
             raise ConnectionError(f"{len(found)} bytes came from byte {start} on, of a file of {size}")
-    return found
+    return Part(found, start + len(found) if is_all and size is None else size, _stamp(response))
 
 
 async def open_body(fs: Any, url: str, start: int, end: int | None, stamp: str, headers: dict[str, str]) -> Body:
@@ -87,18 +107,18 @@ async def open_body(fs: Any, url: str, start: int, end: int | None, stamp: str, 
             return await open_body(fs, url, 0, None, "", headers)
         if answer is None:
             raise ConnectionError(f"nothing is at byte {start}")
-        if response.content_type == _PAGE or (end is not None and (response.status != 206 or answer.start != start)):
-            raise _of_another_kind(url, response)
+        content = _Content(response, answer)
+        first = await content.read(_PIECE)
+        is_elsewhere = end is not None and (response.status != 206 or answer.start != start)
+        if is_elsewhere or (answer.start == 0 and _is_page(url, response, first)):
+            raise _of_another_kind(url, response, first)
         size = answer.size
         if size is None and not answer.is_marked:
             size = (await stat(fs, url, headers))["size"]
-        content = _Content(response, answer)
-        first = await content.read(_PIECE)
     except BaseException:
         response.close()
         raise
-    told = (response.headers.get(name) for name in _STAMPS)
-    return Body(answer.start, size, next(filter(None, told), ""), _pieces(fs.loop, content, first))
+    return Body(answer.start, size, _stamp(response), _pieces(fs.loop, content, first))
 
 
 async def stat(fs: Any, url: str, headers: dict[str, str], answers_head: bool = False) -> dict[str, Any]:
@@ -191,9 +211,19 @@ def _coding(response: Any) -> str:
     return "" if coding == "identity" else coding
 
 
-def _of_another_kind(url: str, response: Any) -> SourceError:
+def _stamp(response: Any) -> str:
+    return next(filter(None, (response.headers.get(name) for name in _STAMPS)), "")
+
+
+def _is_page(url: str, response: Any, content: bytes | bytearray) -> bool:
+    """Whether a page came, or an error in XML, where there can be none."""
+    is_markup = content[:_HEAD].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+    return is_markup and (response.content_type in _PAGES or url.partition("?")[0].endswith(_NO_PAGES))
+
+
+def _of_another_kind(url: str, response: Any, content: bytes | bytearray) -> SourceError:
     """The error for what is not even meant to be what was asked for."""
-    if response.content_type == _PAGE:
+    if _is_page(url, response, content):
         return SourceUnreachable(f"{url}: a page came instead of the file. Does the network want a login?")
     return NoRanges(f"{url}: the host, or a proxy on the way, sends whole files where a part was asked for.")
 

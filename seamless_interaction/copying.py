@@ -21,14 +21,14 @@ from filelock import FileLock, Timeout
 from seamless_interaction import SELECTION, TABLES, sources
 from seamless_interaction.errors import FolderBusy, NotEnoughSpace, SourceUnreachable, TargetError
 from seamless_interaction.layouts import PARTS, bits_of, tree_path
-from seamless_interaction.local_cache import read_cached, refuse_links, write_whole
+from seamless_interaction.local_cache import refuse_links, write_whole
 from seamless_interaction.manifest import ABSENT, DAMAGED, FAILED, MISSING, STATUSES, WHOLE, Manifest
 from seamless_interaction.places import Place
 from seamless_interaction.planning import Plan
 from seamless_interaction.sizes import decimal
 from seamless_interaction.subsets import expected_bytes_of_parts
-from seamless_interaction.synthetic import NOTICE, is_synthetic
-from seamless_interaction.tables import read_filelist, read_selection, write_filelist, write_selection
+from seamless_interaction.synthetic import NOTICE, is_synthetic, read_notice
+from seamless_interaction.tables import read_filelist, read_raw, read_selection, write_filelist, write_selection
 from seamless_interaction.transfer import PARTIAL, Job, Made, Stopped, Transfer, writing
 
 logger = logging.getLogger("seamless_interaction")
@@ -306,7 +306,7 @@ def _write_tables(planned: Plan) -> None:
             _write_if_other(target / name, content)
     here = Place(target)
     if is_synthetic(here):  # by what its tables say
-        notice = read_cached(place, NOTICE)
+        notice = read_notice(place)
         if notice is not None:
             _write_if_other(target / NOTICE, notice)
     before = read_filelist(here)
@@ -329,11 +329,11 @@ def _write_tables(planned: Plan) -> None:
 
 def read_table(place: Place, name: str) -> bytes | None:
     """A table of the source; of the Hub, which has none, that of the bucket."""
-    content = read_cached(place, name)
+    content = read_raw(place, name)
     if content is not None or not place.is_hub:
         return content
     try:
-        return read_cached(Place(sources.default_source()), name)
+        return read_raw(Place(sources.default_source()), name)
     except SourceUnreachable as error:
         logger.warning("%s The copy has no %s for now.", error, name)
         return None

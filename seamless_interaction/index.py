@@ -40,9 +40,17 @@ import pyarrow.parquet as pq
 
 from seamless_interaction import FILE_ID, LABELS, SPLITS
 from seamless_interaction.audio import AudioHeader
-from seamless_interaction.errors import AccessDenied, BadFile, BrokenIndex, SourceUnreachable, StaleIndex, UsageError
+from seamless_interaction.errors import (
+    AccessDenied,
+    BadFile,
+    BrokenIndex,
+    SourceError,
+    SourceUnreachable,
+    StaleIndex,
+    UsageError,
+)
 from seamless_interaction.layouts import BUNDLE, EXTENSIONS, LAYOUTS, PARTS, TREE, Listing, tables_identity
-from seamless_interaction.local_cache import local_copy, write_whole
+from seamless_interaction.local_cache import drop, local_copy, write_whole
 from seamless_interaction.mp4 import VideoHeader
 from seamless_interaction.places import Place, redacted
 from seamless_interaction.recordings import Recording, locate, recordings, without_what_is_not_meant
@@ -137,6 +145,7 @@ class Index:
     def __init__(self, path: str | Path):
         self._given, self.path = str(path), redacted(str(path))
         self._opened: tuple[int, pq.ParquetFile] | None = None
+        self._copy: Path | None = None  # of a remote one
         metadata = self._metadata()
         self.url, self.layout, self.aliases = metadata.url, metadata.layout, metadata.aliases
         self.identity = metadata.identity
@@ -149,21 +158,29 @@ class Index:
         """Opened once in each process: those forked from one share the position in what it had opened."""
         if self._opened is None or self._opened[0] != os.getpid():
             try:
-                # Arrow's own file: one of Python's, whose bytes Arrow's threads free, can abort an exit of Python.
-                file = pa.OSFile(str(local_copy(self._given)))
+                copy = local_copy(self._given, self._open)
+            except SourceError:
+                raise
             except OSError as error:
                 raise SourceUnreachable(f"{self.path}: {error}") from error
-            try:
-                self._opened = os.getpid(), pq.ParquetFile(file, page_checksum_verification=True)
-            except (OSError, pa.ArrowException) as error:
-                raise BrokenIndex(f"{self.path}: not an index: {error}. {_AGAIN}") from error
+            self._copy, self._opened = copy if "://" in self._given else None, (os.getpid(), self._open(copy))
         return self._opened[1]
+
+    def _open(self, path: Path) -> pq.ParquetFile:
+        # Arrow's own file: one of Python's, whose bytes Arrow's threads free, can abort an exit of Python.
+        file = pa.OSFile(str(path))
+        try:
+            return pq.ParquetFile(file, page_checksum_verification=True)
+        except (OSError, pa.ArrowException) as error:
+            raise BrokenIndex(f"{self.path}: not an index: {error}. {_AGAIN}") from error
 
     def _read(self, columns: Sequence[str], group: int | None = None) -> pa.Table:
         file = self._file
         try:
             return file.read(list(columns)) if group is None else file.read_row_group(group, list(columns))
         except (OSError, pa.ArrowException) as error:
+            if self._copy:
+                drop(self._copy)
             raise BrokenIndex(f"{self.path}: damaged: {error}. {_AGAIN}") from error
 
     def _metadata(self) -> _Metadata:
@@ -206,6 +223,12 @@ class Index:
         columns = self._read(["duration", "audio_duration"])
         seconds = pc.coalesce(columns["duration"], columns["audio_duration"])
         return np.asarray(pc.fill_null(seconds.combine_chunks(), np.nan))
+
+    def is_sound(self, archives: Iterable[str]) -> bool:
+        """Whether each of these archives has recordings, and nothing was found to be wrong with any."""
+        table = self._read(["archive", "issues"])
+        is_any = pc.any(pc.greater(pc.list_value_length(table["issues"]), 0)).as_py()
+        return not is_any and not self.archive_issues() and {*archives} <= {*table["archive"].unique().to_pylist()}
 
     def archive_issues(self) -> list[str]:
         """Why archives, or parts of them, could not be read, once each."""

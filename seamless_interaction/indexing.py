@@ -48,7 +48,7 @@ from seamless_interaction.index import (
 from seamless_interaction.layouts import EXTENSIONS, PARTS, Listing, archive_paths, assumed, is_file_id, scan
 from seamless_interaction.mp4 import VideoHeader
 from seamless_interaction.parts import Files, Source
-from seamless_interaction.places import Entry, Place, local_path
+from seamless_interaction.places import Entry, Place, fetched_anew, local_path
 from seamless_interaction.recordings import Recording, locate, recordings, rows_of, spots
 from seamless_interaction.tables import FILELIST
 from seamless_interaction.tars import Contents, contents
@@ -131,14 +131,15 @@ def silent_index(listing: Listing, selected: pa.Table | None) -> Index:
     """Where members lie in the archives that hold the selected recordings (None: in all), kept in the cache.
 
     Only headers are read, and only of archives that are new or have another size, ETag or time. A file in the cache
-    is of these archives as they are now, and never changes: who began with it can go on.
+    is of these archives as they are now, and never changes: who began with it can go on. What was wrong with archives
+    of a remote place is looked at again: it may have been a bad moment of the host.
     """
     archives = _named(listing, selected)
     folder = local_cache.folder() / "archives" / local_cache.key(f"{VERSION} {listing.place.url}")
     output = folder / f"{local_cache.key(repr(sorted(archives.items())))}.parquet"
     with suppress(SourceUnreachable, BrokenIndex, FileNotFoundError):  # another process may tidy up
         index = Index(output)
-        if index.found is not None:  # and can be read
+        if index.found is not None and (listing.place.is_local or index.is_sound(archives)):  # and can be read
             os.utime(output)
             return index
     others = sorted(_files(folder), key=_modified, reverse=True)
@@ -235,7 +236,10 @@ def _is_in(values: pa.ChunkedArray, known: Iterable[str]) -> pa.ChunkedArray:
 
 
 def _unchanged(table: pa.Table, listing: Listing, archives: dict[str, Entry], probed: bool) -> pa.ChunkedArray:
-    """Which rows are of what is there now. Files of their own are as they were if the whole place is."""
+    """Which rows are of what is there now. Files of their own are as they were if the whole place is.
+
+    Of a remote place, what was wrong with an archive or a file may have been the host's, and it is looked at again.
+    """
     now = [
         archives.get(path, _GONE) if path else Entry("", False, 0, listing.identity)
         for path in table["archive"].to_pylist()
@@ -244,6 +248,10 @@ def _unchanged(table: pa.Table, listing: Listing, archives: dict[str, Entry], pr
         pc.equal(table["archive_bytes"], pa.array([entry.size for entry in now], pa.int64())),
         pc.equal(table["archive_stamp"], pa.array([entry.stamp for entry in now], pa.string())),
     )
+    if not listing.place.is_local:
+        units = pc.coalesce(table["archive"], table["file_id"])
+        is_wrong = pc.or_(pc.is_valid(table["archive_issue"]), pc.greater(pc.list_value_length(table["issues"]), 0))
+        same = pc.and_(same, pc.invert(_is_in(units, units.filter(pc.fill_null(is_wrong, False)).to_pylist())))
     return pc.fill_null(pc.and_(same, pc.or_(table["probed"], not probed)), False)
 
 
@@ -305,12 +313,13 @@ def _archive_rows(place: Place, path: str, entry: Entry, probe: bool) -> Looked:
     def look() -> Contents:
         nonlocal place
         place = _Blockwise(whole, entry.size) if probe and not whole.is_local else whole
-        return contents(partial(place.read, path, within=True), entry.size, place.path(path))
+        return contents(partial(place.read, path, within=True, of=entry), entry.size, place.path(path))
 
     try:
         found = look()
-        if found.problems and not place.is_local:  # they may be of the way here
-            found = min(found, look(), key=lambda contents: len(contents.problems))
+        if (found.problems or not found.members) and not place.is_local:  # it may be of the way here
+            with fetched_anew():
+                found = min(found, look(), key=lambda contents: (not contents.members, len(contents.problems)))
     except FileNotFoundError:
         return Looked([], f"{place.path(path)}: gone since it was listed")
     rows: dict[str, Row] = {}
@@ -360,12 +369,14 @@ class _Blockwise(Place):
         self._size = size
         self._blocks: BlockCache | None = None
 
-    def read(self, relative: str, start: int = 0, end: int | None = None, within: bool = False) -> bytes:
+    def read(
+        self, relative: str, start: int = 0, end: int | None = None, within: bool = False, of: Entry | None = None
+    ) -> bytes:
         if self._blocks is None:
             read = super().read
 
             def fetch(start: int, end: int) -> bytes:
-                return read(relative, start, min(end, self._size), within=True)
+                return read(relative, start, min(end, self._size), within=True, of=of)
 
             self._blocks = BlockCache(HEADER_BLOCK, fetch, self._size)
         return bytes(self._blocks._fetch(start, min(self._size if end is None else end, self._size)))

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from seamless_interaction import ARRAYS, EVERY_ARRAY, TABLES, Array
+from seamless_interaction import ARRAYS, EVERY_ARRAY, TABLES, Array, places
 from seamless_interaction.audio import AudioHeader, probe_audio
 from seamless_interaction.errors import AccessDenied, BadFile, MissingFile, SourceNotFound, StaleIndex, UnreadableFile
 from seamless_interaction.files import member_path
@@ -289,7 +289,7 @@ class Files:
             read = self._header if part in ("video", "audio") else self._array if part in EVERY_ARRAY else self._records
         place = self._source.place
         try:
-            value = read(part)
+            value = self._twice_if_kept(read, part)
         except (FileNotFoundError, AccessDenied) as error:
             if place.can_be_listed:  # it was there, or the index says so
                 if isinstance(error, AccessDenied):
@@ -304,6 +304,20 @@ class Files:
         if value is not None and self._known is None:  # it was asked for, not known
             self._source.answered = True
         return value
+
+    def _twice_if_kept(self, read: Callable[[str], Any], part: str) -> Any:
+        """What is kept of a remote place, and holds something else than it should, is fetched again."""
+        try:
+            return read(part)
+        except MissingFile:
+            raise
+        except BadFile:
+            if places.ranges_kept is None or self._source.place.is_local:
+                raise
+            with self._lock:
+                self._opened.clear()
+            with places.fetched_anew():
+                return read(part)
 
     def _recording_is_there(self, part: str) -> bool:
         """Whether anything of the recording is there, though ``part`` is not; asked for once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import multiprocessing
 import multiprocessing.reduction
@@ -15,6 +16,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from itertools import count
@@ -28,8 +30,8 @@ from fsspec.implementations.local import LocalFileSystem
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from seamless_interaction import answers
-from seamless_interaction.answers import Body
-from seamless_interaction.errors import AccessDenied, NoRanges, SourceUnreachable, UsageError
+from seamless_interaction.answers import Body, Part
+from seamless_interaction.errors import AccessDenied, NoRanges, SourceChanged, SourceUnreachable, UsageError
 
 if TYPE_CHECKING:
     from seamless_interaction.range_cache import RangeCache
@@ -129,6 +131,11 @@ class SharedFile:
 
 
 ranges_kept: RangeCache | None = None  # what reads of remote places go through; see range_cache.kept_in
+
+
+def fetched_anew() -> AbstractContextManager[None]:
+    """Meanwhile whatever this thread reads comes from where it lies, and not from what was kept."""
+    return ranges_kept.anew() if ranges_kept else nullcontext()
 
 
 def _forget_the_loop() -> None:
@@ -315,13 +322,18 @@ class Place:
             return False
         return True
 
-    def read(self, relative: str, start: int = 0, end: int | None = None, within: bool = False) -> bytes:
+    def read(
+        self, relative: str, start: int = 0, end: int | None = None, within: bool = False, of: Entry | None = None
+    ) -> bytes:
         """The bytes of a file from ``start`` to ``end``, or fewer if it ends before.
 
-        ``within`` says that it does not: then fewer bytes from a host are no answer, and are asked for again.
+        Args:
+            within: says that it does not: then fewer bytes from a host are no answer, and are asked for again.
+            of: what ``stat`` told of the file they are to be of.
 
         Raises:
             NoRanges: the host sends whole files only.
+            SourceChanged: a host sends bytes of another version of the file, again when asked again.
         """
         if self.is_local:
             with open(self.path(relative), "rb") as file:
@@ -332,10 +344,12 @@ class Place:
             return b""
 
         def attempt(path: str) -> bytes:
-            content = self._remote_read(path, start, end)
-            if within and end is not None and len(content) != end - start:
-                raise ConnectionError(f"{len(content)} bytes came where {end - start} were asked for")
-            return content
+            part = self._remote_read(path, start, end)
+            if within and end is not None and len(part.content) != end - start:
+                raise ConnectionError(f"{len(part.content)} bytes came where {end - start} were asked for")
+            if of:
+                self._compare(relative, of, part)
+            return part.content
 
         def fetch() -> bytes:
             content = self._call(relative, attempt)
@@ -343,22 +357,42 @@ class Place:
                 raise NoRanges(f"{self.path(relative)}: {len(content)} bytes came where {end - start} were asked for.")
             return content
 
-        return fetch() if ranges_kept is None else ranges_kept.read(self.identity_of(relative), start, end, fetch)
+        if ranges_kept is None or end == start + 1:  # which asks whether the host answers
+            return fetch()
+        url = self.identity_of(relative)
+        if of is None:
+            of = ranges_kept.told(url) or self.stat(relative, is_sized=False)
+        try:
+            return ranges_kept.read(url, start, end, fetch)
+        except SourceChanged:
+            ranges_kept.forget(url)
+            raise
 
-    def _remote_read(self, path: str, start: int, end: int | None) -> bytes:
+    def _compare(self, relative: str, of: Entry, part: Part) -> None:
+        """Raise ``SourceChanged`` if what came is of another version of the file than ``stat`` told of."""
+        sizes = (of.size, of.size if part.size is None else part.size)
+        stamps = (of.stamp, part.stamp) if self.is_http else ("", "")  # a listing's are of another kind
+        if (of.size >= 0 and len(set(sizes)) > 1) or (all(stamps) and not _same(*stamps)):
+            was, now = (f"{size} bytes {stamp}".rstrip() for size, stamp in zip(sizes, stamps, strict=True))
+            raise SourceChanged(
+                f"{self.path(relative)}: the host said that it is one file ({was}), and sends another ({now}). Either "
+                "it was replaced meanwhile, or something between you and the host answers for it. Try again."
+            )
+
+    def _remote_read(self, path: str, start: int, end: int | None) -> Part:
         if self.is_shared:
             fs, url, headers = self._over_http(path)
             return fsspec.asyn.sync(fs.loop, answers.read, fs, url, start, end, headers)
         if self.fs.async_impl:
             try:
-                return self.fs.cat_file(path, start=start, end=end)
+                return Part(self.fs.cat_file(path, start=start, end=end), None, "")
             except OSError as error:
                 if _answer(error)[0] == 416:  # nothing there
-                    return b""
+                    return Part(b"", None, "")
                 raise
         with self.fs.open(path, "rb", cache_type="none") as file:
             file.seek(start)
-            return file.read() if end is None else file.read(end - start)
+            return Part(file.read() if end is None else file.read(end - start), None, "")
 
     def _over_http(self, path: str) -> tuple[Any, str, dict[str, str]]:
         """File system, address and headers of requests. The Hub's own file system reads ahead, and checks no answer."""
@@ -477,9 +511,12 @@ class Place:
         What it raises does not show the client's error (``from None``), which may hold a signed address.
 
         Raises:
-            FileNotFoundError, AccessDenied, NoRanges, SourceUnreachable: what it means, if another would be of no use.
+            FileNotFoundError, AccessDenied, NoRanges, SourceChanged, SourceUnreachable: what it means, if another would
+                be of no use.
         """
-        if isinstance(error, (NoRanges, SourceUnreachable)):
+        if isinstance(error, SourceChanged) and attempt == 1:
+            return 0.0
+        if isinstance(error, (NoRanges, SourceChanged, SourceUnreachable)):
             raise error
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
             raise FileNotFoundError(self.path(relative)) from None
@@ -506,6 +543,21 @@ class Place:
                 "and the network there?"
             ) from None
         return _wait(attempt, headers)
+
+
+def is_md5(stamp: str) -> bool:
+    """Whether an ETag looks like S3's of a file that was uploaded in one piece: the MD5 of its bytes."""
+    return re.fullmatch(r'"?[0-9a-f]{32}"?', stamp) is not None
+
+
+def contradicts(stamp: str, content: bytes) -> bool:
+    """Whether an ETag looks like the MD5 of a whole file's bytes, and is that of others."""
+    return is_md5(stamp) and hashlib.md5(content, usedforsecurity=False).hexdigest() != stamp.strip('"')
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two ETags are one: who compresses on the way makes a weak one of it."""
+    return one.removeprefix("W/") == other.removeprefix("W/")
 
 
 def _answer(error: BaseException) -> tuple[int | None, Any]:

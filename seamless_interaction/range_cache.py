@@ -25,19 +25,20 @@ logger = logging.getLogger("seamless_interaction")
 _OURS = re.compile(r"[0-9a-f]{64}\.range|\.[0-9a-f]{64}\.range-[a-z0-9_]+")
 # Of an entry: what it is, length of the content, CRC-32 of all else, digest of the file's stamp. The content follows.
 _HEAD = struct.Struct("<8sQI16s")
-_MAGIC = b"SIrange1"
+_MAGIC = b"SIrange2"
 _LEFT = 0.9  # of the bound, once old entries made room: to look through the folder is for many writes
 _UNSEEN = 0.05  # of the bound: what this process may write before it looks what others wrote
-_PAGES = (b"<!doctype html", b"<html")
 
 
 @contextmanager
 def kept_in(folder: str | os.PathLike[str], max_bytes: int) -> Iterator[RangeCache]:
     """Meanwhile all reads of remote places by this process, and by those forked from it, go through a folder.
 
-    What was kept of a file counts as long as the file has the stamp (ETag, modification time) that this process was
-    told last; where it was told none, as of most files over HTTP, it counts whatever the stamp. Several processes may
-    share a folder, each then exceeding the bound by a twentieth at most; and the folder may hold other things.
+    What was kept of a file counts as long as the file has the size and the stamp (ETag, modification time) that this
+    process was told last, for which it asks once; of a host that tells no stamp, nothing is kept. What came of another
+    version is not kept, and what turns out to hold something else than it should is fetched again, see ``anew``.
+    Several processes may share a folder, each then exceeding the bound by a twentieth at most; and the folder may hold
+    other things.
 
     Args:
         folder: made if it is not there.
@@ -68,7 +69,8 @@ class RangeCache:
         if max_bytes <= 0:
             raise UsageError(f"a cache of {max_bytes} bytes: give it more, or go without.")
         self.folder, self._max_bytes = folder, max_bytes
-        self._stamps: dict[str, bytes] = {}  # URL -> digest; a listing of fsspec's, which it comes from, takes more
+        self._told: dict[str, Entry] = {}  # by URL; a listing of fsspec's, which it comes from, takes more
+        self._thread = threading.local()
         self._writes = True
         self._forget()
         try:
@@ -84,22 +86,41 @@ class RangeCache:
 
     def tell(self, url: str, entry: Entry) -> None:
         """Note what a place says of a file now."""
-        self._stamps[url] = sha256(f"{entry.size} {entry.stamp}".encode()).digest()[:16]
+        self._told[url] = entry
+
+    def told(self, url: str) -> Entry | None:
+        """What a place said of a file last."""
+        return self._told.get(url)
+
+    def forget(self, url: str) -> None:
+        """What a place said of a file, which is another one now."""
+        self._told.pop(url, None)
+
+    @contextmanager
+    def anew(self) -> Iterator[None]:
+        """Meanwhile whatever this thread reads is fetched, and replaces what was kept."""
+        self._thread.is_anew = True
+        try:
+            yield
+        finally:
+            self._thread.is_anew = False
 
     def read(self, url: str, start: int, end: int | None, fetch: Callable[[], bytes]) -> bytes:
         """A range of a file: what is kept of it, else what ``fetch`` gives, which is then kept."""
-        if end is not None and end - start <= 1:  # this asks whether the host answers
-            return fetch()
         key = sha256(f"{url} {start} {end}".encode()).hexdigest()
-        path, stamp = self.folder / f"{key}.range", self._stamps.get(url)
-        content = self._load(path, stamp)
+        path, told = self.folder / f"{key}.range", self._told.get(url)
+        if told and not told.stamp:  # nothing would tell when it is another file
+            return fetch()
+        stamp = sha256(f"{told.size} {told.stamp}".encode()).digest()[:16] if told else bytes(16)
+        content = None if getattr(self._thread, "is_anew", False) else self._load(path, stamp)
         if content is None:
             content = fetch()
-            if not content[:64].lstrip().lower().startswith(_PAGES):  # of a network that wants a login
-                self._keep(path, stamp or bytes(16), content)
+            is_whole = told and start == 0 and len(content) == told.size
+            if not (is_whole and told and places.contradicts(told.stamp, content)):
+                self._keep(path, stamp, content)
         return content
 
-    def _load(self, path: Path, stamp: bytes | None) -> bytes | None:
+    def _load(self, path: Path, stamp: bytes) -> bytes | None:
         """The content of an entry; None if it is not there, damaged, or of a file that has another stamp now."""
         try:
             with path.open("rb") as file:
@@ -113,7 +134,7 @@ class RangeCache:
             return None
         if (magic, length, crc) != (_MAGIC, len(content), _crc(path, stored, content)):
             return None
-        return content if stamp in (None, stored) else None
+        return content if stamp == stored else None
 
     def _keep(self, path: Path, stamp: bytes, content: bytes) -> None:
         size = _HEAD.size + len(content)

@@ -30,11 +30,12 @@ from seamless_interaction import (
     SPLITS,
     FileId,
 )
-from seamless_interaction.errors import UnknownLayout, UsageError
+from seamless_interaction.errors import BrokenTable, UnknownLayout, UsageError
 from seamless_interaction.layouts import LAYOUTS as READ_LAYOUTS
 from seamless_interaction.local_cache import read_cached
 from seamless_interaction.places import Place
 from seamless_interaction.synthetic_media import PICTURE_SCALE, chunks, generator, signal, sound
+from seamless_interaction.tables import read_raw
 
 LAYOUTS = tuple(dict.fromkeys((*READ_LAYOUTS, "archives")))
 MAX_INTERACTIONS = 20_000  # ids have four digits for a session and for a participant
@@ -594,8 +595,25 @@ NOTICE = "SYNTHETIC.md"  # beside the tables
 
 def is_synthetic(place: Place) -> bool:
     """Whether a place holds a synthetic corpus, or a copy of one: its prompts say so, or a notice does."""
-    prompts = read_cached(place, "interactions.csv") or b""
-    return PROMPT_VERSION.encode() in prompts or read_cached(place, NOTICE) is not None
+    try:
+        prompts = read_raw(place, "interactions.csv") or b""
+    except BrokenTable:  # whoever reads it says so
+        prompts = b""
+    return PROMPT_VERSION.encode() in prompts or read_notice(place) is not None
+
+
+def read_notice(place: Place) -> bytes | None:
+    """What stands beside the tables of a synthetic corpus; None if the place has none, or something else."""
+
+    def checked(content: bytes) -> bytes:
+        if b"synthetic" not in content.lower():
+            raise BrokenTable(f"{place.path(NOTICE)}: no notice of a synthetic corpus.")
+        return content
+
+    try:
+        return read_cached(place, NOTICE, checked)
+    except BrokenTable:
+        return None
 
 
 def prompt_id(number: int) -> str:

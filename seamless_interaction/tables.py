@@ -12,10 +12,11 @@ import logging
 import math
 import os
 import re
-from functools import reduce
+from collections.abc import Callable
+from functools import partial, reduce
 from operator import or_
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +44,8 @@ from seamless_interaction.places import Place, file_at
 
 logger = logging.getLogger("seamless_interaction")
 
+_Used = TypeVar("_Used")
+
 csv.field_size_limit(1 << 24)  # a prompt is long; a column of a damaged file must still end
 
 
@@ -63,13 +66,14 @@ class _Cells:
         rows: those of text, with as many cells as the header.
         lines: the first and the last line of each of them.
         num_lines: of the table, without its header.
+        last: number of its last line.
     """
 
     def __init__(self, path: str, header: list[str]):
         self.path, self.header = path, header
         self.rows: list[list[str]] = []
         self.lines: list[tuple[int, int]] = []
-        self.num_lines = 0
+        self.num_lines = self.last = 0
         self._bad: dict[tuple[int, int], str] = {}  # lines of a row -> why it cannot be used
 
     def refuse(self, lines: tuple[int, int], why: str) -> None:
@@ -85,6 +89,11 @@ class _Cells:
     def is_usable(self, lines: tuple[int, int]) -> bool:
         """Whether nobody refused the row of these lines."""
         return lines not in self._bad
+
+    @property
+    def ends_within_a_row(self) -> bool:
+        """Whether its last row cannot be used as it is."""
+        return any(last == self.last for _, last in self._bad)
 
     def tell(self, strict: bool) -> None:
         """Name the rows that cannot be used in one warning.
@@ -104,16 +113,38 @@ class _Cells:
             logger.warning("%s: %d rows cannot be used and are left out: %s%s", self.path, len(bad), named, more)
 
 
-def _read_cells(place: Place, name: str) -> _Cells | None:
-    """A table as text; None if the place has none.
+def read_raw(place: Place, name: str) -> bytes | None:
+    """A table's bytes; None if the place has none.
 
     Raises:
-        BrokenTable: not text, or columns missing.
+        BrokenTable: over HTTP, something else came than a table with its columns.
     """
-    content = read_cached(place, name)
-    if content is None:
-        return None
-    path = place.path(name)
+
+    def checked(content: bytes) -> bytes:
+        if place.is_http:
+            _cells(place.path(name), name, content[: content.find(b"\n") + 1] or content)
+        return content
+
+    return read_cached(place, name, checked)
+
+
+def _read(place: Place, name: str, use: Callable[[_Cells], _Used]) -> _Used | None:
+    """What ``use`` makes of a table; None if the place has none. What it refuses is fetched again next time.
+
+    Raises:
+        BrokenTable: not text, or columns missing; of a host, one that ends within a row; or whatever ``use`` raises.
+    """
+
+    def parse(content: bytes) -> _Used:
+        found = _cells(place.path(name), name, content)
+        if place.is_shared and not content.endswith((b"\n", b"\r")) and found.ends_within_a_row:
+            raise BrokenTable(f"{found.path}: ends within its line {found.last}. Fetch it again.")
+        return use(found)
+
+    return read_cached(place, name, parse)
+
+
+def _cells(path: str, name: str, content: bytes) -> _Cells:
     # A NUL is no text either; and the module csv of Python 3.10 fails at it.
     text = content.replace(b"\0", b"\xff").decode("utf-8-sig", "surrogateescape")
     is_damaged = not text.isascii() and _BYTES_OF_NO_TEXT.search(text) is not None
@@ -139,7 +170,7 @@ def _read_cells(place: Place, name: str) -> _Cells | None:
             else:
                 found.rows.append(cells)
                 found.lines.append(lines)
-        found.num_lines = before - of_header
+        found.num_lines, found.last = before - of_header, before
         return found
     except csv.Error as error:
         raise BrokenTable(f"{path}: not a CSV ({error}). Fetch it again.") from error
@@ -176,9 +207,10 @@ def read_filelist(place: Place, name: str = "filelist.csv", strict: bool = False
         BrokenTable: no list, or most of its rows cannot be used; with ``strict``, an id, label, split or number that
             cannot be, or rows of one id that contradict each other, of which ``diff.csv`` names none.
     """
-    found = _read_cells(place, name)
-    if found is None:
-        return None
+    return _read(place, name, partial(_filelist, place, strict))
+
+
+def _filelist(place: Place, strict: bool, found: _Cells) -> pa.Table:
     columns = zip(*found.rows, strict=True) if found.rows else [()] * len(found.header)
     cells = {name: pa.array(values, pa.string()) for name, values in zip(found.header, columns, strict=True)}
     ids = cells["file_id"]
@@ -255,15 +287,16 @@ def _without_doubles(
 
 def _counting_places(place: Place) -> dict[str, tuple[str, str]]:
     """Split and label of the row that counts, by id, as ``diff.csv`` has them; empty if the place has none."""
+
+    def counting(found: _Cells) -> dict[str, tuple[str, str]]:
+        id, split, label = (found.header.index(column) for column in _columns(DOUBLES))
+        return {row[id]: (row[split], row[label]) for row in found.rows}
+
     try:
-        found = _read_cells(place, DOUBLES)
+        return _read(place, DOUBLES, counting) or {}
     except BrokenTable as error:
         logger.warning("%s Going on without it.", error)
         return {}
-    if found is None:
-        return {}
-    id, split, label = (found.header.index(column) for column in _columns(DOUBLES))
-    return {row[id]: (row[split], row[label]) for row in found.rows}
 
 
 def read_filelist_file(
@@ -314,9 +347,10 @@ def read_selection(place: Place) -> pa.Table | None:
     Raises:
         BrokenTable: a modality that does not exist, or an id that stands twice.
     """
-    found = _read_cells(place, SELECTION)
-    if found is None:
-        return None
+    return _read(place, SELECTION, _meant)
+
+
+def _meant(found: _Cells) -> pa.Table:
     found.tell(strict=True)
     column = found.header.index("file_id")
     names = found.header.index("modalities") if "modalities" in found.header else None
@@ -394,9 +428,10 @@ def _id_of(row: dict[str, str], columns: tuple[str, ...]) -> str | None:
 
 def _by_id(place: Place, name: str, columns: tuple[str, ...], strict: bool) -> dict[str, dict[str, str]] | None:
     """The rows of a table by the id that some columns make; None if the place has no such table."""
-    found = _read_cells(place, name)
-    if found is None:
-        return None
+    return _read(place, name, partial(_rows_by_id, name, columns, strict))
+
+
+def _rows_by_id(name: str, columns: tuple[str, ...], strict: bool, found: _Cells) -> dict[str, dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
     lines_of: dict[str, tuple[int, int]] = {}
     for cells, lines in zip(found.rows, found.lines, strict=True):

@@ -15,7 +15,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import stat
 import threading
@@ -47,11 +46,11 @@ from seamless_interaction.errors import (
 )
 from seamless_interaction.index import MEMBERS, Known
 from seamless_interaction.layouts import BUNDLE, tree_path
-from seamless_interaction.local_cache import create, refuse_links
+from seamless_interaction.local_cache import create, refuse_links, sha256_of
 from seamless_interaction.manifest import ABSENT, DAMAGED, FAILED, MISSING, WHOLE, Manifest
 from seamless_interaction.mp4 import probe_video
 from seamless_interaction.parts import Source
-from seamless_interaction.places import ATTEMPTS, Place
+from seamless_interaction.places import ATTEMPTS, Place, is_md5
 from seamless_interaction.readers import (
     MAX_TEXT_BYTES,
     Npz,
@@ -245,11 +244,6 @@ def _boot() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:
         return ""
-
-
-def is_md5(stamp: str) -> bool:
-    """Whether an ETag looks like S3's of a file that was uploaded in one piece: the MD5 of its bytes."""
-    return re.fullmatch(r'"?[0-9a-f]{32}"?', stamp) is not None
 
 
 class Transfer:
@@ -743,14 +737,6 @@ def _problem(part: str, records: Any, name: str) -> BadFile | None:
     except BadFile as error:
         return error
     return None
-
-
-def sha256_of(file: Path) -> str:
-    digest = hashlib.sha256()
-    with open(file, "rb") as opened:
-        while step := opened.read(_STEP):
-            digest.update(step)
-    return digest.hexdigest()
 
 
 def _end_of(file: Path) -> bytes:

@@ -17,6 +17,7 @@ from seamless_interaction import EVERY_MODALITY, SELECTION, known_keywords
 from seamless_interaction.copying import WORKERS, Progress, Report, carry_out, locked
 from seamless_interaction.errors import SourceNotFound, UsageError
 from seamless_interaction.layouts import PARTS, tree_path
+from seamless_interaction.local_cache import sha256_of
 from seamless_interaction.manifest import CODES, DAMAGED, FAILED, MISSING, NAME, WHOLE, Manifest, mark
 from seamless_interaction.places import Place, local_path
 from seamless_interaction.planning import FOLDER, on_disk, plan
@@ -24,7 +25,6 @@ from seamless_interaction.recordings import required_bits
 from seamless_interaction.selection import Selection
 from seamless_interaction.sizes import decimal
 from seamless_interaction.tables import read_filelist, read_selection
-from seamless_interaction.transfer import sha256_of
 
 _NAMED, _SHOWN = 1000, 10  # files that a report names of each kind, and that its text does
 _KINDS = {

@@ -597,23 +597,23 @@ def methods(bucket):
 def test_a_table_is_fetched_when_it_changes(folder, cache):
     with Bucket(folder) as bucket:
         place = Place(bucket.url)
-        assert (local_cache.read_cached(place, "a.bin"), methods(bucket)) == (CONTENT, ["HEAD", "GET"])
-        assert (local_cache.read_cached(place, "a.bin"), methods(bucket)) == (CONTENT, ["HEAD"])
+        assert (local_cache.read_cached(place, "a.bin", bytes), methods(bucket)) == (CONTENT, ["HEAD", "GET"])
+        assert (local_cache.read_cached(place, "a.bin", bytes), methods(bucket)) == (CONTENT, ["HEAD"])
         (folder / "a.bin").write_bytes(b"changed")
         os.utime(folder / "a.bin", (1, 1))
-        assert (local_cache.read_cached(place, "a.bin"), methods(bucket)) == (b"changed", ["HEAD", "GET"])
-        assert local_cache.read_cached(place, "none.bin") is None
+        assert (local_cache.read_cached(place, "a.bin", bytes), methods(bucket)) == (b"changed", ["HEAD", "GET"])
+        assert local_cache.read_cached(place, "none.bin", bytes) is None
 
 
 def test_a_table_of_a_host_that_is_gone_is_the_one_fetched_before(folder, cache, caplog):
     with Bucket(folder) as bucket:
         place = Place(bucket.url)
-        assert local_cache.read_cached(place, "a.bin") == CONTENT
-    assert local_cache.read_cached(place, "a.bin") == CONTENT
+        assert local_cache.read_cached(place, "a.bin", bytes) == CONTENT
+    assert local_cache.read_cached(place, "a.bin", bytes) == CONTENT
     (message,) = [record.message for record in caplog.records if record.name == "seamless_interaction"]
     assert f"{place.url}/a.bin" in message and "fetched before" in message
     with pytest.raises(SourceUnreachable, match=r"empty\.bin"):
-        local_cache.read_cached(place, "empty.bin")
+        local_cache.read_cached(place, "empty.bin", bytes)
 
 
 def test_a_page_of_another_network_is_not_kept(folder, cache):
@@ -621,10 +621,11 @@ def test_a_page_of_another_network_is_not_kept(folder, cache):
     table.write_bytes(b"file_id\n")
     with Bucket(folder) as bucket:
         place = Place(bucket.url)
-        assert local_cache.read_cached(place, "filelist.csv") == b"file_id\n"
+        assert local_cache.read_cached(place, "filelist.csv", bytes) == b"file_id\n"
         table.write_bytes(page)
-        assert local_cache.read_cached(place, "filelist.csv") == page
-    assert local_cache.read_cached(place, "filelist.csv") == b"file_id\n"
+        with pytest.raises(SourceUnreachable, match=r"filelist\.csv.*login"):
+            local_cache.read_cached(place, "filelist.csv", bytes)
+    assert local_cache.read_cached(place, "filelist.csv", bytes) == b"file_id\n"
 
 
 # --- parts of archives ----------------------------------------------------------------------------

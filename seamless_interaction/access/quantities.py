@@ -50,16 +50,26 @@ _REQUESTS = 16  # recordings at a time, of a remote place
 
 
 def _kept(name: str, make: Callable[[Any], object]) -> Path:
-    """A file of the cache, made if it is not there."""
+    """A file of the cache, made if it is not there, or is damaged."""
     folder = local_cache.folder() / "windows"
     path = folder / f"{local_cache.key(f'{_VERSION} {name}')}.parquet"
-    if not path.exists():
+    if not _is_whole(path):
         local_cache.write_whole(path, make)
         by_age = sorted(folder.glob("*.parquet"), key=lambda other: other.stat().st_mtime)
         for old in by_age[:-_KEPT]:
             with suppress(FileNotFoundError):  # another process tidies up as well
                 old.unlink()
     return path
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for _ in file.iter_batches(_ROWS):
+                pass
+            return True
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def _name(storage: Storage, numbers: np.ndarray, *more: object) -> str:
@@ -84,7 +94,7 @@ def durations(storage: Storage, numbers: np.ndarray) -> np.ndarray:
             if len(lacking) > 1000:
                 logger.info("looking for the durations of %d recordings, once", len(lacking))
             found = list(_each(storage, storage.duration, [int(n) for n in numbers[lacking]]))
-            pq.write_table(pa.table({"duration": pa.array(found, pa.float64())}), file)
+            pq.write_table(pa.table({"duration": pa.array(found, pa.float64())}), file, write_page_checksum=True)
 
         path = _kept(_name(storage, numbers[lacking], "durations"), make)
         known[lacking] = np.asarray(pq.read_table(path)["duration"])
@@ -123,7 +133,7 @@ def kept_windows(
         schema = pa.schema([(f"{name}:{place}", pa.float32()) for place in range(units.shape[1]) for name in names])
         if counts.sum() > 100_000:
             logger.info("computing %s of %d windows, once", ", ".join(names), counts.sum())
-        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
             waiting: list[pa.Table] = []
 
             def flush(least: int) -> None:
