@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import fsspec
 
 from seamless_interaction.errors import NoRanges, SourceError, SourceUnreachable
+from seamless_interaction.redirects import request
 
 _PIECE = 1 << 20  # bytes of a file that is read whole: those that are in memory at a time
 _PACKED = 1 << 16  # bytes that are unpacked at a time
-_TO_CONNECT, _SILENCE = 15.0, 60.0  # seconds; a transfer that goes on may take as long as it likes
 _REFUSED_TO_HEAD = {400, 403, 405, 501}  # some hosts sign addresses for GET only, others know no HEAD
 _CODINGS = {"gzip", "x-gzip", "deflate"}
 _CONTENT_RANGE = re.compile(r"bytes (?:([0-9]+)-([0-9]+)|\*)/([0-9]+|\*)")
@@ -59,12 +59,6 @@ class Body(NamedTuple):
     pieces: Iterator[bytes | bytearray]
 
 
-def client_options(options: dict[str, Any]) -> dict[str, Any]:
-    """A user's options of fsspec's file system, and ours beside them: HTTP_PROXY counts, as for every other client."""
-    ours = {"trust_env": True, "auto_decompress": False}  # what aiohttp unpacks may end anywhere
-    return {**options, "client_kwargs": {**ours, **options.get("client_kwargs", {})}}
-
-
 async def read(fs: Any, url: str, start: int, end: int | None, headers: dict[str, str]) -> Part:
     """The bytes of a file from ``start`` to ``end``, or fewer if it ends before.
 
@@ -72,7 +66,7 @@ async def read(fs: Any, url: str, start: int, end: int | None, headers: dict[str
 
     Args:
         fs: fsspec's file system for HTTP.
-        headers: of the request, besides the range.
+        headers: of the request, for this host alone, besides the range.
 
     Raises:
         NoRanges: all of it came, and not only its beginning was asked for.
@@ -100,7 +94,7 @@ async def read(fs: Any, url: str, start: int, end: int | None, headers: dict[str
 async def open_body(fs: Any, url: str, start: int, end: int | None, stamp: str, headers: dict[str, str]) -> Body:
     """Ask for a file, and wait for its first bytes. Raises as ``read``, and ``SourceUnreachable`` for a page."""
     condition = {"If-Range": stamp} if stamp and not stamp.startswith("W/") and (start or end is not None) else {}
-    response, answer = await _ask(fs, url, start, end, {**headers, **condition})
+    response, answer = await _ask(fs, url, start, end, headers, condition)
     try:
         if answer is None and end is None:  # it became shorter
             response.close()
@@ -130,8 +124,7 @@ async def stat(fs: Any, url: str, headers: dict[str, str], answers_head: bool = 
     Returns:
         Also ``by_head``: whether it was HEAD that was answered.
     """
-    session = await fs.set_session()
-    async with session.head(fs.encode_url(url), allow_redirects=True, **_options(fs, headers)) as response:
+    async with await request(fs, "HEAD", url, headers, {}) as response:
         if response.status not in _REFUSED_TO_HEAD or (response.status == 403 and answers_head):
             response.raise_for_status()
             size = None if _coding(response) else response.content_length
@@ -158,15 +151,16 @@ class _Answer(NamedTuple):
     is_marked: bool  # it cannot end early and nobody notice
 
 
-async def _ask(fs: Any, url: str, start: int, end: int | None, headers: dict[str, str]) -> tuple[Any, _Answer | None]:
+async def _ask(
+    fs: Any, url: str, start: int, end: int | None, headers: dict[str, str], condition: dict[str, str] | None = None
+) -> tuple[Any, _Answer | None]:
     """The answer, to be closed, when its headers are here; and what it holds, or None if nothing is at ``start``."""
     ranged = {"Range": f"bytes={start}-{'' if end is None else end - 1}"} if start or end is not None else {}
-    session = await fs.set_session()
-    response = await session.get(fs.encode_url(url), **_options(fs, {**headers, **ranged}))
+    response = await request(fs, "GET", url, headers, {**ranged, **(condition or {})})
     try:
         if ranged and response.status == 206 and _coding(response):  # a part of what was compressed: all of it, then
             response.close()
-            return await _ask(fs, url, 0, None, {name: headers[name] for name in headers if name != "If-Range"})
+            return await _ask(fs, url, 0, None, headers)
         return response, _checked(url, response, start, end)
     except BaseException:
         response.close()
@@ -277,14 +271,3 @@ def _pieces(loop: Any, content: _Content, piece: bytearray) -> Iterator[bytearra
             piece = fsspec.asyn.sync(loop, content.read, _PIECE)
     finally:
         loop.call_soon_threadsafe(content.close)
-
-
-def _options(fs: Any, headers: dict[str, str]) -> dict[str, Any]:
-    """Of a request: what the user set, and what of ours does not contradict it."""
-    import aiohttp
-
-    options = {**fs.kwargs, "headers": {"Accept-Encoding": "identity", **fs.kwargs.get("headers", {}), **headers}}
-    if "timeout" not in fs.client_kwargs:
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=_TO_CONNECT, sock_read=_SILENCE)
-        options.setdefault("timeout", limits)
-    return options

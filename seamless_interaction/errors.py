@@ -267,6 +267,10 @@ class SourceUnreachable(SourceError, ConnectionError):
     """The host cannot be reached, or keeps failing."""
 
 
+class UnsafeRedirect(SourceUnreachable):
+    """The host sends on to where nobody should be sent by it: from https to http, or into the user's own network."""
+
+
 class AccessDenied(SourceError, PermissionError):
     """The host refuses (HTTP 403), and not because the file is missing."""
 

@@ -29,7 +29,7 @@ import multiprocess.reduction  # type: ignore[import-untyped]  # of `datasets`
 from fsspec.implementations.local import LocalFileSystem
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-from seamless_interaction import answers
+from seamless_interaction import answers, redirects
 from seamless_interaction.answers import Body, Part
 from seamless_interaction.errors import AccessDenied, NoRanges, SourceChanged, SourceUnreachable, UsageError
 
@@ -278,7 +278,7 @@ class Place:
         """Make the file system; the root's path in it."""
         options = self.storage_options
         if self._given.startswith(("http://", "https://")):
-            options = answers.client_options(options)
+            options = redirects.client_options(options)
         try:
             self._fs, root = fsspec.url_to_fs(self._given, **options)
         except (ImportError, ValueError) as error:  # the part of fsspec for it is not installed, or no such protocol
@@ -398,7 +398,7 @@ class Place:
         """File system, address and headers of requests. The Hub's own file system reads ahead, and checks no answer."""
         if self.is_http:
             return self.fs, path, {}
-        http = fsspec.filesystem("http", **answers.client_options({}))
+        http = fsspec.filesystem("http", **redirects.client_options({}))
         return http, self.fs.url(path), build_hf_headers(token=self.fs.token)
 
     def open_body(self, relative: str, start: int = 0, end: int | None = None, stamp: str = "") -> Body:

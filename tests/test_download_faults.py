@@ -25,7 +25,7 @@ import soundfile
 from conftest import hears_interrupts, warnings
 from servers import Bucket, Hub, use_hub
 
-from seamless_interaction import answers, copying, load_dataset, places
+from seamless_interaction import copying, load_dataset, places, redirects
 from seamless_interaction.download import Selection, download, plan, verify
 from seamless_interaction.errors import AccessDenied, FolderBusy, NotEnoughSpace, SourceUnreachable
 from seamless_interaction.indexing import make_index
@@ -99,7 +99,7 @@ FAULTS = {
 @pytest.mark.parametrize(("kind", "fault"), [(kind, fault) for kind, faults in FAULTS.items() for fault in faults])
 def test_a_passing_fault_is_waited_out(small, tmp_path, monkeypatch, kind, fault):
     if fault == "stall":
-        monkeypatch.setattr(answers, "_SILENCE", 1.0)
+        monkeypatch.setattr(redirects, "_SILENCE", 1.0)
     faulty = (lambda path: path.endswith((".wav", ".mp4")) or "/body_pose/" in path) if kind == "bucket" else is_payload
     etags = {"etags": "md5"} if kind == "bucket" else {}
     with serving(small, kind, **etags) as (source, selection, wanted, server):

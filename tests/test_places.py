@@ -21,7 +21,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from servers import S3, Answer, Bucket, Hub, parse_range, use_hub, xml_error
 
-from seamless_interaction import SeamlessDataset, answers, files, local_cache, places
+from seamless_interaction import SeamlessDataset, files, local_cache, places, redirects
 from seamless_interaction.download import Selection, download, verify
 from seamless_interaction.errors import (
     AccessDenied,
@@ -228,7 +228,7 @@ def test_a_name_that_nobody_has(monkeypatch):
 
 
 def test_a_host_that_falls_silent_is_left(folder, monkeypatch):
-    monkeypatch.setattr(answers, "_SILENCE", 0.1)
+    monkeypatch.setattr(redirects, "_SILENCE", 0.1)
     monkeypatch.setattr(places, "ATTEMPTS", 2)
     speak = threading.Event()
     with Bucket(folder, on_request=lambda path: speak.wait(60)) as bucket:
@@ -239,7 +239,7 @@ def test_a_host_that_falls_silent_is_left(folder, monkeypatch):
 
 def test_a_slow_host_is_waited_for_as_long_as_something_comes(folder, monkeypatch):
     """The limit is for silence; a file may take longer than that to come."""
-    monkeypatch.setattr(answers, "_SILENCE", 0.5)
+    monkeypatch.setattr(redirects, "_SILENCE", 0.5)
     (folder / "large.bin").write_bytes(bytes(1 << 20))
     with Bucket(folder, latency=0.3) as bucket:
         place = Place(bucket.url)
