@@ -144,9 +144,16 @@ def _probe_flac(path: str, file: BinaryIO) -> _Wav:
     try:
         with soundfile.SoundFile(file) as flac:
             header = AudioHeader(flac.frames / flac.samplerate, flac.samplerate, flac.frames, flac.channels)
-            return _Wav(header, 0, None)
+            try:  # a few bytes may tell of any number of samples, for all of which memory would be taken
+                flac.seek(flac.frames - 1)
+                is_whole = len(flac.read(1)) == 1
+            except soundfile.LibsndfileError:
+                is_whole = False
     except soundfile.LibsndfileError as error:
         raise UnreadableFile(path, f"not a FLAC that libsndfile opens: {error}") from error
+    if not is_whole:
+        raise TruncatedFile(path, f"its header tells of {header.num_samples} samples, and the last one is not there.")
+    return _Wav(header, 0, None)
 
 
 # --- samples ---------------------------------------------------------------------------------

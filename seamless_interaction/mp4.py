@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import io
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -31,9 +32,11 @@ __all__ = ["FrameIndex", "VideoHeader", "probe_video", "read_frames"]
 
 _FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"pdin", b"uuid"}
 _DATA_BOXES = {b"moov", b"moof", b"mdat"}
+_INNER_BOXES = {b"trak", b"mdia", b"minf", b"stbl", b"traf", b"cmov"}  # FFmpeg would take them wherever they are
 _MAX_BOXES = 1 << 16  # at top level: an hour in fragments of a frame each has more than any other, and half as many
 _MAX_SIDE = 1 << 14  # pixels; more than any level of H.264 has
-_MAX_INDEX = 256 << 20  # bytes of a `moov`; one of an hour at 30 fps has about 3 MB
+_MAX_INDEX = 64 << 20  # bytes of a `moov`, or of all `moof`; one of an hour at 30 fps has about 3 MB
+_MAX_SAMPLES = 1 << 21  # of all tracks; ten hours have as many. FFmpeg spends some 30 bytes on each
 
 
 class _Box(NamedTuple):
@@ -42,17 +45,18 @@ class _Box(NamedTuple):
     end: int
 
 
-def _top_boxes(path: str, file: BinaryIO) -> dict[bytes, _Box]:
-    """First box of each kind at top level, from their headers alone (8 or 16 bytes a box).
+def _top_boxes(path: str, file: BinaryIO) -> dict[bytes, list[_Box]]:
+    """The boxes of each kind at top level, from their headers alone (8 or 16 bytes a box).
 
     Raises:
-        EmptyFile: no bytes. UnreadableFile: not an MP4, or more boxes than any has. TruncatedFile: a box with data
-            ends behind the file's end, or there is no ``moov``, which a writer puts down last.
+        EmptyFile: no bytes. UnreadableFile: not an MP4, more boxes than any has, or one that belongs into another.
+        TruncatedFile: a box with data ends behind the file's end, or there is no ``moov``, which a writer puts down
+            last.
     """
     size = files.file_size(file)
     if not size:
         raise EmptyFile(path, "0 bytes")
-    boxes: dict[bytes, _Box] = {}
+    boxes: dict[bytes, list[_Box]] = {}
     at, last = 0, b""
     for _ in range(_MAX_BOXES):
         file.seek(at)
@@ -71,7 +75,9 @@ def _top_boxes(path: str, file: BinaryIO) -> dict[bytes, _Box]:
                 name = kind.decode("latin-1")
                 raise TruncatedFile(path, f"its {name} box ends at byte {end}, the file at {size}. Fetch it again.")
             break  # trailing bytes that are no box
-        boxes.setdefault(kind, _Box(kind, start, end))
+        if kind in _INNER_BOXES:
+            raise UnreadableFile(path, f"a {kind.decode('latin-1')} box outside of its index")
+        boxes.setdefault(kind, []).append(_Box(kind, start, end))
         if kind in _DATA_BOXES:
             last = kind
         if end == size:
@@ -88,15 +94,19 @@ def _top_boxes(path: str, file: BinaryIO) -> dict[bytes, _Box]:
     return boxes
 
 
-def _children(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """The boxes within a box's content."""
-    at = 0
-    while at + 8 <= len(data):
+def _spans(data: memoryview, at: int, end: int) -> Iterator[_Box]:
+    """The boxes within a box's content, which lies from ``at`` to ``end``."""
+    while at + 8 <= end:
         length, kind = struct.unpack_from(">I4s", data, at)
-        if length < 8 or at + length > len(data):
+        if length < 8 or at + length > end:
             return
-        yield kind, data[at + 8 : at + length]
+        yield _Box(kind, at + 8, at + length)
         at += length
+
+
+def _children(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    for box in _spans(data, 0, len(data)):
+        yield box.kind, data[box.start : box.end]
 
 
 def _inside(data: memoryview, *kinds: bytes) -> memoryview:
@@ -104,6 +114,86 @@ def _inside(data: memoryview, *kinds: bytes) -> memoryview:
     for kind in kinds:
         data = next((content for found, content in _children(data) if found == kind), memoryview(b""))
     return data
+
+
+# --- how much an index asks for -------------------------------------------------------------------
+
+_TABLES = {b"stts", b"ctts", b"stss", b"stps", b"stsc", b"stsz", b"stz2", b"stco", b"co64", b"sdtp", b"sbgp", b"trun"}
+_AROUND_TABLES = {b"trak", b"mdia", b"minf", b"stbl", b"traf"}
+_DEPTH = 6  # of boxes within boxes, from which on a table belongs nowhere
+_LISTS_FRAMES = re.compile(b"stsz|stz2|stts|ctts|trun|cmov")  # the last is an index that FFmpeg would unpack
+_AT_ONCE = 1024  # samples of sound that is not compressed, of which FFmpeg makes one entry
+
+
+def read_moov(path: str, file: BinaryIO, boxes: Mapping[bytes, list[_Box]] | None = None) -> bytes:
+    """The content of an MP4's ``moov``, once it is known that FFmpeg can be given the file.
+
+    A few bytes may tell of any number of frames, and FFmpeg takes memory for each.
+
+    Args:
+        boxes: as ``_top_boxes`` gives them, if that was asked before.
+
+    Raises:
+        UnreadableFile: more bytes or frames than any recording has, or tables where none belong. Also as
+            ``_top_boxes``.
+    """
+    boxes = _top_boxes(path, file) if boxes is None else boxes
+    read = [box for kind in (b"moov", b"moof", b"udta", b"meta") for box in boxes.get(kind, [])]
+    if (size := sum(box.end - box.start for box in read)) > _MAX_INDEX:
+        raise UnreadableFile(path, f"an index (moov box) of {size} bytes; at most {_MAX_INDEX} are read")
+    moov, samples = b"", 0
+    for box in read:
+        file.seek(box.start)
+        content = file.read(box.end - box.start)
+        moov = moov or content
+        samples += sum(_samples_in(path, content))
+        if samples > _MAX_SAMPLES:
+            raise UnreadableFile(
+                path, f"an index of {samples} frames and pieces of sound; at most {_MAX_SAMPLES} are read"
+            )
+    return moov
+
+
+def _samples_in(path: str, content: bytes) -> Iterator[int]:
+    """How many frames each box within a ``moov`` or ``moof`` lists. Raises ``UnreadableFile`` for tables elsewhere."""
+    data, rest, at = memoryview(content), bytearray(), 0
+    for box in _spans(data, 0, len(data)):
+        spans = sorted(_tables(data, box), key=lambda table: table.start)
+        for table in spans:
+            rest += data[at : table.start - 8]
+            at = table.end
+        if spans:
+            inner = data[box.start : box.end]
+            is_sound = _inside(inner, b"mdia", b"hdlr")[8:12] == b"soun" and b"vide" not in bytes(inner)
+            yield _samples_of([(table.kind, data[table.start : table.end]) for table in spans], is_sound)
+    rest += data[at:]
+    if elsewhere := _LISTS_FRAMES.search(rest):
+        raise UnreadableFile(path, f"a {elsewhere[0].decode()} box where none belongs")
+
+
+def _tables(data: memoryview, box: _Box, depth: int = 0) -> Iterator[_Box]:
+    for inner in _spans(data, box.start, box.end) if box.kind in _AROUND_TABLES and depth < _DEPTH else ():
+        if inner.kind in _TABLES:
+            yield inner
+        yield from _tables(data, inner, depth + 1)
+
+
+def _samples_of(tables: list[tuple[bytes, memoryview]], is_sound: bool) -> int:
+    """Entries that FFmpeg makes by the tables of a track, or of a fragment's part of it."""
+    import numpy as np
+
+    of = dict(tables)
+    if is_sound and {b"stsz", b"stts", b"stsc"} <= set(of) and len(of) == len(tables):
+        each, steps = int.from_bytes(of[b"stsz"][4:8], "big"), _rows(of[b"stts"], 2)
+        if each and steps[:, 1].tolist() == [1]:  # not compressed: by chunk, and not by sample
+            first, in_each, _ = _rows(of[b"stsc"], 3, ">u4").T
+            chunks = len(_rows(of.get(b"stco", memoryview(b"")), 1)) + len(_rows(of.get(b"co64", memoryview(b"")), 2))
+            runs = np.diff(np.append(first, chunks + 1)).clip(0)
+            return int((runs * -(-in_each // _AT_ONCE)).sum())
+    in_runs = sum(int.from_bytes(table[4:8], "big") for kind, table in tables if kind == b"trun")
+    sizes = [int.from_bytes(table[8:12], "big") for kind, table in tables if kind in (b"stsz", b"stz2")]
+    times = [int(_rows(table, 2, ">u4")[:, 0].sum()) for kind, table in tables if kind in (b"stts", b"ctts")]
+    return max(in_runs, *sizes, *times, 0)
 
 
 # --- header ---------------------------------------------------------------------------------------
@@ -144,11 +234,7 @@ def probe_video(path: str, file: BinaryIO | None = None) -> VideoHeader:
 def _probe(path: str, file: BinaryIO) -> tuple[VideoHeader, FrameIndex | None]:
     """The header, and the frame index unless it takes the media to make it."""
     boxes = _top_boxes(path, file)
-    box = boxes[b"moov"]
-    if box.end - box.start > _MAX_INDEX:
-        raise UnreadableFile(path, f"an index (moov box) of {box.end - box.start} bytes; at most {_MAX_INDEX} are read")
-    file.seek(box.start)
-    moov = file.read(box.end - box.start)
+    moov = read_moov(path, file, boxes)
     size = files.file_size(file)
     is_fragmented = b"moof" in boxes
     # FFmpeg would read a frame and decode it, to learn the pixel format (15 ms in 4K). It gets the index alone, and
@@ -432,12 +518,12 @@ def _table_index(path: str, moov: bytes, track: memoryview, stream: av.VideoStre
 
 
 def _rows(table: memoryview, width: int, dtype: str = ">i4") -> np.ndarray:
-    """A table of big-endian numbers, (n, width) int64: version and flags, number of rows, rows."""
+    """A table of big-endian numbers, (n, width) int64: version and flags, number of rows, rows, if they are there."""
     import numpy as np
 
-    size = np.dtype(dtype).itemsize
-    number = int.from_bytes(table[4:8], "big")
-    return np.frombuffer(table[8 : 8 + number * width * size], dtype).reshape(-1, width).astype(np.int64)
+    row = np.dtype(dtype).itemsize * width
+    number = min(int.from_bytes(table[4:8], "big"), max(len(table) - 8, 0) // row)
+    return np.frombuffer(table[8 : 8 + number * row], dtype).reshape(-1, width).astype(np.int64)
 
 
 def _media_end(tables: Mapping[bytes, memoryview], limit: int) -> int:

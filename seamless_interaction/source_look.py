@@ -20,7 +20,7 @@ import numpy as np
 from seamless_interaction import ARRAYS, MOVEMENT_V4, FileId
 from seamless_interaction.errors import AccessDenied, BadFile, SourceUnreachable, UnreadableFile
 from seamless_interaction.layouts import BUNDLE, EXTENSIONS, TREE, archive_path
-from seamless_interaction.mp4 import VideoHeader, open_container, read_frames
+from seamless_interaction.mp4 import VideoHeader, open_container, read_frames, read_moov
 from seamless_interaction.places import Place, RangeFile
 from seamless_interaction.readers import MAX_TEXT_BYTES, Npz, max_bytes, unpack
 from seamless_interaction.tars import contents
@@ -472,6 +472,7 @@ def read_video(file: Bytes) -> StoredVideo:
 
     source: Any = RangeFile(limited, file.size, _BLOCK)
     boxes = _boxes(limited, file.size)
+    read_moov(file.name, source)
     with open_container(file.name, source, options={"codec_whitelist": "none", "probesize": "32"}) as container:
         tracks: list[str] = [stream.type for stream in container.streams]
         times = [stream.metadata.get("timecode") for stream in container.streams]

@@ -1,5 +1,6 @@
 """Headers of whole and broken WAVs, and samples that are the right ones."""
 
+import io
 import os
 import pickle
 import struct
@@ -97,6 +98,18 @@ def test_what_is_no_such_wav_is_unreadable(tmp_path, data):
 def test_header_of_four_gigabytes_in_a_small_file_is_truncated(tmp_path):
     with pytest.raises(TruncatedFile):
         Audio(write(tmp_path / "a.wav", float_wav(claim=0xFFFFFFF0)))["array"]
+
+
+@pytest.mark.parametrize("claim", [0, 48001, (1 << 36) - 1])
+def test_flac_that_tells_of_more_samples_than_it_has_is_truncated(claim):
+    """Memory for all that it tells of would be taken before the first one is decoded."""
+    whole = io.BytesIO()
+    soundfile.write(whole, SAMPLES, 48000, format="FLAC", subtype="PCM_16")
+    data = bytearray(whole.getvalue())
+    assert np.array_equal(Audio("a.flac", content=bytes(data))["array"], SAMPLES)
+    data[18:26] = (int.from_bytes(data[18:26], "big") >> 36 << 36 | claim).to_bytes(8, "big")
+    with pytest.raises(TruncatedFile, match="last one is not there"):
+        Audio("a.flac", content=bytes(data)).read(0.0, 0.1)
 
 
 def ds64(num_bytes):

@@ -206,6 +206,62 @@ def test_a_file_of_boxes_without_end_is_left(tmp_path, monkeypatch, mp4):
         probe_video(write(tmp_path / "v.mp4", Path(mp4).read_bytes() + box(b"free") * 50))
 
 
+MANY = 1_500_000  # twice as many are more than any recording has
+
+
+def told(data, kind, *numbers, last=False):
+    """A file whose table of that kind, which is its first or last one, begins with other numbers."""
+    changed = bytearray(data)
+    struct.pack_into(f">{len(numbers)}I", changed, (data.rindex if last else data.index)(kind) + 8, *numbers)
+    return bytes(changed)
+
+
+def appended(data, content):
+    """A file whose index, which ends it, has one more box."""
+    at = data.index(b"moov") - 4
+    return data[:at] + struct.pack(">I", len(data) - at + len(content)) + data[at + 4 :] + content
+
+
+HOSTILE_INDEXES = {
+    "sizes": lambda data: told(data, b"stsz", 1, 2 * MANY),
+    "sizes of two tracks": lambda data: told(told(data, b"stsz", 1, MANY), b"stsz", 1, MANY, last=True),
+    "sizes in another place": lambda data: appended(data, box(b"udta", box(b"stsz", bytes(12)))),
+    "sizes outside": lambda data: data + box(b"trak", box(b"stsz", bytes(12))),
+    "times": lambda data: told(data, b"stts", 1, 2 * MANY),
+    "delays": lambda data: told(data, b"ctts", 1, 2 * MANY),
+    "packed": lambda data: appended(data, box(b"cmov", bytes(20))),
+    "an index within": lambda data: appended(data, box(b"trak", box(b"trak", box(b"stsz", bytes(4) + b"\0\xff" * 4)))),
+}
+
+
+@pytest.mark.parametrize("how", HOSTILE_INDEXES)
+def test_few_bytes_that_tell_of_many_frames_never_reach_ffmpeg(mp4, monkeypatch, how):
+    """It took 1.75 GB for an index of 2 kB."""
+    monkeypatch.setattr(mp4_module, "open_container", None)
+    data = HOSTILE_INDEXES[how](Path(mp4).read_bytes())
+    with pytest.raises(UnreadableFile, match=r"at most|none belongs|outside"):
+        probe_video("v.mp4", io.BytesIO(data))
+
+
+def test_fragments_that_tell_of_many_frames_never_reach_ffmpeg(tmp_path, monkeypatch):
+    path = make_video(tmp_path / "v.mp4", mux={"movflags": "frag_keyframe+empty_moov"})
+    monkeypatch.setattr(mp4_module, "open_container", None)
+    with pytest.raises(UnreadableFile, match="at most"):
+        probe_video("v.mp4", io.BytesIO(told(Path(path).read_bytes(), b"trun", 2 * MANY, last=True)))
+
+
+def test_sound_that_is_not_compressed_has_many_samples_and_few_entries(tmp_path):
+    """An hour at 48 kHz: 172,800,000 of them."""
+    path = tmp_path / "v.mp4"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("pcm_s16le", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4800), np.int16), format="s16", layout="mono")
+        frame.sample_rate, frame.pts = 48000, 0
+        container.mux(sound.encode(frame))
+    data = told(told(path.read_bytes(), b"stsz", 2, 172_800_000), b"stts", 1, 172_800_000, 1)
+    assert mp4_module.read_moov("v.mp4", io.BytesIO(data))
+
+
 def test_index_that_leads_beyond_the_file_is_truncated(tmp_path, faststart):
     data = bytearray(Path(faststart).read_bytes())
     at = data.index(b"stco") + 12  # the first chunk
