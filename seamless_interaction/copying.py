@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from seamless_interaction import SELECTION, TABLES, sources
 from seamless_interaction.errors import FolderBusy, NotEnoughSpace, SourceUnreachable, TargetError
 from seamless_interaction.layouts import PARTS, bits_of, tree_path
-from seamless_interaction.local_cache import refuse_links, write_whole
+from seamless_interaction.local_cache import refuse_links, write_whole, writing
 from seamless_interaction.manifest import ABSENT, DAMAGED, FAILED, MISSING, STATUSES, WHOLE, Manifest
 from seamless_interaction.places import Place
 from seamless_interaction.planning import Plan
@@ -29,7 +29,7 @@ from seamless_interaction.sizes import decimal
 from seamless_interaction.subsets import expected_bytes_of_parts
 from seamless_interaction.synthetic import NOTICE, is_synthetic, read_notice
 from seamless_interaction.tables import read_filelist, read_raw, read_selection, write_filelist, write_selection
-from seamless_interaction.transfer import PARTIAL, Job, Made, Stopped, Transfer, writing
+from seamless_interaction.transfer import PARTIAL, Job, Made, Stopped, Transfer
 
 logger = logging.getLogger("seamless_interaction")
 

@@ -102,11 +102,13 @@ def make_index(
 
     Raises:
         UsageError: ``output`` is something else, which would be overwritten.
+        TargetError: it cannot be written.
         DuplicateFileId: an id lies in two places, and no file list says which one counts.
         SourceError: the place, as a whole, cannot be read.
     """
     output = local_path(output)
     _refuse_to_overwrite(output)
+    local_cache.require_writable(output)
     listing = scan(place, layout)
     if filelist is None and not place.can_be_listed:
         raise SourceNotFound(f"{place.url} cannot be listed, so it takes a file list to know what it holds.")

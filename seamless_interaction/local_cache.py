@@ -7,13 +7,14 @@ each such file has its digest.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -23,6 +24,8 @@ import datasets
 from seamless_interaction.errors import (
     AccessDenied,
     NoRanges,
+    NotEnoughSpace,
+    SeamlessInteractionError,
     SourceChanged,
     SourceError,
     SourceUnreachable,
@@ -34,6 +37,7 @@ logger = logging.getLogger("seamless_interaction")
 
 _STEP = 1 << 20
 _END = 64  # bytes at the end of a file that are asked for by themselves, where the host does not tell its size
+_TRIED = 4096  # bytes that are written to see whether any can be
 
 _Read = TypeVar("_Read")
 
@@ -74,18 +78,60 @@ def key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file under another name, then rename it: nobody ever sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Errors of the disk in the block become ours, by the name of what is written. Those of a source are ours before.
+
+    Raises:
+        NotEnoughSpace: the disk is full. TargetError: nothing can be written there, or too many files are open.
+    """
     try:
-        with create(partial) as file:
-            write(file)
-        os.replace(partial, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(partial)
-        raise
+        yield
+    except OSError as error:
+        if isinstance(error, SeamlessInteractionError):
+            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NotEnoughSpace(
+                f"{target}: the disk is full. Make room, and start again; what was finished stays."
+            ) from error
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise TargetError(
+                f"{target}: too many files are open at a time. Use fewer workers, or raise the limit, as by "
+                "`ulimit -n 4096`."
+            ) from error
+        # A file that is missing, or what a client of HTTP raises, is no matter of the disk.
+        if type(error) not in (OSError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError):
+            raise
+        raise TargetError(f"{target} cannot be written to: {error}") from error
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file under another name, then rename it: nobody ever sees a part of it. Raises as ``writing``."""
+    partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with create(partial) as file:
+                write(file)
+            os.replace(partial, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(partial)
+            raise
+
+
+def require_writable(path: Path) -> None:
+    """Find out before hours of work, and not after them, whether a file can be written. Raises as ``writing``."""
+    probe = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    with writing(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder has this name")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with create(probe) as file:
+                file.write(bytes(_TRIED))
+        finally:
+            probe.unlink(missing_ok=True)
 
 
 def create(path: Path, buffering: int = -1) -> Any:

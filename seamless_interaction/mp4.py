@@ -164,7 +164,7 @@ def _samples_in(path: str, content: bytes) -> Iterator[int]:
             at = table.end
         if spans:
             inner = data[box.start : box.end]
-            is_sound = _inside(inner, b"mdia", b"hdlr")[8:12] == b"soun" and b"vide" not in bytes(inner)
+            is_sound = bytes(_inside(inner, b"mdia", b"hdlr")[8:12]) == b"soun" and b"vide" not in bytes(inner)
             yield _samples_of([(table.kind, data[table.start : table.end]) for table in spans], is_sound)
     rest += data[at:]
     if elsewhere := _LISTS_FRAMES.search(rest):

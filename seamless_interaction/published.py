@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, cast
 
 import datasets
@@ -74,7 +76,11 @@ def load(
         name = f"{name}-{selection.label}"
     if name not in configs:
         raise UnknownSubset(name, configs)
-    split = resolve_split(split, configs[name])
+    split = resolve_split(split, list(configs[name]))
+    if place.is_local:
+        patterns = configs[name]  # `datasets` prepares all splits, whichever is asked for
+        of_split = patterns.get(split or "") if streaming else None
+        _check_files(place, name, of_split or chain.from_iterable(patterns.values()))
     ids = _ids(place, name, selection)
     options: dict[str, Any] = {"cache_dir": cache_dir}
     address = _address(place, options)
@@ -88,10 +94,37 @@ def load(
         found = datasets.load_dataset(*address, name, split=split, streaming=streaming, **options)
     except (pa.ArrowException, TypeError, ValueError, AttributeError, LookupError) as error:  # what a card makes raise
         raise BrokenTable(f"{place.url}: `datasets` cannot load its config {name}: {error}. {_AGAIN}") from error
+    except (datasets.exceptions.DatasetGenerationError, OSError) as error:
+        raise _of_rows(place.url, error) or error from None
     wrap = partial(_as_stream if streaming else _with_view, place)
     if isinstance(found, dict):
         return type(found)({name: wrap(dataset) for name, dataset in found.items()})
     return wrap(found)
+
+
+class _Rows:
+    """What makes the rows of a stream; what Arrow says of damaged ones becomes ours."""
+
+    def __init__(self, url: str, generate: Callable[..., Iterator[Any]]):
+        self._url, self._generate = url, generate
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        try:
+            yield from self._generate(*args, **kwargs)
+        except (pa.ArrowException, OSError) as error:
+            raise _of_rows(self._url, error) or error from None
+
+
+def _of_rows(url: str, error: BaseException) -> BrokenTable | None:
+    """The error for rows that are damaged. None: it is about something else.
+
+    Arrow raises a plain OSError, without a number, for a page that is none. `datasets` hides some in its own.
+    """
+    if isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__ is not None:
+        return _of_rows(url, error.__cause__)
+    if isinstance(error, pa.ArrowException) or (type(error) is OSError and error.errno is None):
+        return BrokenTable(f"{url}: damaged rows: {str(error).strip()}. {_AGAIN}")
+    return None
 
 
 def _with_view(place: Place, dataset: datasets.Dataset) -> datasets.Dataset:
@@ -99,6 +132,8 @@ def _with_view(place: Place, dataset: datasets.Dataset) -> datasets.Dataset:
 
 
 def _as_stream(place: Place, dataset: datasets.IterableDataset) -> datasets.IterableDataset:
+    source = dataset._ex_iterable
+    source.generate_tables_fn = _Rows(place.url, source.generate_tables_fn)
     return view.as_stream(dataset).with_media_of(_folder(place))
 
 
@@ -130,14 +165,15 @@ def _linked(root: str) -> str:
     return str(folder)
 
 
-def _configs(place: Place) -> dict[str, list[str]]:
-    """Config -> its splits, from the card."""
+def _configs(place: Place) -> dict[str, dict[str, list[str]]]:
+    """Config -> split -> patterns of its files, from the card."""
     import yaml  # type: ignore[import-untyped]
 
     try:
         front = yaml.safe_load(place.read("README.md").decode().split("---\n")[1])
         return {
-            config["config_name"]: [files["split"] for files in config["data_files"]] for config in front["configs"]
+            config["config_name"]: {files["split"]: list(files["path"]) for files in config["data_files"]}
+            for config in front["configs"]
         }
     except (ValueError, LookupError, TypeError, yaml.YAMLError) as error:
         raise BrokenTable(f"{place.path('README.md')}: declares no configs. Fetch it again.") from error
@@ -159,7 +195,28 @@ def _columns(place: Place, config: str, modalities: Iterable[str] | None) -> lis
     return [column for column in (*IDENTITY, *TIME, *urls, *asked, *HONESTY) if column in published]
 
 
-def _default(configs: dict[str, list[str]], selection: Selection, place: Place) -> str:
+def _check_files(place: Place, name: str, patterns: Iterable[str]) -> None:
+    """Make sure that a folder has all files of a config, as long as they should be: fewer would be fewer rows.
+
+    Raises ``BrokenTable``. Of the Hub nothing is asked: there a push changes all of them at once.
+    """
+    try:
+        listed = pq.read_table(place.path("manifest.parquet"), columns=["file", "bytes"])
+        sizes = dict(zip(listed["file"].to_pylist(), listed["bytes"].cast(pa.int64()).to_pylist(), strict=True))
+        wanted = {path for pattern in patterns for path in fnmatch.filter(sizes, pattern)}
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
+        message = f"{place.path('manifest.parquet')}: does not tell the files of {name!r}: {error}. {_AGAIN}"
+        raise BrokenTable(message) from error
+    for path in sorted(wanted):
+        try:
+            size = os.path.getsize(place.path(path))
+        except OSError as error:
+            raise BrokenTable(f"{place.path(path)}: not there, and {name!r} has rows in it. {_AGAIN}") from error
+        if size != sizes[path]:
+            raise BrokenTable(f"{place.path(path)}: {size} bytes, where the manifest has {sizes[path]}. {_AGAIN}")
+
+
+def _default(configs: Iterable[str], selection: Selection, place: Place) -> str:
     """The config of a selection that names none: the largest; of the Hub the smallest, if nothing else bounds it."""
     sizes = [name for name in configs if name != "recordings" and not name.endswith(LABELS)]
     return selection.size if place.is_hub and selection.size in sizes else (sizes or list(configs))[-1]

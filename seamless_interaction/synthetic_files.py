@@ -19,6 +19,7 @@ import numpy as np
 from seamless_interaction import ARRAYS, EVERY_ARRAY, FILELIST_FLAGS, TABLES, TRAITS
 from seamless_interaction.errors import UsageError
 from seamless_interaction.layouts import BUNDLE, EXTENSIONS, archive_path, tree_path
+from seamless_interaction.local_cache import writing
 from seamless_interaction.places import local_path
 from seamless_interaction.synthetic import NOTICE, PROMPT_VERSION, PROMPTS, Corpus, SyntheticRecording, prompt_id
 from seamless_interaction.synthetic_media import (
@@ -366,20 +367,22 @@ def write(corpus: Corpus, directory: str | os.PathLike[str]) -> None:
 
     Raises:
         UsageError: the directory is not empty, or is a file.
+        TargetError: it cannot be written to, or the disk is full.
     """
     root = local_path(directory)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         what = "is not empty" if root.is_dir() else "is a file"
         raise UsageError(f"{root} {what}. Name a new or an empty directory to write a synthetic corpus into.")
-    root.mkdir(parents=True, exist_ok=True)
     partial = root / ".partial"
-    partial.mkdir()
-    try:
-        (partial / NOTICE).write_text(notice(corpus), "utf-8", newline="\n")
-        for name, rows in tables(corpus).items():
-            (partial / name).write_bytes(_table_bytes(rows))
-        _write_recordings(partial, corpus)
-        for path in sorted(partial.iterdir(), key=lambda path: path.suffix != ".md"):  # the notice first
-            path.rename(root / path.name)
-    finally:
-        shutil.rmtree(partial)
+    with writing(root):
+        root.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+        try:
+            (partial / NOTICE).write_text(notice(corpus), "utf-8", newline="\n")
+            for name, rows in tables(corpus).items():
+                (partial / name).write_bytes(_table_bytes(rows))
+            _write_recordings(partial, corpus)
+            for path in sorted(partial.iterdir(), key=lambda path: path.suffix != ".md"):  # the notice first
+                path.rename(root / path.name)
+        finally:
+            shutil.rmtree(partial)

@@ -11,7 +11,6 @@ many bytes and this end, the source is taken to be like that.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -35,7 +34,6 @@ from seamless_interaction.errors import (
     MissingFile,
     NonFinite,
     NoRanges,
-    NotEnoughSpace,
     NoVideoStream,
     SourceUnreachable,
     StaleIndex,
@@ -46,7 +44,7 @@ from seamless_interaction.errors import (
 )
 from seamless_interaction.index import MEMBERS, Known
 from seamless_interaction.layouts import BUNDLE, tree_path
-from seamless_interaction.local_cache import create, refuse_links, sha256_of
+from seamless_interaction.local_cache import create, refuse_links, sha256_of, writing
 from seamless_interaction.manifest import ABSENT, DAMAGED, FAILED, MISSING, WHOLE, Manifest
 from seamless_interaction.mp4 import probe_video
 from seamless_interaction.parts import Source
@@ -771,29 +769,3 @@ def _write(file: Path, pieces: Iterable[bytes]) -> tuple[str, int]:
         opened.flush()
         os.fsync(opened.fileno())
         return digest.hexdigest(), opened.tell()
-
-
-class writing:
-    """Errors of the disk become ours; those of the source are ours already."""
-
-    def __init__(self, target: Path):
-        self._target = target
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        # What is ours or a missing file of the source is no matter of the disk.
-        if type(error) not in (OSError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError):
-            return
-        assert isinstance(error, OSError)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NotEnoughSpace(
-                f"{self._target}: the disk is full. What came so far stays; make room, and start again."
-            ) from error
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise TargetError(
-                f"{self._target}: too many files are open at a time. Use fewer workers, or raise the limit, as by "
-                "`ulimit -n 4096`."
-            ) from error
-        raise TargetError(f"{self._target} cannot be written to: {error}") from error

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from seamless_interaction import EVERY_MODALITY, SELECTION, known_keywords
 from seamless_interaction.copying import WORKERS, Progress, Report, carry_out, locked
 from seamless_interaction.errors import SourceNotFound, UsageError
 from seamless_interaction.layouts import PARTS, tree_path
-from seamless_interaction.local_cache import sha256_of
+from seamless_interaction.local_cache import can_be_written, sha256_of
 from seamless_interaction.manifest import CODES, DAMAGED, FAILED, MISSING, NAME, WHOLE, Manifest, mark
 from seamless_interaction.places import Place, local_path
 from seamless_interaction.planning import FOLDER, on_disk, plan
@@ -113,7 +114,8 @@ def verify(
     """Compare a copy with its manifest: what is there, and the hashes of the files.
 
     Names and sizes of all files are compared, hashes in the order in which they were last checked; so several runs with
-    ``sample`` or ``time_limit`` come round to all of them.
+    ``sample`` or ``time_limit`` come round to all of them. A copy that cannot be written to is only read, and what was
+    checked is not noted.
 
     Args:
         target: the copy's folder.
@@ -151,10 +153,11 @@ def verify(
 class _Copy:
     """A copy that is being verified."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, is_noted: bool):
+        """If ``is_noted``, the manifest learns when a file was last found whole."""
         filelist, meant = read_filelist(Place(folder)), read_selection(Place(folder))
         assert filelist is not None and meant is not None
-        self.folder, self.manifest = folder, Manifest(folder)
+        self.folder, self.manifest, self._is_noted = folder, Manifest(folder), is_noted
         where = pc.index_in(meant["file_id"], filelist["file_id"].combine_chunks())
         meant, listed = meant.filter(where.is_valid()), filelist.take(where.drop_null())
         self.ids = meant["file_id"].to_pylist()
@@ -184,7 +187,8 @@ class _Copy:
             return False, 0
         if sha256_of(self.folder / path) != entry.get("sha256"):
             return False, stat.st_size
-        self.manifest.write(**{**entry, "mtime_ns": stat.st_mtime_ns, "checked": int(time.time())})
+        if self._is_noted:
+            self.manifest.write(**{**entry, "mtime_ns": stat.st_mtime_ns, "checked": int(time.time())})
         return True, stat.st_size
 
 
@@ -198,8 +202,9 @@ def _verify(
         raise SourceNotFound(
             f"{folder} is no copy that `seamless-interaction download` made: it lacks {', '.join(lacking)}."
         )
-    with locked(folder):
-        copy = _Copy(folder)
+    is_noted = repair or can_be_written(folder)
+    with locked(folder) if is_noted else nullcontext():
+        copy = _Copy(folder, is_noted)
         here = copy.files(copy.disk.here)
         found = Verification(str(folder), files=len(here))
         wrong: dict[str, int] = {}

@@ -344,7 +344,7 @@ def test_a_full_disk_is_said_to_be_and_what_came_stays(small, tmp_path, monkeypa
     with serving(small, kind) as (source, selection, wanted, _):
         with monkeypatch.context() as patched:
             patched.setattr(transfer, "create", lambda *args: Full(create(*args)))
-            with pytest.raises(NotEnoughSpace, match="make room, and start again"):
+            with pytest.raises(NotEnoughSpace, match="Make room, and start again"):
                 download(selection, source, tmp_path / "copy", workers=2)
         assert all(wanted[path] == content for path, content in files(tmp_path / "copy").items())
         assert download(selection, source, tmp_path / "copy").exit_code == 0

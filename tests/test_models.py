@@ -419,6 +419,11 @@ def test_a_run_that_was_stopped_ends_in_the_same_weights(folder, tmp_path):
     assert ImitatorModel.from_pretrained(straight).config == ImitatorConfig.preset("tiny")
     with pytest.raises(ForeignCheckpoint, match="another folder"):
         train(folder, straight, replace(QUICK, seed=1))
+    for metrics in (b'{"loss": 1}\n', b'{"step": "x"}\n', b"\xff}\n", None):
+        path = straight / "metrics.jsonl"
+        path.unlink() if metrics is None else path.write_bytes(metrics)
+        with pytest.raises(ForeignCheckpoint, match=r"metrics\.jsonl is not what the run"):
+            train(folder, straight, QUICK, workers=0)
 
 
 def test_two_runs_do_not_train_in_one_folder(folder, tmp_path):

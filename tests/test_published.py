@@ -17,7 +17,7 @@ from conftest import LAYOUTS, WITHOUT_TORCH, assert_same_arrays
 from servers import Bucket, Hub, use_hub
 
 from seamless_interaction import load_dataset, published, record_features
-from seamless_interaction.errors import UnknownSplit, UnknownSubset, UnsafeFile, UsageError
+from seamless_interaction.errors import BrokenTable, UnknownSplit, UnknownSubset, UnsafeFile, UsageError
 from seamless_interaction.files import member_path
 from seamless_interaction.places import Place
 from seamless_interaction.publishing import Selection, plan_shards, publish
@@ -275,6 +275,38 @@ def test_raw_data_are_no_published_repository(corpora):
     assert not any(is_published(Place(corpora[layout][0])) for layout in LAYOUTS)
 
 
+@pytest.fixture(scope="module")
+def few(corpora, tmp_path_factory):
+    """A repository of few columns, of which a test may break a copy."""
+    folder = tmp_path_factory.mktemp("few") / "hub"
+    publish(plan_shards(Selection("10GB", modalities=("vad", "smplh:translation")), corpora["bundles"][0]), folder)
+    return folder
+
+
+@pytest.mark.parametrize("damage", ["page", "cut", "gone"])
+def test_damaged_rows_and_missing_files_of_a_folder_are_named(few, corpora, tmp_path, damage):
+    folder = shutil.copytree(few, tmp_path / "hub")
+    path = next(folder.glob("data/10GB/*/test-*.parquet"))
+    content = bytearray(path.read_bytes())
+    if damage == "page":  # of the right length, so that it shows when its rows are read
+        at = pq.read_metadata(path).row_group(0).column(0).data_page_offset
+        content[at : at + 30] = b"\xff" * 30
+    path.write_bytes(content[: -20 if damage == "cut" else None])
+    if damage == "gone":
+        path.unlink()
+    told = {"page": "damaged rows", "cut": "bytes, where the manifest has", "gone": "not there, and '10GB' has rows"}
+    options = {"data_dir": folder, "cache_dir": str(tmp_path / "cache")}
+    for streaming in (True, False):
+        with pytest.raises(BrokenTable, match=f"(?s){told[damage]}.* Fetch the repository again"):
+            list(load_dataset("10GB", split="test", streaming=streaming, **options))
+    if damage == "gone":
+        dev = load_dataset("10GB", split="dev", streaming=True, **options)
+        assert next(iter(dev))["id"] in recordings(corpora, split="dev"), "it was of no other split"
+        (folder / "manifest.parquet").write_bytes(b"PAR1")
+        with pytest.raises(BrokenTable, match=r"manifest\.parquet: does not tell the files"):
+            load_dataset("10GB", split="dev", streaming=True, **options)
+
+
 @pytest.mark.parametrize("streaming", [True, False])
 def test_a_row_opens_no_file_but_a_video_of_its_repository(folder, tmp_path, streaming):
     hub, outside = shutil.copytree(folder, tmp_path / "hub"), tmp_path / "outside.wav"
@@ -288,6 +320,9 @@ def test_a_row_opens_no_file_but_a_video_of_its_repository(folder, tmp_path, str
         media = pa.StructArray.from_arrays([pa.nulls(len(named), pa.binary()), pa.array(named)], ["bytes", "path"])
         rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), media)
     pq.write_table(rows, shard)
+    manifest = pq.read_table(hub / "manifest.parquet").to_pylist()
+    names = {**{row["file"]: row["bytes"] for row in manifest}, shard.relative_to(hub).as_posix(): shard.stat().st_size}
+    pq.write_table(pa.table({"file": list(names), "bytes": list(names.values())}), hub / "manifest.parquet")
     one = {"file_ids": table["id"].to_pylist(), "single": True, "modalities": ["audio", "video"]}
     found = list(load_dataset(split="train", data_dir=hub, streaming=streaming, cache_dir=str(tmp_path), **one))
     for record, path in zip(found, named, strict=True):

@@ -525,6 +525,6 @@ def test_a_failed_run_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(synthetic_files, "_write_video", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="disk is full"):
         synthesize(tmp_path, interactions=1, seconds=SECONDS)
     assert not list(tmp_path.iterdir())

@@ -114,11 +114,13 @@ def check_source(
     """Hold a source against all that this package takes for true of it. Please send us what disagrees."""
     from seamless_interaction import sources
     from seamless_interaction.check_source import check
-    from seamless_interaction.local_cache import write_whole
+    from seamless_interaction.local_cache import require_writable, write_whole
     from seamless_interaction.places import Place, local_path
     from seamless_interaction.tables import read_filelist_file
 
     with named_errors():
+        if output:
+            require_writable(local_path(output))
         place = Place(sources.address_of(source))
         listed = read_filelist_file(filelist) if filelist else sources.filelist_of(place)
         if listed is None:

@@ -81,6 +81,8 @@ def benchmark(
     """Measure models by a benchmark, with intervals; or make one table of several files of results."""
     from seamless_interaction import SeamlessDataset, evaluation
     from seamless_interaction.errors import UsageError
+    from seamless_interaction.local_cache import require_writable
+    from seamless_interaction.places import local_path
 
     with named_errors():
         if task == "table":
@@ -90,6 +92,8 @@ def benchmark(
             typer.echo(evaluation.table(named))
             return
         protocols = evaluation.tasks_of(task)
+        if output:
+            require_writable(local_path(output))
         if files or data is None:
             raise UsageError("name the data, as in --data DATA; files are for `benchmark table`.")
         if groups and not baselines:

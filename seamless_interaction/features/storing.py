@@ -30,7 +30,7 @@ from seamless_interaction.errors import ForeignFeatures, SeamlessInteractionErro
 from seamless_interaction.features.blocks import Grid
 from seamless_interaction.features.extract import Features, event_table, extract_features
 from seamless_interaction.features.table import DEFAULT_GROUPS, FEATURES, features_of, resolve_groups
-from seamless_interaction.local_cache import write_whole
+from seamless_interaction.local_cache import require_writable, write_whole
 from seamless_interaction.places import local_path
 from seamless_interaction.progress import Meter
 from seamless_interaction.publishing.executors import in_pool
@@ -104,6 +104,7 @@ def make_features(
         UsageError: a group, a rate or workers that cannot be; a file that is there and was computed otherwise.
         MissingDependency: a group needs a package that is not installed.
         SourceError: the place, not a file, is at fault.
+        TargetError: the folder cannot be written to; before anything is computed, if it is so by then.
         SeamlessInteractionError: a worker died.
     """
     groups, output, progress = resolve_groups(groups), local_path(output), progress or Meter()
@@ -118,6 +119,8 @@ def make_features(
         if not _is_there(path, wanted, row["recording_ids"])
     ]
     report.kept = len(paths) - len(left)
+    if left:
+        require_writable(paths[left[0]])
     progress.begin(len(left), 0)
     compute = partial(_computed, dataset, groups, fps)
     one_by_one = (compute(number) for number in left)

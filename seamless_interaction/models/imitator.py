@@ -13,7 +13,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from seamless_interaction import SAMPLING_RATE
@@ -23,6 +23,7 @@ from seamless_interaction.errors import (
     UnsafeCheckpoint,
     UsageError,
 )
+from seamless_interaction.local_cache import write_whole
 from seamless_interaction.models.card import CARD
 from seamless_interaction.models.config import (
     AHEAD,
@@ -515,7 +516,8 @@ class ImitatorModel(
 
     def _save_pretrained(self, save_directory: Path) -> None:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(tensors, save_directory / WEIGHTS, {"format": "pt", "model": FORMAT, "version": str(FORMAT_VERSION)})
+        content = save(tensors, {"format": "pt", "model": FORMAT, "version": str(FORMAT_VERSION)})
+        write_whole(save_directory / WEIGHTS, lambda file: file.write(content))
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> "ImitatorModel":

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from seamless_interaction import SeamlessDataset
 from seamless_interaction.copying import locked
 from seamless_interaction.errors import ForeignCheckpoint, NonFiniteLoss, SeamlessInteractionError, UsageError
-from seamless_interaction.local_cache import write_whole
+from seamless_interaction.local_cache import write_whole, writing
 from seamless_interaction.models.baselines import HORIZON, compare
 from seamless_interaction.models.card import SYNTHETIC
 from seamless_interaction.models.config import COLUMNS, FORMAT, FORMAT_VERSION, ImitatorConfig
@@ -29,7 +29,6 @@ from seamless_interaction.models.imitator import ImitatorModel, check_file, load
 from seamless_interaction.models.objectives import fit, losses
 from seamless_interaction.places import Place, local_path
 from seamless_interaction.synthetic import is_synthetic
-from seamless_interaction.transfer import writing
 from seamless_interaction.typed_json import load_as
 
 CHECKPOINT, METRICS, RESULTS = "checkpoint.safetensors", "metrics.jsonl", "results.json"
@@ -191,7 +190,8 @@ class Run:
                 self.model,
                 [self.model.read(self.windows.collate(some[i : i + size])) for i in range(0, len(some), size)],
             )
-            (self.output / METRICS).write_text("")
+            with writing(self.output):
+                (self.output / METRICS).write_text("")
         self.losses: Any = torch.compile(losses) if self.compiled else losses
 
     def _resume(self) -> None:
@@ -226,9 +226,20 @@ class Run:
         self.random.set_state(tensors["random.hidden"])
         if "random.cuda" in tensors and self.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
-        lines = (self.output / METRICS).read_text().splitlines()
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= self.step]
-        (self.output / METRICS).write_text("".join(f"{line}\n" for line in kept))
+        self._leave_out_later_metrics()
+
+    def _leave_out_later_metrics(self) -> None:
+        """Steps after the checkpoint are computed again; a line that was cut off is of such a step."""
+        path = self.output / METRICS
+        try:
+            lines = path.read_bytes().splitlines()
+            kept = [line for line in lines if line.endswith(b"}") and json.loads(line)["step"] <= self.step]
+        except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise ForeignCheckpoint(
+                f"{path} is not what the run of the checkpoint beside it wrote ({type(error).__name__}: {error}). "
+                "Put it back, or train in another folder."
+            ) from error
+        write_whole(path, lambda file: file.writelines(line + b"\n" for line in kept))
 
     def save(self, batch: Any) -> None:
         """The model, and everything that the next step depends on, in one file that is whole or not there."""
@@ -341,7 +352,7 @@ class Run:
         return values
 
     def _log(self, values: dict[str, float]) -> None:
-        with open(self.output / METRICS, "a", encoding="utf-8") as file:
+        with writing(self.output), open(self.output / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": self.step, **values}) + "\n")
 
     def _results(self, measured: dict[str, Any], tell: Tell) -> dict[str, Any]:
@@ -360,7 +371,8 @@ class Run:
         }
         about = SYNTHETIC if is_synthetic(Place(self.data)) else ""
         card = {"training_data": about, "results": as_text(results)}
-        self.model.save_pretrained(self.output, model_card_kwargs=card)
+        with writing(self.output):
+            self.model.save_pretrained(self.output, model_card_kwargs=card)
         write_whole(self.output / RESULTS, lambda file: file.write(json.dumps(results, indent=2).encode()))
         return results
 

@@ -27,7 +27,7 @@ from seamless_interaction.errors import AccessDenied, NotEnoughSpace, SeamlessIn
 from seamless_interaction.files import open_file
 from seamless_interaction.join import Join
 from seamless_interaction.layouts import parts_of
-from seamless_interaction.local_cache import sha256_of, write_whole
+from seamless_interaction.local_cache import sha256_of, write_whole, writing
 from seamless_interaction.parts import Source
 from seamless_interaction.publishing import flac, parquet
 from seamless_interaction.publishing.plan import KEPT, WORK, Shard, ShardPlan
@@ -41,7 +41,6 @@ from seamless_interaction.publishing.rows import (
 )
 from seamless_interaction.recordings import Recording, locate
 from seamless_interaction.tables import Context
-from seamless_interaction.transfer import writing
 from seamless_interaction.typed_json import load_as
 
 ROW_GROUP_BYTES = 50_000_000

@@ -15,7 +15,7 @@ from typing import Any, cast
 from seamless_interaction import TABLES, known_keywords
 from seamless_interaction.copying import Progress, locked
 from seamless_interaction.errors import IncompletePublication, NotEnoughSpace, TargetError, UsageError
-from seamless_interaction.local_cache import refuse_links
+from seamless_interaction.local_cache import refuse_links, writing
 from seamless_interaction.places import Place, local_path
 from seamless_interaction.publishing import executors
 from seamless_interaction.publishing.card import RECORDINGS
@@ -24,7 +24,6 @@ from seamless_interaction.publishing.finish import CARD, MANIFEST, finish
 from seamless_interaction.publishing.plan import WORK, Shard, ShardPlan
 from seamless_interaction.publishing.rows import video_file
 from seamless_interaction.sizes import decimal
-from seamless_interaction.transfer import writing
 from seamless_interaction.typed_json import load_as
 
 _COMPANIONS = (*TABLES, "LICENSE", "dataset_infos.json", "croissant.json", CARD, MANIFEST)

@@ -1,6 +1,6 @@
 """A seed of every format, and what users open it by. All of it is synthetic."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 from seamless_interaction import SeamlessDataset, load_dataset
 from seamless_interaction.download import Selection, download, verify
 from seamless_interaction.evaluation import read_results, table, write_results
+from seamless_interaction.evaluation.motion.space import MotionSpace, read_space
 from seamless_interaction.evaluation.results import Figure, Measured, Result
 from seamless_interaction.features import make_features, read_features
 from seamless_interaction.indexing import make_index
@@ -55,6 +56,10 @@ def doors(root: Path) -> dict[str, Door]:
         folder = root / name
         synthesize(folder, "tree", 2, 1.0)
         made[name] = Door(folder, [folder / pattern], of_table(b","), _records)
+    folder = root / "arrays of any shape"
+    synthesize(folder, "tree", 1, 1.0, movement_v4=True)
+    arrays = sorted(folder.glob("*/*/movement_v4/*/*.npy"))
+    made[folder.name] = Door(folder, arrays, _NPY, partial(_records, modalities=["movement_v4"]))
     source = root / "source"
     synthesize(source, "tree", 2, 1.0)
     made |= _own(root, source)
@@ -80,13 +85,13 @@ _RAW: dict[str, dict[str, tuple[str, Mutate]]] = {
 }
 
 
-def _records(folder: Path) -> None:
+def _records(folder: Path, modalities: Sequence[str] | None = None) -> None:
     """Every value of every recording, media included."""
-    for part in load_dataset("full", data_dir=folder, streaming=True).values():
+    for part in load_dataset("full", data_dir=folder, modalities=modalities, streaming=True).values():
         for record in part:
-            if record["audio"] is not None:
+            if record.get("audio") is not None:
                 record["audio"].read(0.2, 0.5)
-            if record["video"] is not None:
+            if record.get("video") is not None:
                 record["video"].get_batch([0])
 
 
@@ -109,6 +114,9 @@ def _own(root: Path, source: Path) -> Iterator[tuple[str, Door]]:
     made = [path for path in sorted(published.rglob("*")) if path.is_file()]
     recordings = sorted(published.glob("data/recordings/*.parquet"))
     sidecars = [path for path in made if path.suffix == ".json"]
+    rows = sorted(published.glob("data/[1f]*/**/*.parquet"))
+    yield "rows of a publication", Door(published, rows, of_bytes(b"\x15\x04", b"\xff" * 8), _rows)
+    yield "manifest of a publication", Door(published, [published / "manifest.parquet"], of_parquet, _published)
     yield "table of recordings", Door(published, recordings, of_parquet, _published)
     yield "card", Door(published, [published / "README.md"], of_bytes(b"- ", b"configs:", b"!!x", b"&a *a"), _published)
     yield "sidecars", Door(published, sidecars, of_json, partial(_published_again, only, source))
@@ -134,11 +142,22 @@ def _own(root: Path, source: Path) -> Iterator[tuple[str, Door]]:
     ImitatorModel(ImitatorConfig.preset("tiny")).save_pretrained(run)
     yield "config", Door(run, [run / "config.json"], of_json, ImitatorModel.from_pretrained)
     yield "weights", Door(run, [run / "model.safetensors"], of_safetensors, ImitatorModel.from_pretrained)
-    yield "checkpoint", Door(run, [run / "checkpoint.safetensors"], of_safetensors, partial(_resumed, heard, settings))
+    resumed = partial(_resumed, heard, settings)
+    yield "checkpoint", Door(run, [run / "checkpoint.safetensors"], of_safetensors, resumed)
+    yield "metrics of a run", Door(run, [run / "metrics.jsonl"], lines, resumed)
+
+    spaces = root / "spaces"
+    path = MotionSpace().write(spaces)
+    yield "motion space", Door(spaces, [path], of_safetensors, _space)
 
 
 def _resumed(source: Path, settings: Settings, folder: Path) -> None:
     train(source, folder, settings, workers=0, stop_after=1)
+
+
+def _space(folder: Path) -> None:
+    for path in folder.iterdir():
+        read_space(path)
 
 
 def _with_index(source: Path, folder: Path) -> None:
@@ -152,8 +171,13 @@ def _verified(folder: Path) -> None:
 
 
 def _published(folder: Path) -> None:
-    """Which recordings there are. Rows are read by `datasets`, whose errors those of broken rows are."""
+    """Which recordings there are."""
     load_dataset("full", data_dir=folder, vendor="V00", streaming=True)
+
+
+def _rows(folder: Path) -> None:
+    for row in load_dataset("full", data_dir=folder, split="train", streaming=True):
+        row["smplh"]["translation"].sum()
 
 
 def _published_again(only: Published, source: Path, folder: Path) -> None:

@@ -99,7 +99,6 @@ class MotionSpace(nn.Module):
         """A file in a folder, under a name with the digest."""
         path = folder / f"motion-space-{self.digest}.safetensors"
         content = save(self.state_dict(), {"model": _KIND, "version": str(_VERSION)})
-        folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda file: file.write(content))
         return path
 
