@@ -553,6 +553,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
             kwargs = {name: value for name, value in kwargs.items() if name not in ("subset", "label")}
         self._index: typing.Any = Index(kwargs["index"]) if kwargs.get("index") else None
         self._listing: typing.Any = None
+        self._filelist: typing.Any = None  # once splits were made
         name = f"{place.url} {kwargs.get('layout')} {kwargs.get('index')}"
         try:
             layout = kwargs.get("layout")
@@ -586,7 +587,10 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         self._process: int | None = None
 
     def __getstate__(self):
-        return {**super().__getstate__(), **dict.fromkeys(("_listing", "_index", "_context", "_types", "_source"))}
+        return {
+            **super().__getstate__(),
+            **dict.fromkeys(("_listing", "_filelist", "_index", "_context", "_types", "_source")),
+        }
 
     def __setstate__(self, state):
         _reach_submodules(state["_base_path"])
@@ -616,6 +620,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
             index = Index(self.config.index) if self.config.index else None
             listing = layouts.scan(place, self.config.layout) if index is None else index.listing(place)
         filelist = index.found if index else sources.filelist_of(place, self.config.on_error == "raise")
+        self._filelist = filelist
         if filelist is not None and not index and not place.can_be_listed:
             listing = listing._replace(found=layouts.assumed(listing.layout, filelist))
         meant = tables.read_selection(place)

@@ -35,7 +35,7 @@ from seamless_interaction.places import Place
 from seamless_interaction.synthetic import NOTICE, is_synthetic
 from seamless_interaction.tables import read_selection
 
-TEXT = ("transcript", "vad", "annotations")
+SMALL = Selection("full", split="dev", modalities=("transcript", "vad", "annotations"))  # where all say no more
 RUN = CliRunner()
 
 
@@ -92,7 +92,7 @@ def test_copies_of_synthetic_data_are_synthetic_whatever_part_of_the_mark_is_lef
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_copy_loads_as_its_source_does(corpora, copies, layout):
     def records(folder):
-        stream = load_dataset("full", "train", data_dir=folder, streaming=True).with_format("arrow")
+        stream = load_dataset("full", "dev", data_dir=folder, streaming=True).with_format("arrow")
         return [table.drop_columns(["audio", "video"]) for table in stream]
 
     assert records(copies[layout]) == records(corpora[layout][0])
@@ -338,8 +338,8 @@ def test_a_folder_that_cannot_be_made_is_a_named_error(corpora, tmp_path):
 
 def test_what_another_run_fetched_since_the_plan_is_not_fetched_again(corpora, tmp_path):
     with Bucket(corpora["tree"][0]) as bucket:
-        planned = plan(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
-        download(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
+        planned = plan(SMALL, bucket.url, tmp_path / "copy")
+        download(SMALL, bucket.url, tmp_path / "copy")
         bucket.clear()
         assert copying.carry_out(planned).files["whole"] == 0 and not payload(bucket)
 
@@ -363,10 +363,10 @@ def test_another_file_list_takes_nothing_from_what_is_here(corpora, tmp_path):
 
 def test_a_second_run_fetches_nothing(corpora, tmp_path):
     with Bucket(corpora["tree"][0]) as bucket:
-        download(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
+        download(SMALL, bucket.url, tmp_path / "copy")
         bucket.clear()
         before = (tmp_path / "copy" / "manifest.jsonl").read_bytes()
-        report = download(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
+        report = download(SMALL, bucket.url, tmp_path / "copy")
         assert not payload(bucket) and report.fetched_bytes == 0 and report.exit_code == 0
     assert (tmp_path / "copy" / "manifest.jsonl").read_bytes().startswith(before)
 
@@ -374,13 +374,13 @@ def test_a_second_run_fetches_nothing(corpora, tmp_path):
 def test_a_touched_file_is_kept_and_a_changed_one_is_fetched(corpora, tmp_path):
     source = corpora["tree"][0]
     with Bucket(source) as bucket:
-        download(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
+        download(SMALL, bucket.url, tmp_path / "copy")
         touched, changed, gone, *_ = sorted(path for path in files(tmp_path / "copy"))
         (tmp_path / "copy" / touched).touch()
         (tmp_path / "copy" / changed).write_bytes(b"{}")
         (tmp_path / "copy" / gone).unlink()
         bucket.clear()
-        planned = plan(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
+        planned = plan(SMALL, bucket.url, tmp_path / "copy")
         assert (planned.files["verify"], planned.files["fetch"]) == (2, 1)
         copying.carry_out(planned)
         assert sorted(request.path.lstrip("/") for request in payload(bucket)) == sorted([changed, gone])
@@ -392,12 +392,12 @@ def test_a_file_that_was_whole_when_a_run_was_killed_only_gets_its_name(corpora,
     """The line of the manifest is written before."""
     source = corpora["tree"][0]
     with Bucket(source) as bucket:
-        download(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
+        download(SMALL, bucket.url, tmp_path / "copy")
         path = next(iter(files(tmp_path / "copy")))
         (tmp_path / "copy" / ".partial").mkdir()
         (tmp_path / "copy" / path).rename(tmp_path / "copy" / ".partial" / path.replace("/", "-"))
         bucket.clear()
-        planned = plan(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
+        planned = plan(SMALL, bucket.url, tmp_path / "copy")
         assert planned.files["resume"] == 1 and copying.carry_out(planned).files["whole"] == 1
         assert not payload(bucket)
     assert files(tmp_path / "copy")[path] == files(source)[path]
@@ -442,7 +442,7 @@ def test_each_damage_has_its_name(copy):
 
 def test_repair_fetches_what_is_corrupt_and_nothing_else(corpora, tmp_path):
     with Bucket(corpora["tree"][0]) as bucket:
-        download(Selection("full", modalities=TEXT), bucket.url, tmp_path / "copy")
+        download(SMALL, bucket.url, tmp_path / "copy")
         flipped = sorted(files(tmp_path / "copy"))[3]
         flip(tmp_path / "copy" / flipped)
         bucket.clear()
@@ -521,7 +521,7 @@ def test_what_is_no_copy_is_not_verified(corpora, tmp_path):
 def test_an_unfinished_copy_is_not_whole(corpora, tmp_path):
     """What was never fetched is missing, though the manifest has no word of it."""
     source = corpora["tree"][0]
-    download(Selection("full", modalities=TEXT), source, tmp_path / "copy")
+    download(SMALL, source, tmp_path / "copy")
     manifest = tmp_path / "copy" / "manifest.jsonl"
     line = next(line for line in manifest.read_text().splitlines() if "/vad/" in line)
     manifest.write_text(manifest.read_text().replace(line + "\n", ""))

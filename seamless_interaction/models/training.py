@@ -407,12 +407,13 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 @contextmanager
 def _reproducible(device: torch.device, threads: int) -> Iterator[None]:
     """On a CPU, so many threads, and only algorithms that always give the same; the caller's state comes back."""
-    was, had = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    was, had = torch.get_deterministic_debug_mode(), torch.get_num_threads()
     with torch.random.fork_rng():
-        torch.use_deterministic_algorithms(was or device.type == "cpu")
+        # Not `use_deterministic_algorithms`, which is the same and first imports torch's compiler, for a second.
+        torch.set_deterministic_debug_mode("error" if device.type == "cpu" else was)
         torch.set_num_threads(threads if device.type == "cpu" else had)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(was)
+            torch.set_deterministic_debug_mode(was)
             torch.set_num_threads(had)

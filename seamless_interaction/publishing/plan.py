@@ -301,7 +301,7 @@ def plan_shards(
     generators = builder._split_generators(None)
     found = pa.concat_tables([generator.gen_kwargs["rows"] for generator in generators])
     described = generators[0].gen_kwargs["source"]
-    listed = Index(described["index"]).found if index is not None else sources.filelist_of(place)
+    listed = builder._filelist
     chosen, sizes = found, {}
     if listed is not None:
         chosen = choose(tables.selected(place, listed, meant), selection)
