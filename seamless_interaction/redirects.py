@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 import time
 from typing import Any
+from urllib.request import getproxies
 
 import fsspec
 
@@ -29,8 +31,14 @@ PUBLIC, PRIVATE, LINK_LOCAL = "public", "private", "link-local"  # the last is t
 
 def client_options(options: dict[str, Any]) -> dict[str, Any]:
     """A user's options of fsspec's file system, and ours beside them: HTTP_PROXY counts, as for every other client."""
-    ours = {"trust_env": True, "auto_decompress": False}  # what aiohttp unpacks may end anywhere
+    ours = {"trust_env": _has_environment(), "auto_decompress": False}  # what aiohttp unpacks may end anywhere
     return {**options, "client_kwargs": {**ours, **options.get("client_kwargs", {})}}
+
+
+def _has_environment() -> bool:
+    """Whether there are proxies or logins to look up: aiohttp does so in a thread, anew for every request."""
+    netrc = (os.path.expanduser(f"~/{name}") for name in (".netrc", "_netrc"))
+    return bool(getproxies() or os.environ.get("NETRC") or any(map(os.path.exists, netrc)))
 
 
 async def request(fs: Any, method: str, url: str, private: dict[str, str], headers: dict[str, str]) -> Any:

@@ -268,6 +268,20 @@ def test_a_proxy_of_the_environment_is_used(folder, monkeypatch):
         assert [urlsplit(request.path).netloc for request in proxy.requests] == ["data.invalid"]
 
 
+def test_a_login_of_the_environment_is_used(folder, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password word\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    logins = []
+
+    def amend(query, answer):
+        logins.append(query.headers.get("Authorization"))
+        return answer
+
+    with Bucket(folder, amend=amend) as bucket:
+        assert Place(bucket.url).read("a.bin", 5, 10) == CONTENT[5:10]
+    assert logins == ["Basic dXNlcjp3b3Jk"]
+
+
 # --- a host that sends more than it was asked for -------------------------------------------------
 
 

@@ -297,7 +297,7 @@ def test_a_host_that_refuses_everything_gives_an_error_and_no_empty_records(tree
     with Bucket(tree) as bucket, Bucket(tree, forbid_all=True) as closed:
         monkeypatch.setenv("SEAMLESS_INTERACTION_FILELIST", f"{bucket.url}/filelist.csv")
         with pytest.raises(AccessDenied, match=f"{closed.url} refuses"):
-            load(closed.url, modalities=modalities, interaction=few[:2])
+            load(closed.url, modalities=modalities, interaction=few)
 
 
 def test_a_wrong_address_gives_an_error_and_no_empty_records(tree, few, monkeypatch):
