@@ -197,12 +197,26 @@ def _with_options(options: dict[str, dict[str, Any]], make: Callable[..., Any], 
 
 
 _HTTP = re.compile(r"(https?://)(?:([^/?@]*)@)?([^?]*)\??(.*)", re.DOTALL)
+_OF_A_HOST = re.compile(r"((?:s?ftp|ssh|smb)://)(?:([^/@]*)@)?(.*)", re.DOTALL)  # fsspec's paths lack the host
 
 
 def _without_secrets(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """An address of HTTP without the user and the query in it, and options with which each request has them."""
+    """An address without the user and the query in it, and options with which each request has them.
+
+    Raises:
+        UsageError: they stand in an address within another.
+    """
+    if match := _OF_A_HOST.fullmatch(url):
+        scheme, user, rest = match.groups()
+        parts = zip(("username", "password"), map(unquote, (user or "").split(":", 1)), strict=False)
+        return scheme + rest, {**{name: value for name, value in parts if value}, **options}
     match = _HTTP.fullmatch(url)
     if match is None:
+        if "::" in url and redacted(url) != url:
+            raise UsageError(
+                f"{redacted(url)}: a user or a query in an address within another would be written wherever it is. "
+                "Name them in storage_options, as fsspec has them for such addresses."
+            )
         return url, options
     scheme, user, rest, query = match.groups()
     if user:
@@ -243,7 +257,8 @@ class Place:
 
     Args:
         url: a local path, or a URL such as ``hf://datasets/…``, ``s3://bucket/prefix`` or ``https://…``. A user and a
-            query in one of HTTP (``https://user:password@…``, ``…?signature=…``) go with each request.
+            query in one of HTTP (``https://user:password@…``, ``…?signature=…``), and a user in one of FTP, SFTP, SMB,
+            go with each request.
         storage_options: what fsspec's file system takes (keys, endpoints).
 
     Attributes:
@@ -263,7 +278,12 @@ class Place:
         self.is_hub = "hf" in protocols
         self.is_shared = self.is_http or self.is_hub  # not a copy of somebody's own
         self.root = os.path.abspath(root) if self.is_local else root.rstrip("/")
-        self.url = self.root if self.is_local else self.fs.unstrip_protocol(self.root)
+        if self.is_local:
+            self.url = self.root
+        elif _OF_A_HOST.match(self._given):
+            self.url = self._given.rstrip("/")
+        else:
+            self.url = self.fs.unstrip_protocol(self.root)
         if self.storage_options:
             _options_of_places[self.url] = self.storage_options
 
@@ -281,7 +301,7 @@ class Place:
             options = redirects.client_options(options)
         try:
             self._fs, root = fsspec.url_to_fs(self._given, **options)
-        except (ImportError, ValueError) as error:  # the part of fsspec for it is not installed, or no such protocol
+        except Exception as error:  # no such protocol, its client is not installed, or it connects and is refused
             raise SourceUnreachable(redacted(f"{self._given}: {error}")) from None
         self._process = os.getpid()
         return root

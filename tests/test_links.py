@@ -11,7 +11,7 @@ from seamless_interaction.download import Selection, download
 from seamless_interaction.errors import TargetError
 from seamless_interaction.layouts import tree_path
 from seamless_interaction.manifest import NAME
-from seamless_interaction.publishing import plan_shards, publish
+from seamless_interaction.publishing import convert_shard, plan_shards, publish
 from seamless_interaction.transfer import PARTIAL
 from seamless_interaction.verify import verify
 
@@ -97,6 +97,17 @@ def test_a_publication_is_not_written_through_a_link(tree, tmp_path, outside):
     (tmp_path / "hub" / "data").symlink_to(outside)
     with pytest.raises(TargetError, match="data is a link"):
         publish(plan_shards(SELECTION, tree), tmp_path / "hub")
+
+
+@pytest.mark.parametrize("where", ["work folder", "data"])
+def test_a_shard_is_not_written_through_a_link(tree, tmp_path, outside, where):
+    """Which a task on another machine makes alone."""
+    plan = plan_shards(SELECTION, tree)
+    link = tmp_path / "hub" / (".publish/partial" if where == "work folder" else os.path.dirname(plan.shards[0].path))
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    with pytest.raises(TargetError, match=f"{link} is a link"):
+        convert_shard(plan, 0, tmp_path / "hub")
 
 
 def test_whoever_the_umask_lets_reads_what_is_written(tree, tmp_path):

@@ -314,9 +314,8 @@ def test_a_shard_that_comes_out_different_does_not_get_its_name(planned, tmp_pat
 def test_a_full_disk_is_told_and_nothing_looks_done(planned, tmp_path, monkeypatch):
     """The device that has no space stands for the file."""
     number = largest(planned)
-    name = planned.shards[number].path.replace("/", "-")
-    (tmp_path / ".publish" / "partial").mkdir(parents=True)
-    (tmp_path / ".publish" / "partial" / f"{name}-{convert.os.getpid()}").symlink_to("/dev/full")
+    (tmp_path / "full").symlink_to("/dev/full")
+    monkeypatch.setattr(convert, "_begin", lambda output, name: tmp_path / "full")
     with pytest.raises(NotEnoughSpace, match="the disk is full"):
         convert_shard(planned, number, tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -3,6 +3,7 @@
 import base64
 import json
 import pickle
+import traceback
 from multiprocessing.reduction import ForkingPickler
 
 import datasets
@@ -15,8 +16,9 @@ from typer.testing import CliRunner
 
 from seamless_interaction import SeamlessDataset, load_dataset, places, use_storage_options
 from seamless_interaction.cli import app
-from seamless_interaction.errors import AccessDenied
+from seamless_interaction.errors import AccessDenied, SourceUnreachable, UsageError
 from seamless_interaction.layouts import tree_path
+from seamless_interaction.places import Place
 from seamless_interaction.publishing.plan import WORK
 from seamless_interaction.synthetic import synthesize
 
@@ -172,3 +174,19 @@ def test_options_are_never_saved_and_reach_the_processes_of_a_run(corpora, tmp_p
 )
 def test_a_text_is_shown_without_users_and_queries(text, shown):
     assert places.redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("ftp://ann:s3cret@127.0.0.1:1/data", SourceUnreachable),
+        ("simplecache::https://ann:s3cret@127.0.0.1/data", UsageError),
+        ("filecache::https://127.0.0.1/data?signature=s3cret", UsageError),
+        ("nosuch://ann:s3cret@127.0.0.1/data", SourceUnreachable),
+    ],
+)
+def test_addresses_of_other_kinds_are_shown_without_their_secrets(url, error):
+    with pytest.raises(error, match=r"127\.0\.0\.1") as raised:
+        Place(url)
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "s3cret" not in shown, shown

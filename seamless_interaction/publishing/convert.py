@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +29,7 @@ from seamless_interaction.errors import AccessDenied, NotEnoughSpace, SeamlessIn
 from seamless_interaction.files import open_file
 from seamless_interaction.join import Join
 from seamless_interaction.layouts import parts_of
-from seamless_interaction.local_cache import sha256_of, write_whole, writing
+from seamless_interaction.local_cache import create, refuse_links, sha256_of, write_whole, writing
 from seamless_interaction.parts import Source
 from seamless_interaction.publishing import flac, parquet
 from seamless_interaction.publishing.plan import KEPT, WORK, Shard, ShardPlan
@@ -188,10 +190,7 @@ def _is_unchanged(path: Path, size: int, mtime_ns: int | None, sha256: str) -> b
 
 def write_file(output: Path, name: str, write: Callable[[BinaryIO], object]) -> None:
     """Write a file of the repository, in the work folder, then rename it: a kill leaves nothing beside the shards."""
-    partial = output / WORK / "partial" / f"{name.replace('/', '-')}-{os.getpid()}"
-    with writing(output):
-        for path in (partial, output / name):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _begin(output, name)
     try:
         with ExitStack() as opened:
             with writing(output):
@@ -205,6 +204,22 @@ def write_file(output: Path, name: str, write: Callable[[BinaryIO], object]) -> 
     finally:
         with suppress(FileNotFoundError):
             partial.unlink()
+
+
+def _begin(output: Path, name: str) -> Path:
+    """A new file in the work folder, to be renamed when it is whole, and the folder that it goes to then.
+
+    Raises:
+        TargetError: neither can be made, or one of their folders is a link.
+    """
+    partial = f"{WORK}/partial/{name.replace('/', '-')}-{secrets.token_hex(4)}"
+    with writing(output):
+        for path in (partial, name):
+            if folders := posixpath.dirname(path):
+                refuse_links(output, folders)
+            (output / path).parent.mkdir(parents=True, exist_ok=True)
+        create(output / partial).close()
+    return output / partial
 
 
 # --- making one -----------------------------------------------------------------------------------
@@ -234,13 +249,10 @@ def convert_shard(plan: ShardPlan, number: int, output: str | os.PathLike) -> Si
     recordings = _recordings(plan, shard)
     before = _inputs(source, recordings, plan.columns)
     made = _Making(plan, shard, source, output)
-    partial = output / WORK / "partial" / f"{shard.path.replace('/', '-')}-{os.getpid()}"
-    with writing(output):
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        (output / shard.path).parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # or with one of a former plan, and a new file as long as its own, it is done
-            sidecar_path(output, shard).unlink()
+    partial = _begin(output, shard.path)
     try:
+        with writing(output):  # or with one of a former plan, and a new file as long as its own, it is done
+            sidecar_path(output, shard).unlink(missing_ok=True)
         row_groups = made.write(recordings, context, partial)
         after = _inputs(source, recordings, plan.columns)
         if after != before:
