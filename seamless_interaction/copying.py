@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
+import stat
 import tempfile
 import threading
 import time
@@ -157,9 +159,10 @@ def locked(target: Path) -> Iterator[None]:
     """
     for name in (LOCK, PARTIAL):
         refuse_links(target, name)
-    lock = FileLock(target / LOCK)
+    lock = None
     try:
         with writing(target):
+            lock = FileLock(target / LOCK, mode=_mode_of_new(target / LOCK))
             lock.acquire(timeout=0)
     except (Timeout, NotImplementedError, TargetError) as error:
         if not _lacks_locks(target):
@@ -171,7 +174,17 @@ def locked(target: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        if lock:
+            lock.release()
+
+
+def _mode_of_new(path: Path) -> int:
+    """Make a file, if there is none, and tell whom the umask lets open it; `FileLock` would decide that itself."""
+    opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(opened).st_mode)
+    finally:
+        os.close(opened)
 
 
 def _lacks_locks(target: Path) -> bool:
