@@ -12,6 +12,7 @@ The dataset is Meta FAIR's, CC-BY-NC 4.0, https://ai.meta.com/research/seamless-
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import inspect
 import logging
@@ -912,10 +913,10 @@ def load_dataset(
         UsageError: an unknown name or id, or nothing that is all of what was asked for.
         SourceError: ``data_dir`` does not hold the dataset, cannot be reached, or is not what was indexed.
         BadFile: with ``on_error="raise"``, a file that cannot be used.
-        TargetError: the cache, where prepared data go, cannot be written to.
+        TargetError: the cache, where prepared data go, cannot be written to, or is full.
     """
     from seamless_interaction import local_cache, published, view
-    from seamless_interaction.errors import SeamlessInteractionError, TargetError, UsageError
+    from seamless_interaction.errors import NotEnoughSpace, SeamlessInteractionError, TargetError, UsageError
     from seamless_interaction.places import Place
 
     if streaming and num_proc is not None:
@@ -967,9 +968,15 @@ def load_dataset(
     else:
         try:
             builder.download_and_prepare(num_proc=num_proc)
-        except datasets.exceptions.DatasetGenerationError as error:
-            if isinstance(error.__cause__, SeamlessInteractionError):
-                raise error.__cause__ from None
+        except (datasets.exceptions.DatasetGenerationError, OSError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if isinstance(cause, SeamlessInteractionError):
+                raise cause from None
+            if isinstance(cause, OSError) and (cause.errno == errno.ENOSPC or "Not enough disk space" in str(cause)):
+                raise NotEnoughSpace(
+                    f"{prepared}, where prepared data go: the disk is full. Make room, name another folder by "
+                    "cache_dir=, select less, or load with streaming=True."
+                ) from None
             raise
         known = list(builder.info.splits)
     split = resolve_split(split, known)

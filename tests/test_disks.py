@@ -60,7 +60,7 @@ ON_SMALL_DISKS = """
     import os, subprocess, sys
     from pathlib import Path
 
-    from seamless_interaction import SeamlessDataset
+    from seamless_interaction import SeamlessDataset, load_dataset
     from seamless_interaction.features import make_features
     from seamless_interaction.indexing import make_index
     from seamless_interaction.local_cache import require_writable, write_whole
@@ -77,6 +77,7 @@ ON_SMALL_DISKS = """
         "large file": lambda: write_whole(full / "file", lambda file: file.write(bytes(1 << 20))),
         "index": lambda: make_index(Place(copy), full / "index.parquet"),
         "features": lambda: make_features(SeamlessDataset(copy), full / "features", ["head"]),
+        "prepare": lambda: load_dataset("full", data_dir=copy, split="test", cache_dir=str(full / "cache")),
         "read-only": lambda: require_writable(copy / "file"),
         "repair": lambda: verify(copy, repair=True),
         "verify": lambda: verify(copy),
@@ -116,8 +117,8 @@ def test_full_and_read_only_disks(tree, tmp_path, own_mounts):
     done = subprocess.run([*own_mounts, sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    full = [told[name] for name in ("synthesize", "large file", "index", "features")]
-    assert all(text.startswith("NotEnoughSpace: full") and "Make room" in text for text in full), told
+    full = [told[name] for name in ("synthesize", "large file", "index", "features", "prepare")]
+    assert all(text.startswith("NotEnoughSpace: full") and "Make room" in text for text in full), full
     assert all(told[name].startswith("TargetError: copy") for name in ("read-only", "repair")), told
     assert told["verify"] == 0
     assert Path(tmp_path / "copy" / "manifest.jsonl").exists()
