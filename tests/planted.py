@@ -58,7 +58,10 @@ def sound(turns, who, seconds, rng):
         if turn.who == who:
             first, last = round(turn.start * SAMPLING_RATE), round(turn.end * SAMPLING_RATE)
             at = times[first:last]
-            loud = 0.15 + sum(np.exp(-(at - accent) / 0.12) * (at >= accent) for accent in turn.accents)
+            # At each accent it is 1 louder, and falls by e in 0.12 s.
+            accents = np.array(turn.accents)
+            sums = np.cumsum([0, *np.exp((accents - turn.start) / 0.12)])
+            loud = 0.15 + sums[np.searchsorted(accents, at, "right")] * np.exp((turn.start - at) / 0.12)
             tone = np.where(at < turn.end - 0.6, MIDDLE, BRIGHT if turn.shifts else DARK)
             made[first:last] += 3000 * loud * (np.sin(2 * np.pi * VOICE * at) + 0.5 * np.sin(2 * np.pi * tone * at))
     return made.clip(-32000, 32000).astype(np.int16)

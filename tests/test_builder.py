@@ -395,18 +395,25 @@ def test_newer_datasets_refuse_scripts_and_load_dataset_does_not_need_them(tree)
     assert len(load_dataset(split="dev", data_dir=tree, modalities=["vad"]))
 
 
-def test_import_is_light():
-    """Nothing heavy is imported before it is used, nor a decoder by what decodes."""
+def test_import_is_light_and_loading_works_without_torch(tree):
+    """Nothing heavy is imported before it is used, nor a decoder by what decodes, nor torch by view and media."""
     code = (
         "import datasets, sys; old = set(sys.modules)\n"  # some versions of datasets import soundfile
         "import seamless_interaction; print(*set(sys.modules) - old)\n"
-        "from seamless_interaction import audio, mp4, video; print(*set(sys.modules) - old)\n"
+        "from seamless_interaction import audio, mp4, video, load_dataset; print(*set(sys.modules) - old)\n"
+        f"record = next(iter(load_dataset(split='train', data_dir={str(tree)!r}, streaming=True)))\n"
+        "print(record['audio']['array'].shape, record['video'][0].shape, record['smplh']['body_pose'].shape)\n"
+        "assert not {'torch', 'torchcodec'} & set(sys.modules)\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], cwd=os.path.dirname(SCRIPT), capture_output=True, text=True)
-    package, media = (set(line.split()) for line in run.stdout.splitlines())
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=os.path.dirname(SCRIPT), env=WITHOUT_TORCH, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    *imported, shapes = run.stdout.splitlines()
+    package, media = (set(line.split()) for line in imported)
     assert "seamless_interaction" in package and "seamless_interaction.video" in media
     assert not {"av", "soundfile", "torch", "typer", "seamless_interaction.readers"} & package
     assert not {"av", "soundfile", "torch"} & media
+    assert "21, 3)" in shapes
 
 
 def test_a_broken_file_does_not_end_a_prepared_split(broken):
@@ -414,26 +421,6 @@ def test_a_broken_file_does_not_end_a_prepared_split(broken):
     prepared = load_dataset("full", data_dir=folder, modalities=["smplh"])
     here = [r.file_id for r in corpus.recordings if r.defect != "absent"]
     assert sorted(id for split in prepared.values() for id in ids(split)) == sorted(here)
-
-
-def test_without_torch(tree):
-    """Loading, the view and its media work where torch is not installed."""
-    code = (
-        "import sys\n"
-        "from seamless_interaction import load_dataset\n"
-        f"record = next(iter(load_dataset(split='train', data_dir={str(tree)!r}, streaming=True)))\n"
-        "print(record['audio']['array'].shape, record['video'][0].shape, record['smplh']['body_pose'].shape)\n"
-        "assert not {'torch', 'torchcodec'} & set(sys.modules)\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=os.path.dirname(SCRIPT),
-        env=WITHOUT_TORCH,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    assert "21, 3)" in run.stdout
 
 
 def test_media_are_paths_and_a_missing_one_is_null(broken):

@@ -98,7 +98,7 @@ def results(dataset, model, tmp_path_factory):
     kept = tmp_path_factory.mktemp("spaces")
     options = {"resamples": 40, "shuffles": 2, "keep_motion_space_in": kept}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LEARN, partial(learn, steps=60))
+        patch.setattr(LEARN, partial(learn, steps=30))
         made = run_all(tasks, dataset, models=BASELINES, imitator=model, **options)
     return {result.task: result for result in made}, kept
 

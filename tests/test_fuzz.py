@@ -8,7 +8,7 @@ from fuzz.doors import doors
 
 from seamless_interaction.errors import SeamlessInteractionError
 
-TRIES = 4  # of each door; making what they open takes as long as these
+TRIES = 2  # of each door; making what they open takes longer than these
 
 
 @pytest.fixture(scope="module")

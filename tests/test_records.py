@@ -264,9 +264,9 @@ def test_on_error_raise_names_file_and_reason(broken):
         with pytest.raises(BadFile) as caught:  # prepared: not hidden in an error of `datasets`
             load_dataset("full", split="train", data_dir=folder, on_error="raise", modalities=["smplh"])
         assert caught.value.code in ISSUES and caught.value.path
-        with pytest.raises(BadFile) as caught:  # nor lost on the way from another process
-            load_dataset("full", split="train", data_dir=folder, on_error="raise", modalities=["smplh"], num_proc=2)
-        assert caught.value.code in ISSUES and caught.value.path
+    with pytest.raises(BadFile) as caught:  # nor lost on the way from another process
+        load_dataset("full", split="train", data_dir=folder, on_error="raise", modalities=["smplh"], num_proc=2)
+    assert caught.value.code in ISSUES and caught.value.path
 
 
 def test_on_error_skip_drops_and_counts(broken, caplog):

@@ -60,8 +60,7 @@ def test_an_epoch_shows_each_window_once_whatever_the_workers(windows):
     assert len({item[1:3] for item in alone}) == len(windows)
     plain = [(sample["position"], tuple(sample["id"]), sample["start"]) for sample in windows]
     assert [item[:3] for item in alone] == plain
-    for workers in (1, 3):
-        assert epoch(windows, workers, batch_size=5) == alone
+    assert epoch(windows, 3, batch_size=5) == alone
 
 
 def test_batches_are_tensors_that_can_be_pinned(windows):
@@ -73,7 +72,7 @@ def test_batches_are_tensors_that_can_be_pinned(windows):
     assert isinstance(batch["transcript"][0], list) and isinstance(batch["words"][0][0], list)
 
 
-@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (2, 1), (1, 3)])
+@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 1)])
 def test_a_run_goes_on_behind_the_last_batch_with_other_workers(folder, whole, before, after):
     first, found = made(folder), []
     for number, batch in enumerate(loader(first, before)):
@@ -144,8 +143,8 @@ def test_workers_that_live_on_follow_the_epoch(windows, start, workers):
     assert seen[0] != seen[1]
 
 
-@pytest.mark.parametrize("world", [2, 3])
-def test_ranks_with_workers_cover_an_epoch(folder, whole, world):
+def test_ranks_with_workers_cover_an_epoch(folder, whole):
+    world = 2
     parts = [epoch(made(folder).split_by_rank(rank, world), 2) for rank in range(world)]
     assert sorted(chain(*parts)) == whole
     states = []
@@ -157,7 +156,7 @@ def test_ranks_with_workers_cover_an_epoch(folder, whole, world):
 
 def test_a_stateful_loader_goes_on_by_itself(folder, whole):
     stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
-    for workers in (0, 2):
+    for workers in (0, 1):
         first, found = made(folder), []
         running = stateful(first, 4, num_workers=workers, collate_fn=first.collate)
         for number, batch in enumerate(running):
@@ -201,7 +200,7 @@ def test_memory_and_files_do_not_grow_over_epochs(folder):
 
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("counts open files where Linux lists them")
-    some = made(folder, hop=1.0, modalities=["smplh", "audio", "video"], frame_size=(8, 6))
+    some = made(folder, hop=3.0, modalities=["smplh", "audio", "video"], frame_size=(8, 6))
     opened = []
     for number in range(3):
         some.set_epoch(number)
