@@ -50,7 +50,7 @@ def guarded(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(places, "_options_of_places", {})
     monkeypatch.setattr(places, "ATTEMPTS", 2)
     folder = tmp_path_factory.mktemp("source") / "data"
-    one, other, *_ = synthesize(folder, "tree", 6, 2.0).recordings
+    one, other, *_ = synthesize(folder, "tree", 6, 1.0).recordings
     (folder / tree_path(other.label, other.split, "vad", other.file_id)).write_bytes(b"damaged")
     with Guarded(folder) as bucket:
         bucket.refused, bucket.status = one.file_id, 403
