@@ -170,7 +170,7 @@ def test_ctrl_c_ends_a_pool_at_once_and_only_the_caller_speaks_of_it(tmp_path, c
     assert len(workers) == 2 + 1  # one of Python's own sees to what they share
     for worker in workers:  # a terminal tells all at once: only if it tells the caller last, each must be deaf to it
         worker.send_signal(signal.SIGINT)
-    assert psutil.wait_procs(workers, timeout=1)[0] == []
+    assert psutil.wait_procs(workers, timeout=0.3)[0] == []
     os.killpg(caller.pid, signal.SIGINT)
     _, said = caller.communicate(timeout=60)
     assert caller.returncode == -signal.SIGINT
