@@ -39,6 +39,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from seamless_interaction import FILE_ID, LABELS, SPLITS
+from seamless_interaction.arrow import DAMAGED
 from seamless_interaction.audio import AudioHeader
 from seamless_interaction.errors import (
     AccessDenied,
@@ -171,21 +172,22 @@ class Index:
         file = pa.OSFile(str(path))
         try:
             return pq.ParquetFile(file, page_checksum_verification=True)
-        except (OSError, pa.ArrowException) as error:
+        except DAMAGED as error:
             raise BrokenIndex(f"{self.path}: not an index: {error}. {_AGAIN}") from error
 
     def _read(self, columns: Sequence[str], group: int | None = None) -> pa.Table:
         file = self._file
         try:
             return file.read(list(columns)) if group is None else file.read_row_group(group, list(columns))
-        except (OSError, pa.ArrowException) as error:
+        except DAMAGED as error:
             if self._copy:
                 drop(self._copy)
             raise BrokenIndex(f"{self.path}: damaged: {error}. {_AGAIN}") from error
 
     def _metadata(self) -> _Metadata:
-        schema = self._file.schema_arrow
+        file = self._file
         try:
+            schema = file.schema_arrow
             if METADATA not in (schema.metadata or {}):
                 raise ValueError("some other table")
             found = load_as(dict[str, Any], schema.metadata[METADATA])

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from fsspec.caching import BlockCache
 
 from seamless_interaction import ARRAYS, EVERY_ARRAY, FILELIST_FLAGS, local_cache
+from seamless_interaction.arrow import DAMAGED
 from seamless_interaction.audio import AudioHeader
 from seamless_interaction.errors import (
     AccessDenied,
@@ -206,7 +207,7 @@ def _refuse_to_overwrite(output: Path) -> None:
         return
     with open(output, "rb") as file:
         is_other = file.read(4) != b"PAR1"
-    with suppress(pa.ArrowException, OSError):
+    with suppress(*DAMAGED):
         is_other = is_other or METADATA not in (pq.read_schema(output).metadata or {})
     if is_other:
         raise UsageError(f"{output} is there and no index. Name another file, or remove it.")
@@ -222,7 +223,7 @@ def _before(paths: Iterable[Path], listing: Listing, archives: dict[str, Entry],
             if (index.url, index.layout) != (listing.place.url, listing.layout):
                 continue
             table = pq.read_table(path, page_checksum_verification=True).replace_schema_metadata(None)
-        except (BrokenIndex, SourceUnreachable, pa.ArrowException, OSError):
+        except (BrokenIndex, SourceUnreachable, *DAMAGED):
             if path.exists():  # another process may have tidied up
                 logger.warning("%s is not an index, or damaged. It is made again.", path)
             continue

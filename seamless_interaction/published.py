@@ -30,6 +30,7 @@ from seamless_interaction import (
     resolve_split,
     view,
 )
+from seamless_interaction.arrow import DAMAGED
 from seamless_interaction.errors import BrokenTable, SeamlessInteractionError, UnknownSubset, UsageError
 from seamless_interaction.places import Place, RangeFile
 from seamless_interaction.selection import Selection, choose
@@ -111,7 +112,7 @@ class _Rows:
     def __call__(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         try:
             yield from self._generate(*args, **kwargs)
-        except (pa.ArrowException, OSError) as error:
+        except DAMAGED as error:
             raise _of_rows(self._url, error) or error from None
 
 
@@ -122,7 +123,7 @@ def _of_rows(url: str, error: BaseException) -> BrokenTable | None:
     """
     if isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__ is not None:
         return _of_rows(url, error.__cause__)
-    if isinstance(error, pa.ArrowException) or (type(error) is OSError and error.errno is None):
+    if isinstance(error, (pa.ArrowException, UnicodeDecodeError)) or (type(error) is OSError and error.errno is None):
         return BrokenTable(f"{url}: damaged rows: {str(error).strip()}. {_AGAIN}")
     return None
 

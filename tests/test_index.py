@@ -123,6 +123,7 @@ def rewrite_metadata(index, **changes):
         (lambda index: index.write_bytes(b""), "not an index"),
         (truncated, "not an index"),
         (without_middle, "damaged|not an index"),
+        (lambda index: index.write_bytes(index.read_bytes().replace(b"duration", b"durat\xffon")), "can't decode"),
         (another_table, "some other table"),
         (another_version, "of version 1, and this package reads 2"),
         (other_columns, "other columns"),

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from seamless_interaction import ANNOTATION_KINDS, ARRAYS, local_cache
 from seamless_interaction.access.storage import Storage
+from seamless_interaction.arrow import DAMAGED
 from seamless_interaction.errors import BadFile
 
 logger = logging.getLogger("seamless_interaction")
@@ -68,7 +69,7 @@ def _is_whole(path: Path) -> bool:
             for _ in file.iter_batches(_ROWS):
                 pass
             return True
-    except (OSError, pa.ArrowException):
+    except DAMAGED:
         return False
 
 

@@ -19,6 +19,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from seamless_interaction import known_keywords
+from seamless_interaction.arrow import DAMAGED
 from seamless_interaction.errors import (
     ForeignFiles,
     HeadMoved,
@@ -152,7 +153,6 @@ class Publication:
         self._blobs = {MANIFEST: blob}  # by path, of those that were read
 
     def _listed(self) -> list[File]:
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         path = self.folder / MANIFEST
@@ -162,7 +162,7 @@ class Publication:
             files = [File(row["file"], row["bytes"], row["sha256"]) for row in table.to_pylist()]
         except FileNotFoundError:
             raise IncompletePublication(f"{path}: is not there. Is this a finished publication?") from None
-        except (OSError, KeyError, pa.ArrowException) as error:
+        except (*DAMAGED, KeyError) as error:
             raise IncompletePublication(
                 f"{path}: is not a manifest ({error}). Publish into this folder again."
             ) from error
