@@ -22,7 +22,7 @@ INSTALLED_BENCHMARK = $(VENV)/.installed-benchmark
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-test demo test fuzz coverage lint format types types-script types-stub types-agree benchmark dataset-infos package clean
+.PHONY: help env env-test env-benchmark demo test fuzz coverage lint format types types-script types-stub types-agree benchmark dataset-infos package clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -32,6 +32,8 @@ env: $(INSTALLED) ## make the environment, and list what is in it
 	$(PIP) list
 
 env-test: $(INSTALLED_TORCH) ## make the environment, with what the tests need
+
+env-benchmark: $(INSTALLED_BENCHMARK) ## make the environment, with what the benchmarks need
 
 demo: $(INSTALLED) ## make a small synthetic dataset and read it in every way
 	$(BIN)/python examples/demo.py $(ARGS)

@@ -3,6 +3,7 @@
 
 import atexit
 import functools
+import importlib.util
 import io
 import os
 import shutil
@@ -44,6 +45,13 @@ def hears_interrupts():
     Python then installs no handler.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def needs(*packages):
+    """Skip a file of tests where a package is missing. None is imported: each process of a run collects all files."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is optional", allow_module_level=True)
 
 
 class Corpora(Mapping):

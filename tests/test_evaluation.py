@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import needs
 from typer.testing import CliRunner
 
 from seamless_interaction import SAMPLING_RATE, TABLES, SeamlessDataset
@@ -20,6 +21,9 @@ from seamless_interaction.errors import (
     UnknownSplit,
     UnknownTask,
 )
+from seamless_interaction.evaluation import BASELINES, TASKS, read_results, run, table, tasks_of, write_results
+from seamless_interaction.evaluation.metrics import METRICS, Prediction, Weighted, ccc, measure, with_intervals
+from seamless_interaction.evaluation.seen import Seen, voice
 from seamless_interaction.evaluation.splits import divide, person
 from seamless_interaction.evaluation.turn_events import Event, merged, turn_events
 from seamless_interaction.features import extract_features
@@ -28,11 +32,7 @@ from seamless_interaction.synthetic import NOTICE, corpus, prompt_id
 from seamless_interaction.synthetic_files import notice, tables
 from seamless_interaction.synthetic_media import generator, write_wav
 
-pytest.importorskip("sklearn", reason="scikit-learn is optional")
-
-from seamless_interaction.evaluation import BASELINES, TASKS, read_results, run, table, tasks_of, write_results
-from seamless_interaction.evaluation.metrics import METRICS, Prediction, Weighted, ccc, measure, with_intervals
-from seamless_interaction.evaluation.seen import Seen, voice
+needs("sklearn")
 
 # --- conversations with a planted rule ------------------------------------------------------------
 

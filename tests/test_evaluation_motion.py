@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import planted
 import pytest
+from conftest import needs
 from typer.testing import CliRunner
 
 from seamless_interaction import SAMPLING_RATE, SeamlessDataset
@@ -23,9 +24,7 @@ from seamless_interaction.layouts import tree_path
 from seamless_interaction.models.config import PRESETS, ImitatorConfig
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("safetensors")
-pytest.importorskip("sklearn", reason="scikit-learn is optional")
-pytest.importorskip("librosa", reason="librosa is optional")
+needs("safetensors", "sklearn", "librosa")
 
 from seamless_interaction import evaluation  # noqa: E402
 from seamless_interaction.evaluation import (  # noqa: E402

@@ -5,17 +5,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from conftest import needs
 
-jupytext = pytest.importorskip("jupytext", reason="notebooks are tested with the newest versions only")
-nbformat = pytest.importorskip("nbformat", reason="notebooks are tested with the newest versions only")
-pytest.importorskip("ipykernel", reason="notebooks are tested with the newest versions only")
-
-import matplotlib  # noqa: E402
-from IPython.core.interactiveshell import InteractiveShell  # noqa: E402
-from IPython.utils.capture import capture_output  # noqa: E402
-from matplotlib import pyplot  # noqa: E402
-from matplotlib_inline.backend_inline import configure_inline_support  # noqa: E402
-from traitlets.config import Config  # noqa: E402
+needs("jupytext", "nbformat", "ipykernel")  # these are there with the newest versions only
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "examples" / "notebooks").glob("*.py"))
 DRAWS = ("plt.subplots(", "interaction.plot(")
@@ -30,6 +22,12 @@ def test_there_are_notebooks():
 @pytest.fixture
 def shell(tmp_path, monkeypatch):
     """What runs the cells in a kernel of Jupyter, but in this process: a kernel imports everything anew, for 10 s."""
+    import matplotlib
+    from IPython.core.interactiveshell import InteractiveShell
+    from matplotlib import pyplot
+    from matplotlib_inline.backend_inline import configure_inline_support
+    from traitlets.config import Config
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # whatever they write is gone afterwards
@@ -47,6 +45,9 @@ def shell(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("one_thread")
 def test_the_notebooks_run_and_show_every_figure(shell):
     """Takes 15 s: a training, and features of sound that librosa compiles."""
+    import jupytext
+    from IPython.utils.capture import capture_output
+
     for path in NOTEBOOKS:
         shell.reset()
         drawing = 0
@@ -65,6 +66,8 @@ def test_the_notebooks_run_and_show_every_figure(shell):
 
 @each_notebook
 def test_a_notebook_begins_with_what_it_needs_and_that_its_data_are_synthetic(path):
+    import jupytext
+
     first = jupytext.read(path).cells[0]
     assert first.cell_type == "markdown" and first.source.startswith("# ")
     for words in ("**Needs** `pip install", "**Takes** about", "**The data are synthetic**"):
@@ -73,6 +76,9 @@ def test_a_notebook_begins_with_what_it_needs_and_that_its_data_are_synthetic(pa
 
 @each_notebook
 def test_a_notebook_is_the_same_text_after_jupyter_has_saved_it(path):
+    import jupytext
+    import nbformat
+
     text = path.read_text("utf-8")
     opened = nbformat.reads(nbformat.writes(jupytext.reads(text, "py")), as_version=4)
     opened.metadata["language_info"] = {"name": "python", "version": "3.14.0"}  # which Jupyter adds
