@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import fsspec
 
 from seamless_interaction.errors import NoRanges, SourceError, SourceUnreachable
+from seamless_interaction.limits import SLOW_SECONDS, least_rate
 from seamless_interaction.redirects import request
 
 _PIECE = 1 << 20  # bytes of a file that is read whole: those that are in memory at a time
@@ -28,6 +30,9 @@ _PAGES = ("text/html", "application/xhtml+xml")
 # Names of files none of which begins with "<", as every page of HTML and every error in XML does.
 _NO_PAGES = (".npy", ".npz", ".wav", ".mp4", ".json", ".jsonl", ".csv", ".tar", ".parquet")
 _HEAD = 64  # bytes that tell a page
+_BEGINNING = 1 << 16  # bytes of a file that tell how much there may be of it
+
+Most = int | Callable[[bytes], int]
 
 
 class Part(NamedTuple):
@@ -59,7 +64,9 @@ class Body(NamedTuple):
     pieces: Iterator[bytes | bytearray]
 
 
-async def read(fs: Any, url: str, start: int, end: int | None, headers: dict[str, str]) -> Part:
+async def read(
+    fs: Any, url: str, start: int, end: int | None, headers: dict[str, str], most: Most | None = None
+) -> Part:
     """The bytes of a file from ``start`` to ``end``, or fewer if it ends before.
 
     fsspec's own takes whatever comes: all of a file, if the host ignores ranges, or another range.
@@ -67,6 +74,8 @@ async def read(fs: Any, url: str, start: int, end: int | None, headers: dict[str
     Args:
         fs: fsspec's file system for HTTP.
         headers: of the request, for this host alone, besides the range.
+        most: bytes that the file may have, or a function that says it of its beginning and raises what is wrong with
+            that. One byte more is read, if there are any more.
 
     Raises:
         NoRanges: all of it came, and not only its beginning was asked for.
@@ -80,10 +89,16 @@ async def read(fs: Any, url: str, start: int, end: int | None, headers: dict[str
         content = _Content(response, answer)
         if answer.start != start:
             raise _of_another_kind(url, response, await content.read(_HEAD))
-        found = bytes(await content.read(sys.maxsize if end is None else end - start))
-        if start == 0 and _is_page(url, response, found):
-            raise _of_another_kind(url, response, found)
-    size, is_all = answer.size, end is None or len(found) < end - start
+        wanted = sys.maxsize if end is None else end - start
+        some = await content.read(min(wanted, _BEGINNING))
+        if start == 0 and _is_page(url, response, some):
+            raise _of_another_kind(url, response, some)
+        if most is not None:
+            wanted = min(wanted, (most(bytes(some)) if callable(most) else most) + 1)
+        if len(some) == _BEGINNING < wanted:
+            some += await content.read(wanted - len(some))
+        found = bytes(some[:wanted])
+    size, is_all = answer.size, len(found) < wanted
     if is_all and not answer.is_marked:
         size = (await stat(fs, url, headers))["size"]
         if size is not None and start + len(found) != (size if end is None else min(size, end)):
@@ -92,7 +107,7 @@ async def read(fs: Any, url: str, start: int, end: int | None, headers: dict[str
 
 
 async def open_body(fs: Any, url: str, start: int, end: int | None, stamp: str, headers: dict[str, str]) -> Body:
-    """Ask for a file, and wait for its first bytes. Raises as ``read``, and ``SourceUnreachable`` for a page."""
+    """Ask for a file, and wait for what the host says of it. Raises as ``read``, for a page with the first piece."""
     condition = {"If-Range": stamp} if stamp and not stamp.startswith("W/") and (start or end is not None) else {}
     response, answer = await _ask(fs, url, start, end, headers, condition)
     try:
@@ -102,17 +117,17 @@ async def open_body(fs: Any, url: str, start: int, end: int | None, stamp: str, 
         if answer is None:
             raise ConnectionError(f"nothing is at byte {start}")
         content = _Content(response, answer)
-        first = await content.read(_PIECE)
-        is_elsewhere = end is not None and (response.status != 206 or answer.start != start)
-        if is_elsewhere or (answer.start == 0 and _is_page(url, response, first)):
-            raise _of_another_kind(url, response, first)
+        if end is not None and (response.status != 206 or answer.start != start):
+            raise _of_another_kind(url, response, await content.read(_HEAD))
         size = answer.size
         if size is None and not answer.is_marked:
             size = (await stat(fs, url, headers))["size"]
     except BaseException:
         response.close()
         raise
-    return Body(answer.start, size, _stamp(response), _pieces(fs.loop, content, first))
+    pieces = _pieces(fs.loop, url, answer.start, content)
+    next(pieces)  # so that it closes what it was begun with
+    return Body(answer.start, size, _stamp(response), pieces)
 
 
 async def stat(fs: Any, url: str, headers: dict[str, str], answers_head: bool = False) -> dict[str, Any]:
@@ -226,9 +241,10 @@ class _Content:
     """The bytes of an answer, unpacked; none are missing at its end."""
 
     def __init__(self, response: Any, answer: _Answer):
-        self._response, self._answer, self._come = response, answer, 0
+        self.response, self._answer, self._come = response, answer, 0
         self._unpack = zlib.decompressobj(zlib.MAX_WBITS + 32) if answer.is_packed else None  # gzip, or zlib's form
         self._packed = b""
+        self._waited, self._arrived, self._least = 0.0, 0, least_rate()  # seconds, bytes, bytes a second
 
     async def read(self, most: int) -> bytearray:
         """The next bytes, ``most`` of them unless it ends before."""
@@ -243,31 +259,46 @@ class _Content:
 
     async def _some(self, most: int) -> bytes:
         if self._unpack is None:
-            some: bytes = await self._response.content.read(most)
-            return some
+            return await self._arriving(most)
         while not self._unpack.eof:
             some = self._unpack.decompress(self._packed, most)
             self._packed = self._unpack.unconsumed_tail
             if some:
                 return some
             if not self._packed and not self._unpack.eof:
-                self._packed = await self._response.content.read(_PACKED)
+                self._packed = await self._arriving(_PACKED)
                 if not self._packed:
                     raise ConnectionError("what came compressed ends early")
-        if self._unpack.unused_data or await self._response.content.read(1):
+        if self._unpack.unused_data or await self.response.content.read(1):
             raise ConnectionError("more came than what was compressed")
         return b""
 
+    async def _arriving(self, most: int) -> bytes:
+        """Bytes as they come. Raises ``ConnectionError`` where that is too slow, whoever takes them may be."""
+        began = time.monotonic()
+        some: bytes = await self.response.content.read(most)
+        self._waited += time.monotonic() - began
+        self._arrived += len(some)
+        if self._waited >= SLOW_SECONDS:
+            if self._arrived < self._least * self._waited:
+                raise ConnectionError(f"only {self._arrived} bytes came in {self._waited:.0f} seconds")
+            self._waited, self._arrived = 0.0, 0
+        return some
+
     def close(self) -> None:
-        self._response.close()
+        self.response.close()
 
 
-def _pieces(loop: Any, content: _Content, piece: bytearray) -> Iterator[bytearray]:
+def _pieces(loop: Any, url: str, start: int, content: _Content) -> Iterator[bytearray]:
     try:
-        while piece:
-            yield piece
-            if len(piece) < _PIECE:
-                return
+        yield bytearray()
+        piece, is_first = bytearray(_PIECE), start == 0
+        while len(piece) == _PIECE:
             piece = fsspec.asyn.sync(loop, content.read, _PIECE)
+            if is_first and _is_page(url, content.response, piece):
+                raise _of_another_kind(url, content.response, piece)
+            is_first = False
+            if piece:
+                yield piece
     finally:
         loop.call_soon_threadsafe(content.close)

@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from seamless_interaction import files
-from seamless_interaction.errors import EmptyFile, TruncatedFile, UnreadableFile
+from seamless_interaction.errors import EmptyFile, TruncatedFile, UnreadableFile, UnsafeFile
+from seamless_interaction.limits import MAX_WAV_BYTES
 from seamless_interaction.places import bring_options
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 _MAX_CHUNKS = 64
 _UNTOLD = 0xFFFFFFFF  # length of samples whose number a pipe's writer did not know, or that RF64 tells elsewhere
 _MAX_RATE = 1_000_000  # Hz
+_BESIDE = 1 << 20  # bytes of a WAV besides samples, as far as anybody counts them
 
 
 # Formats that NumPy reads as well as libsndfile does, by codec and bits. All of the dataset is the first.
@@ -56,6 +58,19 @@ class _Wav(NamedTuple):
     dtype: str | None
 
 
+def declared_bytes(head: bytes, path: str) -> int:
+    """How long a WAV is at most by its first bytes, with room for what lies beside its samples.
+
+    Raises:
+        UnreadableFile: not a WAV.
+    """
+    if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64") or head[8:12] != b"WAVE":
+        raise UnreadableFile(path, f"not a WAV: begins with {head[:12]!r}")
+    length = int.from_bytes(head[4:8], "little")
+    is_told = head[:4] == b"RIFF" and length not in (0, _UNTOLD)
+    return 2 * (length + _BESIDE) if is_told else MAX_WAV_BYTES
+
+
 def probe_audio(path: str, file: BinaryIO | None = None) -> AudioHeader:
     """Read a WAV's header: PCM or IEEE float, plain or extensible, RIFF or RF64. Reads tens of bytes.
 
@@ -67,7 +82,7 @@ def probe_audio(path: str, file: BinaryIO | None = None) -> AudioHeader:
 
     Raises:
         MissingFile, EmptyFile (no bytes, or no samples), TruncatedFile (fewer samples than the
-        header says), UnreadableFile (not such a WAV, or one with two data chunks).
+        header says), UnreadableFile (not such a WAV, or one with two data chunks), UnsafeFile (too many bytes).
     """
     with nullcontext(file) if file is not None else files.open_file(path) as file:
         return _probe_wav(path, file).header
@@ -77,6 +92,8 @@ def _probe_wav(path: str, file: BinaryIO) -> _Wav:
     size = files.file_size(file)
     if not size:
         raise EmptyFile(path, "0 bytes")
+    if size > MAX_WAV_BYTES:
+        raise UnsafeFile(path, f"{size} bytes, more than the sound of any recording has")
     head = file.read(12)
     if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
         raise UnreadableFile(path, f"not a WAV: begins with {head!r}")

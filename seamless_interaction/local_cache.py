@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import datasets
 
+from seamless_interaction import limits
 from seamless_interaction.errors import (
     AccessDenied,
     NoRanges,
@@ -36,6 +37,7 @@ from seamless_interaction.places import Entry, Place, contradicts, file_at, loca
 logger = logging.getLogger("seamless_interaction")
 
 _STEP = 1 << 20
+FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a full disk
 _END = 64  # bytes at the end of a file that are asked for by themselves, where the host does not tell its size
 _TRIED = 4096  # bytes that are written to see whether any can be
 
@@ -90,7 +92,7 @@ def writing(target: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, SeamlessInteractionError):
             raise
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise NotEnoughSpace(
                 f"{target}: the disk is full. Make room, and start again; what was finished stays."
             ) from error
@@ -219,7 +221,7 @@ def local_copy(path: str, check: Callable[[Path], object]) -> Path:
             return kept
         except SourceError:
             drop(kept)
-    kept = _keep(copy, whole(place, name, entry))
+    kept = _keep(copy, whole(place, name, entry, limits.MAX_INDEX_BYTES))
     try:
         check(kept)
     except BaseException:
@@ -242,18 +244,21 @@ def recall(name: str, error: SourceUnreachable) -> str:
     return kept.read_text()
 
 
-def whole(place: Place, name: str, entry: Entry) -> bytes:
+def whole(place: Place, name: str, entry: Entry, most: int) -> bytes:
     """All bytes of a remote file.
 
     Args:
         entry: what the place tells of it.
+        most: bytes that it may have.
 
     Raises:
         SourceChanged: the host sends another version than it told of.
-        SourceUnreachable: it sends more or fewer bytes than the file has.
+        SourceUnreachable: it sends more or fewer bytes than the file has, or more than such a file may have.
     """
-    content = place.read(name, of=entry)
     size = entry.size
+    content = b"" if size > most else place.read(name, of=entry, most=most)
+    if max(size, len(content)) > most:
+        raise SourceUnreachable(f"{place.path(name)}: more than {most} bytes, which no file of its kind has.")
     if size < 0:  # then another question tells whether this is its end
         end = max(0, len(content) - _END)
         with suppress(NoRanges):
@@ -280,7 +285,9 @@ def read_cached(place: Place, name: str, parse: Callable[[bytes], _Read]) -> _Re
     """
     if not place.is_http:
         try:
-            return parse(place.read(name) if place.is_local else whole(place, name, place.stat(name, is_sized=False)))
+            if place.is_local:
+                return parse(place.read(name))
+            return parse(whole(place, name, place.stat(name, is_sized=False), limits.MAX_TABLE_BYTES))
         except FileNotFoundError:
             return None
     known = folder() / "tables" / key(place.identity_of(name))
@@ -309,7 +316,7 @@ def _current(place: Place, name: str, known: Path, parse: Callable[[bytes], _Rea
             return parse(kept.read_bytes())
         except SourceError:
             drop(kept)
-    content = whole(place, name, entry)
+    content = whole(place, name, entry, limits.MAX_TABLE_BYTES)
     found = parse(content)
     if entry.stamp and not contradicts(entry.stamp, content):
         _keep(copy, content)

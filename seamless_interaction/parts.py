@@ -22,10 +22,10 @@ from seamless_interaction.errors import AccessDenied, BadFile, MissingFile, Sour
 from seamless_interaction.files import member_path
 from seamless_interaction.index import MEMBERS, Index, Known, Span, stamp_number
 from seamless_interaction.layouts import BUNDLE, DIRECTORIES
+from seamless_interaction.limits import MAX_TEXT_BYTES
 from seamless_interaction.mp4 import VideoHeader, load_pyav, probe_video
 from seamless_interaction.places import Place, RangeFile, SharedFile
 from seamless_interaction.readers import (
-    MAX_TEXT_BYTES,
     NpyRows,
     Npz,
     Packed,

@@ -30,8 +30,8 @@ from fsspec.implementations.local import LocalFileSystem
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from seamless_interaction import answers, redirects
-from seamless_interaction.answers import Body, Part
-from seamless_interaction.errors import AccessDenied, NoRanges, SourceChanged, SourceUnreachable, UsageError
+from seamless_interaction.answers import Body, Most, Part
+from seamless_interaction.errors import AccessDenied, BadFile, NoRanges, SourceChanged, SourceUnreachable, UsageError
 
 if TYPE_CHECKING:
     from seamless_interaction.range_cache import RangeCache
@@ -343,13 +343,20 @@ class Place:
         return True
 
     def read(
-        self, relative: str, start: int = 0, end: int | None = None, within: bool = False, of: Entry | None = None
+        self,
+        relative: str,
+        start: int = 0,
+        end: int | None = None,
+        within: bool = False,
+        of: Entry | None = None,
+        most: Most | None = None,
     ) -> bytes:
         """The bytes of a file from ``start`` to ``end``, or fewer if it ends before.
 
         Args:
             within: says that it does not: then fewer bytes from a host are no answer, and are asked for again.
             of: what ``stat`` told of the file they are to be of.
+            most: as of ``answers.read``, for hosts, whose word for a length is not to be trusted.
 
         Raises:
             NoRanges: the host sends whole files only.
@@ -364,7 +371,7 @@ class Place:
             return b""
 
         def attempt(path: str) -> bytes:
-            part = self._remote_read(path, start, end)
+            part = self._remote_read(path, start, end, most)
             if within and end is not None and len(part.content) != end - start:
                 raise ConnectionError(f"{len(part.content)} bytes came where {end - start} were asked for")
             if of:
@@ -399,10 +406,12 @@ class Place:
                 "it was replaced meanwhile, or something between you and the host answers for it. Try again."
             )
 
-    def _remote_read(self, path: str, start: int, end: int | None) -> Part:
+    def _remote_read(self, path: str, start: int, end: int | None, most: Most | None) -> Part:
         if self.is_shared:
             fs, url, headers = self._over_http(path)
-            return fsspec.asyn.sync(fs.loop, answers.read, fs, url, start, end, headers)
+            return fsspec.asyn.sync(fs.loop, answers.read, fs, url, start, end, headers, most)
+        if isinstance(most, int):
+            end = start + most + 1 if end is None else min(end, start + most + 1)
         if self.fs.async_impl:
             try:
                 return Part(self.fs.cat_file(path, start=start, end=end), None, "")
@@ -536,7 +545,7 @@ class Place:
         """
         if isinstance(error, SourceChanged) and attempt == 1:
             return 0.0
-        if isinstance(error, (NoRanges, SourceChanged, SourceUnreachable)):
+        if isinstance(error, (BadFile, NoRanges, SourceChanged, SourceUnreachable, UsageError)):
             raise error
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
             raise FileNotFoundError(self.path(relative)) from None

@@ -32,6 +32,7 @@ from seamless_interaction.layouts import (
     listed_folders,
     scan,
 )
+from seamless_interaction.limits import MAX_MP4_BYTES
 from seamless_interaction.manifest import ABSENT, CODES, DAMAGED, NAME, WHOLE, Manifest, mark
 from seamless_interaction.parts import Source
 from seamless_interaction.places import Place, local_path
@@ -404,6 +405,7 @@ def known_sizes(listing: Listing, rows: pa.Table, parts: tuple[str, ...], index:
             stem, extension = os.path.splitext(entry.name)
             if extension in bits and stem in numbers:
                 sizes[numbers[stem], bits[extension]] = entry.size
+    sizes[sizes > MAX_MP4_BYTES] = -1  # of no file of a recording
     return sizes
 
 

@@ -32,6 +32,7 @@ from seamless_interaction import (
 )
 from seamless_interaction.arrow import DAMAGED
 from seamless_interaction.errors import BrokenTable, SeamlessInteractionError, UnknownSubset, UsageError
+from seamless_interaction.limits import MAX_INDEX_BYTES, MAX_TABLE_BYTES
 from seamless_interaction.places import Place, RangeFile
 from seamless_interaction.selection import Selection, choose
 from seamless_interaction.tables import read_filelist
@@ -171,7 +172,7 @@ def _configs(place: Place) -> dict[str, dict[str, list[str]]]:
     import yaml  # type: ignore[import-untyped]
 
     try:
-        front = yaml.safe_load(place.read("README.md").decode().split("---\n")[1])
+        front = yaml.safe_load(place.read("README.md", 0, MAX_TABLE_BYTES).decode().split("---\n")[1])
         return {
             config["config_name"]: {files["split"]: list(files["path"]) for files in config["data_files"]}
             for config in front["configs"]
@@ -183,7 +184,7 @@ def _configs(place: Place) -> dict[str, dict[str, list[str]]]:
 def _columns(place: Place, config: str, modalities: Iterable[str] | None) -> list[str]:
     """Those of a record that were published, and asked for."""
     try:
-        published = json.loads(place.read("dataset_infos.json"))[config]["features"].keys()
+        published = json.loads(place.read("dataset_infos.json", 0, MAX_TABLE_BYTES))[config]["features"].keys()
     except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError) as error:
         message = f"{place.path('dataset_infos.json')}: does not tell the columns of {config!r}. Fetch it again."
         raise BrokenTable(message) from error
@@ -243,7 +244,10 @@ def _ids(place: Place, name: str, selection: Selection) -> list[str] | None:
 def _held(place: Place, name: str) -> pa.Table:
     """Id and size of each recording in a file of the table of recordings."""
     path = f"data/recordings/{name}"
-    file = RangeFile(partial(place.read, path), place.stat(path).size, _BLOCK)
+    size = place.stat(path).size
+    if size > MAX_INDEX_BYTES:
+        raise BrokenTable(f"{place.path(path)}: {size} bytes, which no table of recordings has. {_AGAIN}")
+    file = RangeFile(partial(place.read, path), size, _BLOCK)
     try:
         held = pq.read_table(pa.PythonFile(file, "r"), columns=["id", "size"], use_threads=False)
         return held.cast(pa.schema([("id", pa.string()), ("size", pa.string())]))

@@ -34,14 +34,10 @@ from seamless_interaction.errors import (
     UnsafeFile,
     WrongType,
 )
+from seamless_interaction.limits import MAX_DIRECTORY_BYTES, MAX_FRAMES, MAX_HEADER_BYTES, MAX_TEXT_BYTES
 from seamless_interaction.places import Place, RangeFile
 
-# The longest recording has 75 minutes and the fastest arrays 240 Hz; this is twice that. Anything longer is a lie
-# of a header, and would not fit the 2**31 elements of an Arrow list either.
-MAX_FRAMES = 2 * 75 * 60 * 240
 _MAX_VALUES = (1 << 31) - 1  # of an array whose shape is not known beforehand
-MAX_TEXT_BYTES = 1 << 26  # 75 minutes of transcript take about 2 MB
-MAX_HEADER_BYTES = 1 << 14  # of an NPY
 _USUAL_HEADER_BYTES = 128  # of an NPY's, as NumPy writes it
 _STEP = 1 << 18  # bytes inflated at a time
 _DIRECTORY_BYTES = 1 << 12  # more than the directory of all 24 arrays has
@@ -161,6 +157,12 @@ def _typed(values: np.ndarray, array: Array, path: str) -> np.ndarray:
     return typed
 
 
+def declared_bytes(head: bytes, array: Array, path: str) -> int:
+    """How long an NPY is by its first bytes. Raises as ``read_npy``."""
+    offset, shape, dtype = _declared(head[:MAX_HEADER_BYTES], array, path)
+    return offset + math.prod(shape) * dtype.itemsize
+
+
 def max_bytes(array: Array) -> int:
     """More than the NPY of any recording's array has."""
     return MAX_HEADER_BYTES + 8 * (_MAX_VALUES if array.is_open else MAX_FRAMES * math.prod(array.shape))
@@ -177,7 +179,8 @@ def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
     where = place.path(path)
     if not place.is_local:
         try:
-            content = place.read(path, 0, max_bytes(array))
+            # Whatever comes, no more than its header says is read.
+            content = place.read(path, 0, max_bytes(array), most=lambda head: declared_bytes(head, array, where))
         except FileNotFoundError as error:
             raise MissingFile(where, "not found") from error
         return _values(content, array, where, len(content))
@@ -300,6 +303,8 @@ class Npz:
         tail = read(tail_from, size)
 
         def fetch(start: int, end: int) -> bytes:
+            if end - start > MAX_DIRECTORY_BYTES:
+                raise ValueError(f"one of {end - start} bytes")
             return tail[start - tail_from : end - tail_from] if start >= tail_from else read(start, end)
 
         try:

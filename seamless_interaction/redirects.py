@@ -77,11 +77,12 @@ async def _once(fs: Any, method: str, url: Any, options: dict[str, Any], headers
 
     headers = {"Accept-Encoding": "identity", **options["headers"], **headers}
     options = {**options, "headers": headers, "allow_redirects": False}
-    if "timeout" not in fs.client_kwargs:
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=_TO_CONNECT, sock_read=_SILENCE)
-        options.setdefault("timeout", limits)
+    limits = "timeout" not in {**fs.client_kwargs, **options}  # of ours
+    if limits:
+        options["timeout"] = aiohttp.ClientTimeout(total=None, sock_connect=_TO_CONNECT, sock_read=_SILENCE)
     session = await fs.set_session()
-    return await session.request(method, url, **options)
+    asked = session.request(method, url, **options)
+    return await (asyncio.wait_for(asked, _TO_CONNECT + 2 * _SILENCE) if limits else asked)  # headers may drip, too
 
 
 def _without_the_user(fs: Any) -> tuple[Any, dict[str, Any]]:

@@ -20,9 +20,10 @@ import numpy as np
 from seamless_interaction import ARRAYS, MOVEMENT_V4, FileId
 from seamless_interaction.errors import AccessDenied, BadFile, SourceUnreachable, UnreadableFile
 from seamless_interaction.layouts import BUNDLE, EXTENSIONS, TREE, archive_path
+from seamless_interaction.limits import MAX_TEXT_BYTES
 from seamless_interaction.mp4 import VideoHeader, open_container, read_frames, read_moov
 from seamless_interaction.places import Place, RangeFile
-from seamless_interaction.readers import MAX_TEXT_BYTES, Npz, max_bytes, unpack
+from seamless_interaction.readers import Npz, max_bytes, unpack
 from seamless_interaction.tars import contents
 
 SENTINEL = 1e12  # of a translation without a box, and more

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from seamless_interaction.errors import BadFile, EmptyFile, TruncatedFile, UnreadableFile, UnsafeFile
+from seamless_interaction.limits import MAX_MEMBERS
 
 _BLOCK = tarfile.BLOCKSIZE  # 512: a header's size, and what content is padded to
 _MAX_EXTENSION = 1 << 20  # bytes of an extended header: one long name, or the PAX records of one member
@@ -100,7 +101,7 @@ def contents(read: Callable[[int, int], bytes], size: int, path: str) -> Content
     - ``UnreadableFile``: sparse files, links and devices; a name that is there twice; the archive from the first byte
       on that is not the header it should be. What lies behind the two blocks of zeros that end it does not matter.
     - ``UnsafeFile``: a name with a slash, a backslash (bytes that are not UTF-8 become ``\\xff``), ".." or characters
-      that do not print; the archive, at an extended header of more than 1 MiB.
+      that do not print; the archive, at an extended header of more than 1 MiB, or after ``MAX_MEMBERS`` members.
     - ``EmptyFile``: an archive of no bytes.
 
     Args:
@@ -113,9 +114,11 @@ def contents(read: Callable[[int, int], bytes], size: int, path: str) -> Content
     problems: list[tuple[str, BadFile]] = []
     times: Counter[str] = Counter()
     try:
-        for header, offset, stored in _entries(read, size, path):
+        for number, (header, offset, stored) in enumerate(_entries(read, size, path)):
             name = header.name.removeprefix("./")
             times[name] += 1
+            if number == MAX_MEMBERS:
+                raise UnsafeFile(path, f"more than {MAX_MEMBERS} members, which no archive of recordings has")
             problem = _problem(header, name, path)
             if problem is not None:
                 problems.append((name, problem))

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +26,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, cast
 
-from seamless_interaction import EVERY_ARRAY
+from seamless_interaction import EVERY_ARRAY, audio, readers
 from seamless_interaction.audio import probe_audio
 from seamless_interaction.errors import (
     AccessDenied,
@@ -35,6 +36,7 @@ from seamless_interaction.errors import (
     NonFinite,
     NoRanges,
     NoVideoStream,
+    SourceChanged,
     SourceUnreachable,
     StaleIndex,
     TargetError,
@@ -44,13 +46,13 @@ from seamless_interaction.errors import (
 )
 from seamless_interaction.index import MEMBERS, Known
 from seamless_interaction.layouts import BUNDLE, tree_path
-from seamless_interaction.local_cache import create, refuse_links, sha256_of, writing
+from seamless_interaction.limits import MAX_MP4_BYTES, MAX_TAR_BYTES, MAX_TEXT_BYTES, MAX_WAV_BYTES
+from seamless_interaction.local_cache import FULL, create, refuse_links, sha256_of, writing
 from seamless_interaction.manifest import ABSENT, DAMAGED, FAILED, MISSING, WHOLE, Manifest
 from seamless_interaction.mp4 import probe_video
 from seamless_interaction.parts import Source
 from seamless_interaction.places import ATTEMPTS, Place, is_md5
 from seamless_interaction.readers import (
-    MAX_TEXT_BYTES,
     Npz,
     Packed,
     check_text,
@@ -70,6 +72,9 @@ PARTIAL = ".partial"
 _TIMES = 3  # that a container is fetched, until the same came twice
 _SMALL = 1 << 20  # bytes up to which going on is not worth the writing down
 _STEP = 1 << 20
+_BEGINNING = 1 << 16  # bytes of a file that tell how long it may be
+_DOUBTFUL = 1 << 28  # bytes from which on a file has to be what it should from its beginning
+_PROGRESS = 1 << 16  # bytes with which an attempt was not in vain
 _END = 64  # bytes at the end of a file that are asked for by themselves, in doubt
 _MOST_OF_IT = 0.5  # of an NPZ's bytes, from which on it is fetched whole
 _LOCAL_HEADER = 30 + 32  # bytes before an array in a zip, besides its name: a guess that is a little too large
@@ -135,6 +140,7 @@ class _Container(NamedTuple):
     name: str  # for messages and the manifest
     proof: str | None = None  # by which it is known to be right before it is read
     limit: int | None = None  # more bytes it cannot have
+    declared: Callable[[bytes], int] | None = None  # nor more than this, by its first ones
 
 
 class _Fetched(NamedTuple):
@@ -292,7 +298,7 @@ class Transfer:
             self._source.answered = True
             yield from made
             return
-        except (SourceUnreachable, StaleIndex) as error:
+        except (SourceUnreachable, SourceChanged, StaleIndex) as error:
             failure: Callable[[str], Made] = partial(self._without, recording, FAILED, str(error))
         except BadFile as error:
             status = MISSING if isinstance(error, MissingFile) else DAMAGED
@@ -384,15 +390,16 @@ class Transfer:
     def _archive(self, path: str, wanted: tuple[tuple[Recording, tuple[str, ...]], ...]) -> Iterator[Made]:
         """Fetch a whole tar, and take from it what is wanted."""
         place = self._source.place
-        container = _Container(place, path, 0, None, place.path(path))
+        container = _Container(place, path, 0, None, place.path(path), limit=MAX_TAR_BYTES)
         file = self._partial / path.replace("/", "-")
         try:
             with writing(self._target):
                 fetched, _ = self._confirmed(container, file, _unproven)
-        except (SourceUnreachable, FileNotFoundError, AccessDenied) as error:
+        except (SourceUnreachable, SourceChanged, FileNotFoundError, AccessDenied, BadFile) as error:
             if isinstance(error, TargetError):
                 raise
-            status = FAILED if isinstance(error, (SourceUnreachable, AccessDenied)) else MISSING
+            statuses = {FileNotFoundError: MISSING, UnsafeFile: DAMAGED}
+            status = statuses.get(type(error), FAILED)
             for recording, parts in wanted:
                 yield from (self._without(recording, status, str(error), part) for part in parts)
             return
@@ -429,10 +436,7 @@ class Transfer:
     def _file(self, recording: Recording, part: str, container: _Container) -> Iterator[Made]:
         """A file that is stored as it is."""
         file = self._temporary(recording, part)
-        if part in EVERY_ARRAY or part not in ("audio", "video"):
-            container = container._replace(
-                limit=max_bytes(EVERY_ARRAY[part]) if part in EVERY_ARRAY else MAX_TEXT_BYTES
-            )
+        container = _bounded(container, part)
 
         def look(fetched: _Fetched) -> dict[str, BadFile]:
             problem = check(self._copy, f"{PARTIAL}/{file.name}", part)
@@ -592,6 +596,18 @@ class Transfer:
             if place.read(path, size - len(end), size + 1) != end:
                 raise SourceUnreachable(f"{container.name}: {size} bytes come as the whole file, which ends otherwise.")
 
+    def _blame(self, container: _Container, error: BadFile, size: int | None) -> None:
+        """Ask in another way whether a whole file has as many bytes as were announced, which it cannot have.
+
+        Raises:
+            SourceUnreachable: it has not, or none were announced.
+        """
+        if container.end is None:
+            told = container.place.stat(container.path, is_sized=False).size
+            if size is None or told != size:
+                says = f"{told} bytes" if told >= 0 else "nothing"
+                raise SourceUnreachable(f"{error}. Asked for its size alone, the host says {says}.") from None
+
     def _discard(self, file: Path) -> None:
         file.unlink(missing_ok=True)
         file.with_name(f"{file.name}.json").unlink(missing_ok=True)
@@ -603,8 +619,9 @@ class Transfer:
             if not sink.is_whole:
                 self._fetch_into(sink, container)
             sink.finish()
-        except BadFile:
+        except BadFile as error:
             self._discard(file)
+            self._blame(container, error, sink.total)
             raise
         finally:
             sink.close()
@@ -621,6 +638,7 @@ class Transfer:
 
     def _fetch_into(self, sink: _Sink, container: _Container) -> None:
         body, attempt, furthest = None, 0, sink.length
+        limit, is_bounded = sys.maxsize if container.limit is None else container.limit, container.declared is None
         while True:
             if self.stop.is_set():
                 raise Stopped
@@ -635,11 +653,13 @@ class Transfer:
                             body = None
                             continue
                     sink.opened(body.stamp, body.size if container.end is None else None)
-                    if container.limit is not None and (sink.total or 0) > container.limit:
+                    if (sink.total or 0) > limit:
                         raise UnsafeFile(container.name, f"{sink.total} bytes, more than any recording has")
+                    self._make_sure_of_room(sink, container)
                 piece = next(body.pieces, None)
-                if piece is None and sink.total is not None and sink.length < sink.total:
-                    raise ConnectionError(f"{sink.length} of {sink.total} bytes came")
+                come = sink.length + len(piece or b"")
+                if sink.total is not None and (come > sink.total or (piece is None and come < sink.total)):
+                    raise ConnectionError(f"{come} of {sink.total} bytes came")
             except BadFile:
                 raise
             except Exception as error:  # whatever a client raises
@@ -654,15 +674,36 @@ class Transfer:
                 raise Stopped
             if piece is None:
                 return
-            if sink.total is not None and sink.length + len(piece) > sink.total:
-                piece = piece[: sink.total - sink.length]
-            sink.write(piece)
+            self._write(sink, piece, container)
             if container.place is self._source.place:
                 self._on_bytes(len(piece))
-            if container.limit is not None and sink.length > container.limit:
-                raise UnsafeFile(container.name, f"more than {container.limit} bytes, which no recording has")
-            if sink.length > furthest:
+            if not is_bounded and sink.length >= _BEGINNING and (sink.total or _DOUBTFUL) >= _DOUBTFUL:
+                limit, is_bounded = min(limit, _declared(container, sink.file)), True
+            if max(sink.length, sink.total or 0) > limit:
+                raise UnsafeFile(container.name, f"more than {limit} bytes, which it cannot have")
+            if sink.length - furthest >= _PROGRESS:
                 attempt, furthest = 0, sink.length
+
+    def _make_sure_of_room(self, sink: _Sink, container: _Container) -> None:
+        """Raise ``SourceUnreachable`` where more bytes of one file are announced than the disk has left."""
+        left = shutil.disk_usage(self._target).free
+        if (sink.total or 0) - sink.length > left:
+            raise SourceUnreachable(
+                f"{container.name}: {sink.total:,} bytes are announced, and the disk of {self._target} has {left:,} "
+                "left. If it is as large, make room."
+            )
+
+    def _write(self, sink: _Sink, piece: bytes | bytearray, container: _Container) -> None:
+        try:
+            sink.write(piece)
+        except OSError as error:
+            if sink.total is not None or error.errno not in FULL:
+                raise
+            self._discard(sink.file)
+            raise SourceUnreachable(
+                f"{container.name}: {sink.length:,} bytes fill the disk of {self._target}, and the host does not tell "
+                "how many are to come."
+            ) from None
 
     # --- naming ---
 
@@ -715,6 +756,26 @@ def _compared(fetched: _Fetched, what: str, is_same: bool) -> _Fetched:
 
 def _tree_path(recording: Recording, part: str) -> str:
     return tree_path(recording.label, recording.split, part, recording.file_id)
+
+
+def _bounded(container: _Container, part: str) -> _Container:
+    """With the most bytes that a part's file can have: of any recording, and by what it says itself."""
+    name = container.name
+    if part in EVERY_ARRAY:
+        array = EVERY_ARRAY[part]
+        return container._replace(
+            limit=max_bytes(array), declared=lambda head: readers.declared_bytes(head, array, name)
+        )
+    if part == "audio":
+        return container._replace(limit=MAX_WAV_BYTES, declared=lambda head: audio.declared_bytes(head, name))
+    return container._replace(limit=MAX_MP4_BYTES if part == "video" else MAX_TEXT_BYTES)
+
+
+def _declared(container: _Container, file: Path) -> int:
+    """The most bytes that a file has by its beginning. Raises ``BadFile``."""
+    with suppress(WrongType), open(file, "rb") as opened:  # which is no damage
+        return container.declared(opened.read(_BEGINNING)) if container.declared else sys.maxsize
+    return sys.maxsize
 
 
 def _read_within(container: _Container, size: int, start: int, end: int) -> bytes:

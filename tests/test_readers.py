@@ -27,8 +27,9 @@ from seamless_interaction.errors import (
     UnsafeFile,
     WrongType,
 )
+from seamless_interaction.limits import MAX_FRAMES
 from seamless_interaction.places import Place, SharedFile
-from seamless_interaction.readers import MAX_FRAMES, NpyRows, Npz, parse_bundle_json, parse_json_lines, read_npy
+from seamless_interaction.readers import NpyRows, Npz, parse_bundle_json, parse_json_lines, read_npy
 
 POSE, MASK, FACE = ARRAYS["smplh:body_pose"], ARRAYS["smplh:is_valid"], ARRAYS["movement:is_valid"]
 
