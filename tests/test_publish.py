@@ -660,10 +660,9 @@ def hub(once, tmp_path):
     return tmp_path / "hub"
 
 
-@pytest.mark.parametrize("layout", ["bundles", "archives"])
-def test_a_second_run_makes_nothing(corpora, tmp_path, calls, layout):
+def test_a_second_run_makes_nothing(corpora, tmp_path, calls):
     def run():
-        return publish(replan(corpora[layout][0]), tmp_path / "hub")
+        return publish(replan(corpora["archives"][0]), tmp_path / "hub")
 
     assert run().made == len(calls) == 6
     before = files(tmp_path / "hub")
@@ -1047,9 +1046,8 @@ def test_a_shard_of_which_nothing_is_left(corpora, source, tmp_path):
     assert len(loaded["dev"]) == 2 and "dev" not in patterns(tmp_path / "hub")["full-improvised"]
 
 
-@pytest.mark.parametrize("layout", ["tree", "bundles"])
-def test_a_shard_with_a_defect_fails_by_name_and_the_others_are_made(broken, tmp_path, layout):
-    planned = plan_shards(Selection("full", modalities=("smplh", "vad")), broken[layout][0], on_error="raise")
+def test_a_shard_with_a_defect_fails_by_name_and_the_others_are_made(broken, tmp_path):
+    planned = plan_shards(Selection("full", modalities=("smplh", "vad")), broken["bundles"][0], on_error="raise")
     report = publish(planned, tmp_path)
     assert report.failures and report.made and report.made + len(report.failures) == len(planned.shards)
     assert report.exit_code == 3 and not report.is_whole
