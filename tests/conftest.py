@@ -9,7 +9,9 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 # Before `datasets` is imported: nothing of these tests goes into the user's cache or onto the network.
 _home = tempfile.mkdtemp(prefix="seamless-interaction-tests-")
@@ -111,6 +113,13 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def impatient_hub(monkeypatch):
+    """The Hub's own client tries again at once."""
+    at_once = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
+    monkeypatch.setattr("huggingface_hub.utils._http.time", at_once)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import time
 import zipfile
 from contextlib import contextmanager, suppress
 from email.utils import formatdate
-from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -51,10 +50,8 @@ def small(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
+def impatient(monkeypatch, impatient_hub):
     monkeypatch.setattr(places, "_FIRST_WAIT", 0.001)
-    at_once = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
-    monkeypatch.setattr("huggingface_hub.utils._http.time", at_once)  # of the Hub's own client
 
 
 def files(folder):

@@ -550,7 +550,7 @@ def test_a_repository_that_is_closed_to_us(folder):
             place.read("a.bin", 0, 10)
 
 
-def test_a_hub_that_has_too_much_to_do_is_asked_again(folder):
+def test_a_hub_that_has_too_much_to_do_is_asked_again(folder, impatient_hub):
     failures = {lambda path: "/tree/" in path: [503], "resolve/main/a.bin": [429]}
     with Hub(folder, failures=failures) as hub, use_hub(hub):
         place = Place(f"hf://datasets/{hub.repo}")
