@@ -441,7 +441,11 @@ def test_an_index_is_good_for_a_copy_with_other_times_and_not_for_other_sizes(ar
         assert_same_arrays(record, corpus[file_id], ARRAYS_READ)
         assert str(tmp_path / "copy") in str(record["audio"].path) or record["audio"].path.startswith("reference://")
     shutil.rmtree(folder)  # nothing of the first is read
-    assert records[corpus.recordings[0].file_id]["audio"]["array"].size
+    one = corpus.recordings[0].file_id
+    assert records[one]["audio"]["array"].size
+    (tmp_path / "copy" / "selection.csv").write_text(f"file_id\n{one}\n")  # and if it is a part
+    assert set(load(tmp_path / "copy", ["transcript"], index=index)) == {one}
+    (tmp_path / "copy" / "selection.csv").unlink()
     with open(largest(tmp_path / "copy"), "ab") as file:
         file.write(bytes(512))
     with pytest.raises(StaleIndex, match=str(tmp_path / "copy")):
