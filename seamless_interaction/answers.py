@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import fsspec
 
-from seamless_interaction.errors import NoRanges, SourceError, SourceUnreachable
+from seamless_interaction.errors import BadFile, NoRanges, SourceError, SourceUnreachable
 from seamless_interaction.limits import SLOW_SECONDS, least_rate
 from seamless_interaction.redirects import request
 
@@ -26,7 +26,6 @@ _REFUSED_TO_HEAD = {400, 403, 405, 501}  # some hosts sign addresses for GET onl
 _CODINGS = {"gzip", "x-gzip", "deflate"}
 _CONTENT_RANGE = re.compile(r"bytes (?:([0-9]+)-([0-9]+)|\*)/([0-9]+|\*)")
 _STAMPS = ("ETag", "Last-Modified")
-_PAGES = ("text/html", "application/xhtml+xml")
 # Names of files none of which begins with "<", as every page of HTML and every error in XML does.
 _NO_PAGES = (".npy", ".npz", ".wav", ".mp4", ".json", ".jsonl", ".csv", ".tar", ".parquet")
 _HEAD = 64  # bytes that tell a page
@@ -74,8 +73,8 @@ async def read(
     Args:
         fs: fsspec's file system for HTTP.
         headers: of the request, for this host alone, besides the range.
-        most: bytes that the file may have, or a function that says it of its beginning and raises what is wrong with
-            that. One byte more is read, if there are any more.
+        most: bytes that the file may have, or a function that says it of its beginning: if it raises what is wrong with
+            that, nothing else is read. One byte more is, if there are any more.
 
     Raises:
         NoRanges: all of it came, and not only its beginning was asked for.
@@ -88,13 +87,13 @@ async def read(
             return Part(b"", None, "")
         content = _Content(response, answer)
         if answer.start != start:
-            raise _of_another_kind(url, response, await content.read(_HEAD))
+            raise _of_another_kind(url, await content.read(_HEAD))
         wanted = sys.maxsize if end is None else end - start
         some = await content.read(min(wanted, _BEGINNING))
-        if start == 0 and _is_page(url, response, some):
-            raise _of_another_kind(url, response, some)
+        if start == 0 and _is_page(url, some):
+            raise _of_another_kind(url, some)
         if most is not None:
-            wanted = min(wanted, (most(bytes(some)) if callable(most) else most) + 1)
+            wanted = min(wanted, _bound(most, bytes(some)))
         if len(some) == _BEGINNING < wanted:
             some += await content.read(wanted - len(some))
         found = bytes(some[:wanted])
@@ -104,6 +103,13 @@ async def read(
         if size is not None and start + len(found) != (size if end is None else min(size, end)):
             raise ConnectionError(f"{len(found)} bytes came from byte {start} on, of a file of {size}")
     return Part(found, start + len(found) if is_all and size is None else size, _stamp(response))
+
+
+def _bound(most: Most, beginning: bytes) -> int:
+    try:
+        return (most(beginning) if callable(most) else most) + 1
+    except BadFile:  # whoever asked sees it by what came
+        return len(beginning)
 
 
 async def open_body(fs: Any, url: str, start: int, end: int | None, stamp: str, headers: dict[str, str]) -> Body:
@@ -118,7 +124,7 @@ async def open_body(fs: Any, url: str, start: int, end: int | None, stamp: str, 
             raise ConnectionError(f"nothing is at byte {start}")
         content = _Content(response, answer)
         if end is not None and (response.status != 206 or answer.start != start):
-            raise _of_another_kind(url, response, await content.read(_HEAD))
+            raise _of_another_kind(url, await content.read(_HEAD))
         size = answer.size
         if size is None and not answer.is_marked:
             size = (await stat(fs, url, headers))["size"]
@@ -224,15 +230,15 @@ def _stamp(response: Any) -> str:
     return next(filter(None, (response.headers.get(name) for name in _STAMPS)), "")
 
 
-def _is_page(url: str, response: Any, content: bytes | bytearray) -> bool:
+def _is_page(url: str, content: bytes | bytearray) -> bool:
     """Whether a page came, or an error in XML, where there can be none."""
     is_markup = content[:_HEAD].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
-    return is_markup and (response.content_type in _PAGES or url.partition("?")[0].endswith(_NO_PAGES))
+    return is_markup and url.partition("?")[0].endswith(_NO_PAGES)
 
 
-def _of_another_kind(url: str, response: Any, content: bytes | bytearray) -> SourceError:
+def _of_another_kind(url: str, content: bytes | bytearray) -> SourceError:
     """The error for what is not even meant to be what was asked for."""
-    if _is_page(url, response, content):
+    if _is_page(url, content):
         return SourceUnreachable(f"{url}: a page came instead of the file. Does the network want a login?")
     return NoRanges(f"{url}: the host, or a proxy on the way, sends whole files where a part was asked for.")
 
@@ -241,7 +247,7 @@ class _Content:
     """The bytes of an answer, unpacked; none are missing at its end."""
 
     def __init__(self, response: Any, answer: _Answer):
-        self.response, self._answer, self._come = response, answer, 0
+        self._response, self._answer, self._come = response, answer, 0
         self._unpack = zlib.decompressobj(zlib.MAX_WBITS + 32) if answer.is_packed else None  # gzip, or zlib's form
         self._packed = b""
         self._waited, self._arrived, self._least = 0.0, 0, least_rate()  # seconds, bytes, bytes a second
@@ -269,14 +275,14 @@ class _Content:
                 self._packed = await self._arriving(_PACKED)
                 if not self._packed:
                     raise ConnectionError("what came compressed ends early")
-        if self._unpack.unused_data or await self.response.content.read(1):
+        if self._unpack.unused_data or await self._response.content.read(1):
             raise ConnectionError("more came than what was compressed")
         return b""
 
     async def _arriving(self, most: int) -> bytes:
         """Bytes as they come. Raises ``ConnectionError`` where that is too slow, whoever takes them may be."""
         began = time.monotonic()
-        some: bytes = await self.response.content.read(most)
+        some: bytes = await self._response.content.read(most)
         self._waited += time.monotonic() - began
         self._arrived += len(some)
         if self._waited >= SLOW_SECONDS:
@@ -286,7 +292,7 @@ class _Content:
         return some
 
     def close(self) -> None:
-        self.response.close()
+        self._response.close()
 
 
 def _pieces(loop: Any, url: str, start: int, content: _Content) -> Iterator[bytearray]:
@@ -295,8 +301,8 @@ def _pieces(loop: Any, url: str, start: int, content: _Content) -> Iterator[byte
         piece, is_first = bytearray(_PIECE), start == 0
         while len(piece) == _PIECE:
             piece = fsspec.asyn.sync(loop, content.read, _PIECE)
-            if is_first and _is_page(url, content.response, piece):
-                raise _of_another_kind(url, content.response, piece)
+            if is_first and _is_page(url, piece):
+                raise _of_another_kind(url, piece)
             is_first = False
             if piece:
                 yield piece

@@ -87,8 +87,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0: everything the source has is here; 3: something that should be is not."""
-        return 3 if self.files[MISSING] or self.files[FAILED] or self.not_in_source else 0
+        """0: everything the source has is here; 3: something that should be is not, or all that came is damaged."""
+        is_all_damaged = self.files[DAMAGED] and not (self.files["kept"] or self.files[WHOLE])
+        return 3 if self.files[MISSING] or self.files[FAILED] or self.not_in_source or is_all_damaged else 0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -217,9 +218,12 @@ def _carry_out(planned: Plan, manifest: Manifest, workers: int, progress: Progre
         not_in_source=list(planned.not_here),
     )
     began = time.monotonic()
+    damaged: list[Made] = []
 
     def note(made: Made) -> None:
         report.files[made.status] += 1
+        if made.status == DAMAGED:
+            damaged.append(made)
         if made.status not in (WHOLE, ABSENT) and len(report.problems) < _NAMED:
             report.problems.append(made._asdict())
 
@@ -242,11 +246,31 @@ def _carry_out(planned: Plan, manifest: Manifest, workers: int, progress: Progre
         progress.done(told if told >= 0 else weights[made.part][made.file_id[:3]])
         failures = failures + 1 if made.status == FAILED else 0
         if failures >= _FAILURES * workers:
+            _take_back(planned, manifest, report, damaged)
             raise SourceUnreachable(f"{made.detail} So were the {failures - 1} files before. What came so far stays.")
+    _take_back(planned, manifest, report, damaged)
     with suppress(OSError):  # something of another selection was begun
         (planned.target / PARTIAL).rmdir()
     report.seconds = time.monotonic() - began
     return report
+
+
+def _take_back(planned: Plan, manifest: Manifest, report: Report, damaged: list[Made]) -> None:
+    """What was taken for damaged, until the same bytes came for another file, is asked for again by the next run."""
+    if not planned.source.doubt.repeated:
+        return
+    where = {row["file_id"]: (row["label"], row["split"]) for row in planned.recordings.to_pylist()}
+    for made in damaged:
+        path = tree_path(*where[made.file_id], made.part, made.file_id)
+        entry = manifest.entry(path) or {}
+        if entry.get("sha256") in planned.source.doubt.repeated:
+            detail = "the host sends the same bytes for other files"
+            manifest.write(path, FAILED, source=entry["source"], detail=detail)
+            report.files[DAMAGED] -= 1
+            report.files[FAILED] += 1
+            for problem in report.problems:
+                if (problem["file_id"], problem["part"]) == (made.file_id, made.part):
+                    problem |= {"status": FAILED, "detail": detail}
 
 
 def _lacking(planned: Plan, manifest: Manifest) -> Iterator[Made]:

@@ -206,6 +206,7 @@ def scan(place: Place, layout: str | None = None) -> Listing:
 
 def tables_identity(place: Place) -> str:
     """Changes when a table beside the data does."""
+    place.look_anew()
     names = (*TABLES, SELECTION)
     if place.can_be_listed:
         return repr([entry for entry in place.entries() if entry.name in (*names, DOUBLES)])

@@ -18,13 +18,14 @@ import numpy as np
 
 from seamless_interaction import ARRAYS, EVERY_ARRAY, TABLES, Array, places
 from seamless_interaction.audio import AudioHeader, probe_audio
+from seamless_interaction.doubt import UNDOUBTED, Doubt
 from seamless_interaction.errors import AccessDenied, BadFile, MissingFile, SourceNotFound, StaleIndex, UnreadableFile
 from seamless_interaction.files import member_path
 from seamless_interaction.index import MEMBERS, Index, Known, Span, stamp_number
 from seamless_interaction.layouts import BUNDLE, DIRECTORIES
 from seamless_interaction.limits import MAX_TEXT_BYTES
 from seamless_interaction.mp4 import VideoHeader, load_pyav, probe_video
-from seamless_interaction.places import Place, RangeFile, SharedFile
+from seamless_interaction.places import Entry, Place, RangeFile, SharedFile
 from seamless_interaction.readers import (
     NpyRows,
     Npz,
@@ -69,6 +70,7 @@ class Source:
         self._looked_at: set[str] = set()  # folders of files that were
         self._others: dict[str, tuple[str, ...]] = {}
         self.answered = False  # the host, at least once
+        self.doubt = Doubt()
         self._refusal: AccessDenied | None = None
 
     def files(self, recordings: Iterable[Recording], parts: tuple[str, ...]) -> Iterator[Files]:
@@ -218,6 +220,7 @@ class Files:
     def __init__(self, source: Source, recording: Recording, known: Known | None = None):
         self.recording, self.num_bytes, self.place = recording, 0, source.place
         self._source, self._known = source, known
+        self._told: dict[str, Entry] = {}  # of files that are doubted
         self._opened: dict[str, Any] = {}  # name -> Npz, parsed JSON, open file, or the BadFile that came instead
         self._lock, self._lock_of_doubt = threading.Lock(), threading.Lock()
         self._is_there: bool | None = None
@@ -289,7 +292,7 @@ class Files:
             read = self._header if part in ("video", "audio") else self._array if part in EVERY_ARRAY else self._records
         place = self._source.place
         try:
-            value = self._twice_if_kept(read, part)
+            value = self._beyond_doubt(read, part)
         except (FileNotFoundError, AccessDenied) as error:
             if place.can_be_listed:  # it was there, or the index says so
                 if isinstance(error, AccessDenied):
@@ -305,19 +308,38 @@ class Files:
             self._source.answered = True
         return value
 
-    def _twice_if_kept(self, read: Callable[[str], Any], part: str) -> Any:
-        """What is kept of a remote place, and holds something else than it should, is fetched again."""
+    def _beyond_doubt(self, read: Callable[[str], Any], part: str) -> Any:
+        """What is wrong with a file of a remote place is believed if it comes again, of the version the host tells of.
+
+        Raises:
+            SourceChanged, SourceUnreachable: it is the host's fault.
+        """
         try:
             return read(part)
-        except MissingFile:
+        except UNDOUBTED:
             raise
         except BadFile:
-            if places.ranges_kept is None or self._source.place.is_local:
+            place = self._source.place
+            location = locate(self._source.layout, self._source.aliases, self.recording, part)
+            if place.is_local or location is None or self._is_known_to_be_wrong(part):
                 raise
             with self._lock:
                 self._opened.clear()
+            self._told[location.path] = place.stat(location.path, is_sized=False)
             with places.fetched_anew():
-                return read(part)
+                try:
+                    return read(part)
+                except UNDOUBTED:
+                    raise
+                except BadFile:
+                    if self._source.layout == "tree":
+                        self._source.doubt.about(place, location.path)
+                    raise
+
+    def _is_known_to_be_wrong(self, part: str) -> bool:
+        """Whether it is the index that says so, and nothing was read."""
+        column = part if self._source.layout == "tree" else MEMBERS[BUNDLE[part][0]]
+        return self._known is not None and not self._known.problems.keys().isdisjoint({part, column})
 
     def _recording_is_there(self, part: str) -> bool:
         """Whether anything of the recording is there, though ``part`` is not; asked for once."""
@@ -343,7 +365,7 @@ class Files:
             return None
         if location.member is None:
             try:
-                return read_npy(self._source.place, location.path, array)
+                return read_npy(self._source.place, location.path, array, self._told.get(location.path))
             except MissingFile as error:
                 raise FileNotFoundError(error.path) from error
         if self._known and self._known.probed:
@@ -494,9 +516,12 @@ class Files:
         if self._known and self._source.index and self._source.layout == "archives":
             self._source.check(path, self._known)
         if not place.is_local:
-            return _Window(
-                path, "", lambda start, end: place.read(path, start, end), lambda: place.stat(path).size, _BLOCK
-            )
+            told = self._told.get(path)
+
+            def fetch(start: int, end: int) -> bytes:
+                return place.read(path, start, end, of=told)
+
+            return _Window(path, "", fetch, lambda: place.stat(path).size, _BLOCK)
 
         def file() -> BinaryIO:
             if path not in self._opened:

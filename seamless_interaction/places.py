@@ -143,12 +143,37 @@ def _forget_the_loop() -> None:
 
     It is forgotten at once: of several threads that came upon it later, each would start one and stop the others'.
     """
+    global _versions_lock
+    _versions_lock = threading.Lock()  # which another thread may have
     fsspec.asyn.loop[0] = fsspec.asyn.iothread[0] = None
     fsspec.asyn.reset_lock()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_the_loop)
+
+
+# Place that a dataset was loaded from -> URL -> size and stamp of what was read of a file last, without its content.
+_versions: dict[str, dict[str, Part]] = {}
+_versions_lock = threading.Lock()
+_VERSIONS = 1 << 16  # files whose version is known
+
+
+def _versions_of(url: str) -> dict[str, Part]:
+    """What is known of the files of the dataset that a file is of; of others, nothing is remembered."""
+    roots = (root for root in list(_versions) if url.startswith(f"{root}/"))  # others may load more
+    return _versions.get(next(roots, ""), {})
+
+
+def _differ(one: Part, other: Part) -> bool:
+    """Whether two parts are of two versions of a file, as far as the host tells."""
+    sizes = {one.size, other.size} - {None}
+    stamps = {part.stamp.removeprefix("W/") for part in (one, other)} - {""}  # who compresses on the way makes it weak
+    return len(sizes) > 1 or len(stamps) > 1
+
+
+def _version(part: Part) -> str:
+    return f"{'unknown' if part.size is None else part.size} bytes {part.stamp}".rstrip()
 
 
 _options_of_places: dict[str, dict[str, Any]] = {}  # URL -> storage_options, of the places this process has opened
@@ -376,10 +401,17 @@ class Place:
                 raise ConnectionError(f"{len(part.content)} bytes came where {end - start} were asked for")
             if of:
                 self._compare(relative, of, part)
+            elif self.is_shared:
+                self._compare_with_the_last(relative, start, part)
             return part.content
 
         def fetch() -> bytes:
-            content = self._call(relative, attempt)
+            try:
+                content = self._call(relative, attempt)
+            except SourceChanged:  # who begins anew takes it as it is then
+                url = self.identity_of(relative)
+                _versions_of(url).pop(url, None)
+                raise
             if end is not None and len(content) > end - start:
                 raise NoRanges(f"{self.path(relative)}: {len(content)} bytes came where {end - start} were asked for.")
             return content
@@ -397,14 +429,37 @@ class Place:
 
     def _compare(self, relative: str, of: Entry, part: Part) -> None:
         """Raise ``SourceChanged`` if what came is of another version of the file than ``stat`` told of."""
-        sizes = (of.size, of.size if part.size is None else part.size)
-        stamps = (of.stamp, part.stamp) if self.is_http else ("", "")  # a listing's are of another kind
-        if (of.size >= 0 and len(set(sizes)) > 1) or (all(stamps) and not _same(*stamps)):
-            was, now = (f"{size} bytes {stamp}".rstrip() for size, stamp in zip(sizes, stamps, strict=True))
+        told = Part(b"", None if of.size < 0 else of.size, of.stamp if self.is_http else "")  # a listing's are others
+        if _differ(told, part):
             raise SourceChanged(
-                f"{self.path(relative)}: the host said that it is one file ({was}), and sends another ({now}). Either "
-                "it was replaced meanwhile, or something between you and the host answers for it. Try again."
+                f"{self.path(relative)}: the host said that it is one file ({_version(told)}), and sends another "
+                f"({_version(part)}). Either it was replaced meanwhile, or something between you and the host answers "
+                "for it. Try again."
             )
+
+    def _compare_with_the_last(self, relative: str, start: int, part: Part) -> None:
+        """Raise ``SourceChanged`` if a part is of another version of the file than what came of it before."""
+        # The Hub's files come from more than one store, each with ETags of its own.
+        url, now = self.identity_of(relative), Part(b"", part.size, part.stamp if self.is_http else "")
+        is_part = start > 0 or part.size is None or len(part.content) < part.size
+        versions = _versions_of(url)
+        with _versions_lock:
+            last = versions.get(url, now)
+            if is_part and _differ(last, now):
+                raise SourceChanged(
+                    f"{self.path(relative)}: changed while it was read: it was another file before ({_version(last)}), "
+                    f"and is one of {_version(now)} now. Load the dataset again."
+                )
+            if now != Part(b"", None, ""):  # or nothing was told
+                versions.pop(url, None)
+                versions[url] = now
+            while len(versions) > _VERSIONS:
+                versions.pop(next(iter(versions)))
+
+    def look_anew(self) -> None:
+        """A dataset is loaded from the place, and takes its files as they are now; from now on changes are noticed."""
+        if self.is_shared:
+            _versions[self.url] = {}
 
     def _remote_read(self, path: str, start: int, end: int | None, most: Most | None) -> Part:
         if self.is_shared:
@@ -582,11 +637,6 @@ def is_md5(stamp: str) -> bool:
 def contradicts(stamp: str, content: bytes) -> bool:
     """Whether an ETag looks like the MD5 of a whole file's bytes, and is that of others."""
     return is_md5(stamp) and hashlib.md5(content, usedforsecurity=False).hexdigest() != stamp.strip('"')
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether two ETags are one: who compresses on the way makes a weak one of it."""
-    return one.removeprefix("W/") == other.removeprefix("W/")
 
 
 def _answer(error: BaseException) -> tuple[int | None, Any]:

@@ -35,7 +35,7 @@ from seamless_interaction.errors import (
     WrongType,
 )
 from seamless_interaction.limits import MAX_DIRECTORY_BYTES, MAX_FRAMES, MAX_HEADER_BYTES, MAX_TEXT_BYTES
-from seamless_interaction.places import Place, RangeFile
+from seamless_interaction.places import Entry, Place, RangeFile
 
 _MAX_VALUES = (1 << 31) - 1  # of an array whose shape is not known beforehand
 _USUAL_HEADER_BYTES = 128  # of an NPY's, as NumPy writes it
@@ -168,10 +168,11 @@ def max_bytes(array: Array) -> int:
     return MAX_HEADER_BYTES + 8 * (_MAX_VALUES if array.is_open else MAX_FRAMES * math.prod(array.shape))
 
 
-def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
+def read_npy(place: Place, path: str, array: Array, of: Entry | None = None) -> np.ndarray:
     """One array of a tree, (T, *array.shape). Local files are mapped into memory, not read, where that is possible.
 
     What is mapped is read-only, even to who sets the flag, or goes round it as torch does: writing ends the process.
+    ``of`` is as for ``Place.read``.
 
     Raises:
         MissingFile, EmptyFile, TruncatedFile, UnreadableFile, UnsafeFile, WrongType
@@ -180,7 +181,7 @@ def read_npy(place: Place, path: str, array: Array) -> np.ndarray:
     if not place.is_local:
         try:
             # Whatever comes, no more than its header says is read.
-            content = place.read(path, 0, max_bytes(array), most=lambda head: declared_bytes(head, array, where))
+            content = place.read(path, 0, max_bytes(array), of=of, most=lambda head: declared_bytes(head, array, where))
         except FileNotFoundError as error:
             raise MissingFile(where, "not found") from error
         return _values(content, array, where, len(content))

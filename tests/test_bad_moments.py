@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from seamless_interaction import SeamlessDataset, load_dataset, local_cache, places
 from seamless_interaction.cli import app
 from seamless_interaction.download import Selection, download
-from seamless_interaction.errors import SeamlessInteractionError, SourceError
+from seamless_interaction.errors import SeamlessInteractionError, SourceChanged, SourceError
 from seamless_interaction.indexing import make_index
+from seamless_interaction.layouts import tree_path
 from seamless_interaction.places import Place
 from seamless_interaction.range_cache import kept_in
 from seamless_interaction.synthetic import synthesize
@@ -234,3 +235,69 @@ def test_windows_that_were_chosen_and_are_damaged_are_chosen_again(source):
     for path in (local_cache.folder() / "windows").iterdir():
         path.write_bytes(path.read_bytes()[:-20])
     assert len(dataset.windows(**options)) == count > 0
+
+
+# --- whose fault it is ----------------------------------------------------------------------------
+
+
+def login(query, answer, bucket):
+    return (
+        Answer(200, {"ETag": '"login"', "Content-Type": "application/json"}, LOGIN) if answer.status < 400 else answer
+    )
+
+
+@pytest.mark.parametrize("modalities", [("vad", "transcript"), ("audio",), ("smplh:body_pose",)])
+def test_one_message_for_all_files_is_the_hosts_and_asked_again(source, tmp_path, modalities):
+    selection = Selection("full", modalities=modalities)
+    with Moody(source, of(".npy", ".jsonl", ".wav")) as bucket:
+        bucket.lie = login
+        report = download(selection, bucket.url, tmp_path / "copy")
+        assert report.exit_code == 3 and not report.files["damaged"] and not report.files["whole"]
+        assert {problem["status"] for problem in report.problems} == {"failed"}
+        with pytest.raises(SourceError, match="same bytes"):
+            for split in load_dataset("full", data_dir=bucket.url, modalities=modalities, streaming=True).values():
+                list(split)
+        bucket.lie = None
+        report = download(selection, bucket.url, tmp_path / "copy")
+        assert report.exit_code == 0 and report.files["whole"] and not report.files["failed"]
+
+
+def test_half_of_each_file_is_no_damage_to_a_reader_either(source):
+    with Moody(source, of(".npy", ".wav")) as bucket:
+        bucket.lie = to_get(part_of_it)
+        with pytest.raises(SourceError, match=r"\.npy.*host said that it is one file"):
+            records(bucket.url)
+
+
+def test_where_all_is_damaged_a_download_was_no_success(source, tmp_path):
+    folder = tmp_path / "data"
+    one, *_ = synthesize(folder, "tree", interactions=1, seconds=2.0).recordings
+    path = folder / tree_path(one.label, one.split, "audio", one.file_id)
+    path.write_bytes(path.read_bytes()[:-100])
+    with Bucket(folder) as bucket:
+        report = download(
+            Selection(file_ids=one.file_id, single=True, modalities="audio"), bucket.url, tmp_path / "copy"
+        )
+    assert report.files["damaged"] == 1 and report.exit_code == 3
+
+
+def test_a_file_that_changes_between_two_parts_of_it_is_named(tmp_path):
+    folder = tmp_path / "data"
+    one, *_ = synthesize(folder, "tree", interactions=1, seconds=4.0).recordings
+    dataset = {}
+
+    def changed(query, answer, bucket):
+        return answer.with_headers(ETag='"other"').with_body(lambda some: bytes(byte ^ 1 for byte in some))
+
+    def window(start, modality):
+        return dataset["at"].window(start=start, duration=0.2, modalities=[modality], fps=30)
+
+    for ending, modality in ((".wav", "audio"), (".npy", "smplh:body_pose")):
+        with Moody(folder, of(ending)) as bucket:
+            dataset["at"] = SeamlessDataset(bucket.url, split=one.split).get_interaction(one.ids.interaction_id)
+            before = window(0.0, modality)
+            bucket.lie = to_get(changed)
+            with pytest.raises(SourceChanged, match=rf"{one.file_id}\{ending}.*other"):
+                window(0.5, modality)
+            bucket.lie = None
+            assert str(window(0.0, modality)) == str(before)
