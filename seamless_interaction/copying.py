@@ -266,6 +266,7 @@ def _take_back(planned: Plan, manifest: Manifest, report: Report, damaged: list[
         if entry.get("sha256") in planned.source.doubt.repeated:
             detail = "the host sends the same bytes for other files"
             manifest.write(path, FAILED, source=entry["source"], detail=detail)
+            (planned.target / path).unlink(missing_ok=True)
             report.files[DAMAGED] -= 1
             report.files[FAILED] += 1
             for problem in report.problems:

@@ -425,7 +425,10 @@ class Place:
             return ranges_kept.read(url, start, end, fetch)
         except SourceChanged:
             ranges_kept.forget(url)
-            raise
+            if start:  # and the beginning is of another version
+                raise
+        of = self.stat(relative, is_sized=False)
+        return ranges_kept.read(url, start, end, fetch)
 
     def _compare(self, relative: str, of: Entry, part: Part) -> None:
         """Raise ``SourceChanged`` if what came is of another version of the file than ``stat`` told of."""

@@ -443,6 +443,8 @@ class Transfer:
             return {part: problem} if problem else {}
 
         fetched, problems = self._confirmed(container, file, look)
+        if container.place.is_http and not fetched.proof and container.limit == MAX_TEXT_BYTES:
+            self._ask_size(container, fetched.num_bytes)  # of text that is cut after a line, nothing else tells
         yield self._finish(recording, part, file, fetched, container.name, problems.get(part))
 
     def _texts(self, recording: Recording, parts: tuple[str, ...], container: _Container) -> Iterator[Made]:
@@ -591,12 +593,15 @@ class Transfer:
         if container.end is not None:  # a part is as long as was asked for
             return
         place, path = container.place, container.path
-        told = place.stat(path, is_sized=False).size
-        if told not in (size, -1):
-            raise SourceUnreachable(f"{container.name}: {size} bytes come as the whole file, which has {told}.")
+        self._ask_size(container, size)
         with suppress(NoRanges):
             if place.read(path, size - len(end), size + 1) != end:
                 raise SourceUnreachable(f"{container.name}: {size} bytes come as the whole file, which ends otherwise.")
+
+    def _ask_size(self, container: _Container, size: int) -> None:
+        told = size if container.end is not None else container.place.stat(container.path, is_sized=False).size
+        if told not in (size, -1):
+            raise SourceUnreachable(f"{container.name}: {size} bytes come as the whole file, which has {told}.")
 
     def _blame(self, container: _Container, error: BadFile, size: int | None) -> None:
         """Ask in another way whether a whole file has as many bytes as were announced, which it cannot have.

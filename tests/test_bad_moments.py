@@ -254,12 +254,23 @@ def test_one_message_for_all_files_is_the_hosts_and_asked_again(source, tmp_path
         report = download(selection, bucket.url, tmp_path / "copy")
         assert report.exit_code == 3 and not report.files["damaged"] and not report.files["whole"]
         assert {problem["status"] for problem in report.problems} == {"failed"}
+        assert not [path for part in ("vad", "transcript", "audio", "smplh") for path in tmp_path.rglob(f"{part}/*.*")]
         with pytest.raises(SourceError, match="same bytes"):
             for split in load_dataset("full", data_dir=bucket.url, modalities=modalities, streaming=True).values():
                 list(split)
         bucket.lie = None
         report = download(selection, bucket.url, tmp_path / "copy")
         assert report.exit_code == 0 and report.files["whole"] and not report.files["failed"]
+
+
+def test_text_that_ends_early_after_a_line_is_not_all_of_it(source, tmp_path):
+    selection = Selection("full", modalities=("vad",))
+    with Moody(source, of(".jsonl")) as bucket:
+        bucket.lie = to_get(lambda query, answer, bucket: answer.with_body(lambda whole: whole + whole))
+        report = download(selection, bucket.url, tmp_path / "copy")
+        assert report.exit_code == 3 and report.files["failed"] == report.recordings
+        bucket.lie = None
+        assert download(selection, bucket.url, tmp_path / "copy").exit_code == 0
 
 
 def test_half_of_each_file_is_no_damage_to_a_reader_either(source):
