@@ -55,7 +55,8 @@ def files(folder):
 
 
 def payload(server):
-    return [request for request in server.requests if request.path.count("/") > 1]
+    """Requests for the content of files; of text, whose end nothing tells, the size is asked for as well."""
+    return [request for request in server.requests if request.path.count("/") > 1 and request.method == "GET"]
 
 
 # --- what comes out -------------------------------------------------------------------------------
