@@ -33,7 +33,7 @@ from seamless_interaction.layouts import (
     scan,
 )
 from seamless_interaction.limits import MAX_MP4_BYTES
-from seamless_interaction.manifest import ABSENT, CODES, DAMAGED, NAME, WHOLE, Manifest, mark
+from seamless_interaction.manifest import ABSENT, CODES, DAMAGED, FAILED, MISSING, NAME, WHOLE, Manifest, mark
 from seamless_interaction.parts import Source
 from seamless_interaction.places import Place, local_path
 from seamless_interaction.recordings import (
@@ -475,9 +475,12 @@ def on_disk(ids: list[str], wanted: np.ndarray, manifest: Manifest, target: Path
     no_file = mark(0, 0)
     of_row = np.array([manifest.rows.get(file_id, -1) for file_id in ids], np.int64)
     recorded = of_row >= 0
+    # What a host did not have when it did not give other files of the recording either, it may have in a better moment.
+    doubtful = np.isin(cells["status"][of_row[recorded]], (CODES[MISSING], CODES[FAILED])).any(1)
     for bit in range(len(PARTS)):
         cell = cells[of_row[recorded], bit]
-        without = (cell["status"] == CODES[ABSENT]) | ((cell["status"] == CODES[DAMAGED]) & (cell["mark"] == no_file))
+        absent = (cell["status"] == CODES[ABSENT]) & ~doubtful
+        without = absent | ((cell["status"] == CODES[DAMAGED]) & (cell["mark"] == no_file))
         known[recorded] |= without.astype(np.int64) << bit
     num_bytes, extra = 0, []
     is_here = [CODES[WHOLE], CODES[DAMAGED]]

@@ -273,6 +273,18 @@ def test_text_that_ends_early_after_a_line_is_not_all_of_it(source, tmp_path):
         assert download(selection, bucket.url, tmp_path / "copy").exit_code == 0
 
 
+def test_what_a_host_lacks_while_it_lacks_all_is_not_absent_for_ever(source, tmp_path):
+    selection = Selection("full", modalities=("vad", "transcript"))
+    with Moody(source, of(".jsonl")) as bucket:
+        bucket.lie = lambda query, answer, bucket: Answer(404, {}, b"")
+        report = download(selection, bucket.url, tmp_path / "copy")
+        assert report.exit_code == 3 and report.files["missing"] and report.files["absent"]
+        bucket.lie = None
+        reports = [download(selection, bucket.url, tmp_path / name) for name in ("copy", "another")]
+    assert [report.exit_code for report in reports] == [0, 0]
+    assert reports[0].files["whole"] == reports[1].files["whole"] > report.files["missing"]
+
+
 def test_half_of_each_file_is_no_damage_to_a_reader_either(source):
     with Moody(source, of(".npy", ".wav")) as bucket:
         bucket.lie = to_get(part_of_it)
