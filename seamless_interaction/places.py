@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import io
@@ -658,7 +659,8 @@ def _answer(error: BaseException) -> tuple[int | None, Any]:
 def _is_of_the_network(error: BaseException) -> bool:
     import aiohttp
 
-    return isinstance(error, (aiohttp.ClientError, TimeoutError, OSError))
+    # Until Python 3.11, asyncio and fsspec have a TimeoutError of their own.
+    return isinstance(error, (aiohttp.ClientError, asyncio.TimeoutError, TimeoutError, OSError))
 
 
 def _is_of_the_certificate(error: BaseException | None) -> bool:
