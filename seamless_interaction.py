@@ -12,7 +12,6 @@ The dataset is Meta FAIR's, CC-BY-NC 4.0, https://ai.meta.com/research/seamless-
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import inspect
 import logging
@@ -972,7 +971,8 @@ def load_dataset(
             cause = error if isinstance(error, OSError) else error.__cause__
             if isinstance(cause, SeamlessInteractionError):
                 raise cause from None
-            if isinstance(cause, OSError) and (cause.errno == errno.ENOSPC or "Not enough disk space" in str(cause)):
+            is_refused = "Not enough disk space" in str(cause)  # by `datasets`, before it begins
+            if isinstance(cause, OSError) and (is_refused or cause.errno in local_cache.FULL):
                 raise NotEnoughSpace(
                     f"{prepared}, where prepared data go: the disk is full. Make room, name another folder by "
                     "cache_dir=, select less, or load with streaming=True."

@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 from fsspec.caching import BlockCache
 
 from seamless_interaction import ARRAYS, EVERY_ARRAY, FILELIST_FLAGS, local_cache
-from seamless_interaction.answers import Most
 from seamless_interaction.arrow import DAMAGED
 from seamless_interaction.audio import AudioHeader
 from seamless_interaction.errors import (
@@ -374,13 +373,7 @@ class _Blockwise(Place):
         self._blocks: BlockCache | None = None
 
     def read(
-        self,
-        relative: str,
-        start: int = 0,
-        end: int | None = None,
-        within: bool = False,
-        of: Entry | None = None,
-        most: Most | None = None,
+        self, relative: str, start: int = 0, end: int | None = None, *, of: Entry | None = None, **how: Any
     ) -> bytes:
         if self._blocks is None:
             read = super().read

@@ -141,16 +141,17 @@ def read_moov(path: str, file: BinaryIO, boxes: Mapping[bytes, list[_Box]] | Non
     read = [box for kind in (b"moov", b"moof", b"udta", b"meta") for box in boxes.get(kind, [])]
     if (size := sum(box.end - box.start for box in read)) > _MAX_INDEX:
         raise UnreadableFile(path, f"an index (moov box) of {size} bytes; at most {_MAX_INDEX} are read")
-    moov, samples = b"", 0
+    moov, samples = None, 0
     for box in read:
         file.seek(box.start)
         content = file.read(box.end - box.start)
-        moov = moov or content
+        moov = content if moov is None else moov  # the first, which may be empty
         samples += sum(_samples_in(path, content))
         if samples > _MAX_SAMPLES:
             raise UnreadableFile(
                 path, f"an index of {samples} frames and pieces of sound; at most {_MAX_SAMPLES} are read"
             )
+    assert moov is not None  # without one, it is no whole file
     return moov
 
 

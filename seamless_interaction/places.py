@@ -373,6 +373,7 @@ class Place:
         relative: str,
         start: int = 0,
         end: int | None = None,
+        *,
         within: bool = False,
         of: Entry | None = None,
         most: Most | None = None,

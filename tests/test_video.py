@@ -250,6 +250,15 @@ def test_fragments_that_tell_of_many_frames_never_reach_ffmpeg(tmp_path, monkeyp
         probe_video("v.mp4", io.BytesIO(told(Path(path).read_bytes(), b"trun", 2 * MANY, last=True)))
 
 
+def test_an_index_without_anything_is_not_looked_for_in_a_fragment(tmp_path):
+    data = Path(make_video(tmp_path / "v.mp4", mux={"movflags": "frag_keyframe+empty_moov"})).read_bytes()
+    start, end = data.index(b"moov") - 4, data.index(b"moof") - 4
+    empty = io.BytesIO(data[:start] + box(b"moov") + data[end:])
+    assert mp4_module.read_moov("v.mp4", empty) == b""
+    with pytest.raises(BadFile):
+        probe_video("v.mp4", empty)
+
+
 def test_sound_that_is_not_compressed_has_many_samples_and_few_entries(tmp_path):
     """An hour at 48 kHz: 172,800,000 of them."""
     path = tmp_path / "v.mp4"
