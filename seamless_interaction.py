@@ -455,7 +455,7 @@ class SeamlessInteractionConfig(datasets.BuilderConfig):
 
 def _selection_of(options: Mapping):
     """The selection that options of a config, or of a builder, ask for; others are ignored."""
-    from seamless_interaction.selection import Selection
+    from seamless_interaction.selection.selection import Selection
 
     names = (field.name for field in dataclasses.fields(Selection))
     return Selection(**{name: options[name] for name in names if options.get(name) is not None})
@@ -537,12 +537,14 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
     def __init__(self, *args, base_path=None, data_dir=None, hash=None, storage_options=None, **kwargs):
         _reach_submodules(base_path)
-        from seamless_interaction import local_cache, sources, subsets
         from seamless_interaction.errors import SourceUnreachable
-        from seamless_interaction.index import Index
-        from seamless_interaction.layouts import scan
-        from seamless_interaction.places import Place
-        from seamless_interaction.selection import in_force
+        from seamless_interaction.places import cache as local_cache
+        from seamless_interaction.places.place import Place
+        from seamless_interaction.selection import sizes as subsets
+        from seamless_interaction.selection.selection import in_force
+        from seamless_interaction.source import addresses as sources
+        from seamless_interaction.source.index import Index
+        from seamless_interaction.source.layout import scan
 
         self._base_path = base_path
         # `datasets` writes options of its own into the dict that it gets.
@@ -595,7 +597,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
     def __setstate__(self, state):
         _reach_submodules(state["_base_path"])
         super().__setstate__(state)
-        import seamless_interaction.view  # noqa: F401  the stream may have been given its format
+        import seamless_interaction.record.view  # noqa: F401  the stream may have been given its format
 
     def _info(self):
         return datasets.DatasetInfo(
@@ -608,11 +610,14 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        from seamless_interaction import indexing, layouts, recordings, sources, subsets, tables
         from seamless_interaction.errors import SourceNotFound
-        from seamless_interaction.index import Index
-        from seamless_interaction.places import Place
-        from seamless_interaction.selection import tell_chosen
+        from seamless_interaction.places.place import Place
+        from seamless_interaction.selection import sizes as subsets
+        from seamless_interaction.selection.selection import tell_chosen
+        from seamless_interaction.source import addresses as sources
+        from seamless_interaction.source import indexing, recordings, tables
+        from seamless_interaction.source import layout as layouts
+        from seamless_interaction.source.index import Index
 
         place = Place(self.config.data_dir, self._options)
         index, listing = self._index, self._listing
@@ -680,7 +685,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
     def _select(self, filelist):
         """The rows of this config."""
-        from seamless_interaction.selection import choose
+        from seamless_interaction.selection.selection import choose
 
         return choose(filelist, self._selection())
 
@@ -701,10 +706,11 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
                 logger.warning("%s: %d %s (%s)", listing.place.url, len(names), what, examples)
 
     def _generate_tables(self, shards, rows, source, split, num_shards):
-        from seamless_interaction import arrow, tables
-        from seamless_interaction.index import Index
-        from seamless_interaction.parts import Source
-        from seamless_interaction.places import Place
+        from seamless_interaction.places.place import Place
+        from seamless_interaction.record import arrow
+        from seamless_interaction.source import tables
+        from seamless_interaction.source.files import Source
+        from seamless_interaction.source.index import Index
 
         if self._source is None or self._process != os.getpid():  # what is open does not survive a fork
             place = Place(source["url"], source["storage_options"])
@@ -728,9 +734,9 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
             current.log(split)
 
     def _records(self, shards, rows, current: _Pass):
-        from seamless_interaction.join import Join
-        from seamless_interaction.layouts import parts_of
-        from seamless_interaction.recordings import Recording
+        from seamless_interaction.record.join import Join
+        from seamless_interaction.source.layout import parts_of
+        from seamless_interaction.source.recordings import Recording
 
         columns = self._columns()
         wanted = (Recording(**row) for start, stop in shards for row in rows.slice(start, stop - start).to_pylist())
@@ -775,9 +781,9 @@ def _shards(file_ids: list[str], columns: tuple[str, ...]) -> list[tuple[int, in
     deals them out to nodes and workers, evenly if their number divides; so where there are many, or 24
     would still be of use, there is a multiple of 24 of them.
     """
-    from seamless_interaction.layouts import parts_of
-    from seamless_interaction.parts import typical_bytes
-    from seamless_interaction.recordings import INTERACTION_LENGTH
+    from seamless_interaction.source.files import typical_bytes
+    from seamless_interaction.source.layout import parts_of
+    from seamless_interaction.source.recordings import INTERACTION_LENGTH
 
     starts = [
         row
@@ -801,11 +807,11 @@ def _shards(file_ids: list[str], columns: tuple[str, ...]) -> list[tuple[int, in
 def __getattr__(name: str):
     """``SeamlessDataset`` and ``use_storage_options``, imported when first asked for."""
     if name == "SeamlessDataset":
-        from seamless_interaction.access.dataset import SeamlessDataset
+        from seamless_interaction.conversations.dataset import SeamlessDataset
 
         return SeamlessDataset
     if name == "use_storage_options":
-        from seamless_interaction.places import use_storage_options
+        from seamless_interaction.places.place import use_storage_options
 
         return use_storage_options
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -914,9 +920,11 @@ def load_dataset(
         BadFile: with ``on_error="raise"``, a file that cannot be used.
         TargetError: the cache, where prepared data go, cannot be written to, or is full.
     """
-    from seamless_interaction import local_cache, published, view
     from seamless_interaction.errors import NotEnoughSpace, SeamlessInteractionError, TargetError, UsageError
-    from seamless_interaction.places import Place
+    from seamless_interaction.places import cache as local_cache
+    from seamless_interaction.places.place import Place
+    from seamless_interaction.publishing import reading as published
+    from seamless_interaction.record import view
 
     if streaming and num_proc is not None:
         raise UsageError(f"num_proc is {num_proc}, for processes that prepare. With streaming nothing is prepared.")

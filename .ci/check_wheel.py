@@ -29,12 +29,12 @@ NEEDED = {
 }
 PROVENANCE = """
 import sys
-import seamless_interaction.subsets
-for module in seamless_interaction, seamless_interaction.subsets:
+import seamless_interaction.selection.sizes
+for module in seamless_interaction, seamless_interaction.selection.sizes:
     assert module.__file__.startswith(sys.prefix), module.__file__
-assert str(seamless_interaction.subsets.configs_folder()).startswith(sys.prefix)
-print(*(seamless_interaction.subsets.limits(subset) for subset in seamless_interaction.SUBSETS), sep="\\n")
-print(seamless_interaction.subsets.expected())
+assert str(seamless_interaction.selection.sizes.configs_folder()).startswith(sys.prefix)
+print(*(seamless_interaction.selection.sizes.limits(subset) for subset in seamless_interaction.SUBSETS), sep="\\n")
+print(seamless_interaction.selection.sizes.expected())
 """
 
 

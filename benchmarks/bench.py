@@ -16,7 +16,7 @@ import measure
 import numpy as np
 import pyarrow as pa
 
-from seamless_interaction.layouts import LAYOUTS
+from seamless_interaction.source.layout import LAYOUTS
 
 MB = 1e6
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seamless_interaction import ARRAYS, __path__
-from seamless_interaction.layouts import tree_path
-from seamless_interaction.synthetic import Corpus, SyntheticRecording, corpus
-from seamless_interaction.synthetic_files import write
+from seamless_interaction.source.layout import tree_path
+from seamless_interaction.synthetic.corpus import Corpus, SyntheticRecording, corpus
+from seamless_interaction.synthetic.files import write
 
 TEXTS = ("transcript", "vad")
 

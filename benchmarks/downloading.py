@@ -18,9 +18,9 @@ LATENCY = 0.020  # seconds
 MODALITIES = "smplh,movement,boxes_and_keypoints,transcript,vad"  # the many small files
 DOWNLOAD = """\
 import json, sys, time
-from seamless_interaction.copying import carry_out
-from seamless_interaction.planning import plan
-from seamless_interaction.selection import Selection
+from seamless_interaction.download.run import carry_out
+from seamless_interaction.download.planning import plan
+from seamless_interaction.selection.selection import Selection
 source, target, workers, modalities = sys.argv[1:]
 planned = plan(Selection("full", modalities=tuple(modalities.split(",")) if modalities else None), source, target)
 before = time.perf_counter()

@@ -12,16 +12,16 @@ import numpy as np
 import pyarrow as pa
 from bench import MB, Bench, Row, Table
 
-from seamless_interaction import index
-from seamless_interaction.layouts import BUNDLE, EXTENSIONS, Listing, archive_paths
-from seamless_interaction.places import Place
-from seamless_interaction.synthetic_filelist import synthetic_filelist
+from seamless_interaction.places.place import Place
+from seamless_interaction.source import index
+from seamless_interaction.source.layout import BUNDLE, EXTENSIONS, Listing, archive_paths
+from seamless_interaction.synthetic.filelist import synthetic_filelist
 
 OPEN = """
 import json, logging, os, sys, time
 sys.path.insert(0, "benchmarks")
 logging.disable(logging.WARNING)
-import measure, seamless_interaction, seamless_interaction.index
+import measure, seamless_interaction, seamless_interaction.source.index
 measure.free()
 before, start = measure.anonymous(os.getpid()), time.perf_counter()
 kept = CODE
@@ -30,7 +30,7 @@ measure.free()
 print(json.dumps([seconds, before, measure.anonymous(os.getpid())]))
 """
 WAYS = {
-    "index: Index(path).found": "(opened := seamless_interaction.index.Index(sys.argv[1])), opened.found",
+    "index: Index(path).found": "(opened := seamless_interaction.source.index.Index(sys.argv[1])), opened.found",
     'index: load_dataset("full", index=path)': (
         'seamless_interaction.load_dataset("full", data_dir=sys.argv[2], index=sys.argv[1], streaming=True)'
     ),

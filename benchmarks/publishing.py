@@ -22,14 +22,14 @@ from bench import MB, Bench, Row, Table
 from datasets.table import InMemoryTable
 
 import seamless_interaction
-import seamless_interaction.view
+import seamless_interaction.record.view
 from seamless_interaction import ARRAYS
-from seamless_interaction.arrow import table
-from seamless_interaction.layouts import parts_of
 from seamless_interaction.publishing import Selection, ShardPlan, convert, flac, parquet, plan_shards, publish
-from seamless_interaction.recordings import Recording, locate
-from seamless_interaction.synthetic_filelist import synthetic_filelist
-from seamless_interaction.tables import write_filelist
+from seamless_interaction.record.arrow import table
+from seamless_interaction.source.layout import parts_of
+from seamless_interaction.source.recordings import Recording, locate
+from seamless_interaction.source.tables import write_filelist
+from seamless_interaction.synthetic.filelist import synthetic_filelist
 
 sys.path.append(str(measure.ROOT / "tests"))
 from servers import Bucket, Hub, use_hub
@@ -146,7 +146,7 @@ def _writing(bench: Bench, made: Published) -> list[Row]:
     types = parquet.types_of(datasets.Features({key: seamless_interaction.record_features()[key] for key in ARRAYS}))
     # Each row a chunk, as where they come from.
     read = pq.read_table(max(made.shards, key=data.num_bytes), columns=[*ARRAYS])
-    views = {key: seamless_interaction.view.ViewFormatter().format_column(read.select([key])) for key in ARRAYS}
+    views = {key: seamless_interaction.record.view.ViewFormatter().format_column(read.select([key])) for key in ARRAYS}
     content = table([{key: views[key][row] for key in ARRAYS} for row in range(len(read))], types)
     raw = sum(array.nbytes for arrays in views.values() for array in arrays)
     plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}

@@ -216,7 +216,7 @@ seamless_interaction.load_dataset("full", data_dir=sys.argv[1], cache_dir=sys.ar
 
 def memory(bench: Bench) -> list[Row | Table]:
     """The most that a process allocates while it prepares, its interpreter and modules included."""
-    imported = measure.peak_memory("import seamless_interaction.view") / MB
+    imported = measure.peak_memory("import seamless_interaction.record.view") / MB
     rows = [Row("memory of the imports alone", f"{imported:.0f} MB")]
     peaks = {}
     for name, source in (

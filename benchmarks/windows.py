@@ -32,9 +32,9 @@ from bench import MB, QUICK, Bench, Row, Table
 from contenders import tars
 
 from seamless_interaction import ARRAYS, SeamlessDataset
-from seamless_interaction.audio import Audio
-from seamless_interaction.layouts import archive_path, tree_path
-from seamless_interaction.video import Video
+from seamless_interaction.formats.audio import Audio
+from seamless_interaction.formats.video import Video
+from seamless_interaction.source.layout import archive_path, tree_path
 
 SECONDS = 4.0
 ARRAY_GROUPS = ["smplh", "movement", "boxes_and_keypoints"]

@@ -25,9 +25,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from seamless_interaction import SAMPLING_RATE, SeamlessDataset
-from seamless_interaction.synthetic import NOTICE, SyntheticRecording, corpus
-from seamless_interaction.synthetic_files import write
-from seamless_interaction.synthetic_media import generator, signal
+from seamless_interaction.synthetic.corpus import NOTICE, SyntheticRecording, corpus
+from seamless_interaction.synthetic.files import write
+from seamless_interaction.synthetic.media import generator, signal
 
 # --- conversations with a planted rule ------------------------------------------------------------
 

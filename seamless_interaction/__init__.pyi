@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import datasets
 
-from seamless_interaction.access.dataset import SeamlessDataset as SeamlessDataset
-from seamless_interaction.places import use_storage_options as use_storage_options
+from seamless_interaction.conversations.dataset import SeamlessDataset as SeamlessDataset
+from seamless_interaction.places.place import use_storage_options as use_storage_options
 
 __version__: str
 

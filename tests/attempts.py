@@ -4,7 +4,7 @@ import os
 import time
 from functools import partial
 
-from seamless_interaction.publishing.executors import in_pool
+from seamless_interaction.work.executors import in_pool
 
 
 def attempt(folder, number, **troubles):

@@ -12,8 +12,8 @@ import av
 import numpy as np
 
 from seamless_interaction import ARRAYS, SAMPLING_RATE, TABLES, FileId
-from seamless_interaction.layouts import tree_path
-from seamless_interaction.synthetic_media import GROUP_OF_PICTURES, write_wav
+from seamless_interaction.source.layout import tree_path
+from seamless_interaction.synthetic.media import GROUP_OF_PICTURES, write_wav
 
 WIDTH, HEIGHT = 64, 96
 FLASH, DARK, STEP = 235, 40, 20  # luma of the flash, of the dark before the first clap, and more after each one

@@ -24,10 +24,12 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from seamless_interaction import ARRAYS, files, indexing
-from seamless_interaction.layouts import archive_path
-from seamless_interaction.synthetic import SyntheticRecording, corpus, synthesize
-from seamless_interaction.synthetic_filelist import synthetic_filelist
+from seamless_interaction import ARRAYS
+from seamless_interaction.places import ranges as files
+from seamless_interaction.source import indexing
+from seamless_interaction.source.layout import archive_path
+from seamless_interaction.synthetic.corpus import SyntheticRecording, corpus, synthesize
+from seamless_interaction.synthetic.filelist import synthetic_filelist
 
 datasets.disable_progress_bars()
 # A busy machine is no failure; and a test that needs more examples says so.

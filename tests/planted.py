@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from seamless_interaction import SAMPLING_RATE, SeamlessDataset
-from seamless_interaction.layouts import tree_path
-from seamless_interaction.synthetic import NOTICE, corpus, prompt_id
-from seamless_interaction.synthetic_files import notice, tables
-from seamless_interaction.synthetic_media import generator, write_wav
+from seamless_interaction.source.layout import tree_path
+from seamless_interaction.synthetic.corpus import NOTICE, corpus, prompt_id
+from seamless_interaction.synthetic.files import notice, tables
+from seamless_interaction.synthetic.media import generator, write_wav
 
 FPS = 30
 ELBOW, HEAD = 17, 14  # rows of body_pose

@@ -20,13 +20,14 @@ from conftest import LAYOUTS, assert_same_arrays, pairs, tar_of, warnings
 from datasets.utils.file_utils import xopen
 from servers import Bucket
 
-from seamless_interaction import ARRAYS, SPLITS, indexing, load_dataset
+from seamless_interaction import ARRAYS, SPLITS, load_dataset
 from seamless_interaction.errors import AccessDenied, BadFile, DuplicateFileId, MissingFile, SourceNotFound, StaleIndex
-from seamless_interaction.indexing import make_index
-from seamless_interaction.layouts import TREE
-from seamless_interaction.places import Place
-from seamless_interaction.sources import filelist_of
-from seamless_interaction.synthetic import DEFECTS, synthesize
+from seamless_interaction.places.place import Place
+from seamless_interaction.source import indexing
+from seamless_interaction.source.addresses import filelist_of
+from seamless_interaction.source.indexing import make_index
+from seamless_interaction.source.layout import TREE
+from seamless_interaction.synthetic.corpus import DEFECTS, synthesize
 
 ARRAYS_READ = ["smplh:is_valid"]
 EVERYTHING_BUT_CONTEXT = ["audio", "video", "transcript", "vad", "annotations", "smplh", "movement", "keypoints"]

@@ -13,9 +13,9 @@ import pytest
 import soundfile
 from conftest import CountedFile, write
 
-from seamless_interaction.audio import Audio, Resampled, probe_audio
 from seamless_interaction.errors import EmptyFile, MissingFile, TruncatedFile, UnreadableFile
-from seamless_interaction.places import Place
+from seamless_interaction.formats.audio import Audio, Resampled, probe_audio
+from seamless_interaction.places.place import Place
 
 # --- probe_audio ----------------------------------------------------------------------------------
 

@@ -9,15 +9,17 @@ from conftest import pairs, tar_of
 from servers import HTML, Answer, Bucket
 from typer.testing import CliRunner
 
-from seamless_interaction import SeamlessDataset, load_dataset, local_cache, places
+from seamless_interaction import SeamlessDataset, load_dataset
 from seamless_interaction.cli import app
 from seamless_interaction.download import Selection, download
 from seamless_interaction.errors import SeamlessInteractionError, SourceChanged, SourceError
-from seamless_interaction.indexing import make_index
-from seamless_interaction.layouts import tree_path
-from seamless_interaction.places import Place
-from seamless_interaction.range_cache import kept_in
-from seamless_interaction.synthetic import synthesize
+from seamless_interaction.places import cache as local_cache
+from seamless_interaction.places import place as places
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.range_cache import kept_in
+from seamless_interaction.source.indexing import make_index
+from seamless_interaction.source.layout import tree_path
+from seamless_interaction.synthetic.corpus import synthesize
 
 LOGIN = b'{"error": "login required"}'
 PARTS = ("vad", "transcript", "smplh:is_valid")

@@ -14,7 +14,7 @@ from conftest import WITHOUT_TORCH, assert_same_arrays, pairs
 from datasets.distributed import split_dataset_by_node
 
 import seamless_interaction
-from seamless_interaction import ARRAYS, MODALITIES, SPLITS, SeamlessInteraction, load_dataset, record_features, subsets
+from seamless_interaction import ARRAYS, MODALITIES, SPLITS, SeamlessInteraction, load_dataset, record_features
 from seamless_interaction.errors import (
     SourceNotFound,
     UnknownLayout,
@@ -23,8 +23,9 @@ from seamless_interaction.errors import (
     UnknownSplit,
     UnknownSubset,
 )
-from seamless_interaction.layouts import tree_path
-from seamless_interaction.synthetic import synthesize
+from seamless_interaction.selection import sizes as subsets
+from seamless_interaction.source.layout import tree_path
+from seamless_interaction.synthetic.corpus import synthesize
 
 GENERATION = int(datasets.__version__.split(".")[0])
 SCRIPT = seamless_interaction.__file__
@@ -243,10 +244,10 @@ def test_the_cache_follows_what_decides_and_makes_records_and_nothing_else(tree,
         seamless_interaction.code_digest.cache_clear()
         return cache_of(tree)
 
-    code = [f"seamless_interaction/{name}.py" for name in ("join", "mp4", "tables")]
+    code = [f"seamless_interaction/{name}.py" for name in ("record/join", "formats/mp4", "source/tables")]
     made = [after(name) for name in ("seamless_interaction.py", *code, "configs/10GB.yaml")]
     assert len(set(made)) == len(made)
-    for name in ("progress", "view", "cli/shared", "models/training", "publishing/push", "access/windows"):
+    for name in ("work/progress", "record/view", "cli/shared", "models/training", "publishing/push", "conversations/windows"):
         assert after(f"seamless_interaction/{name}.py") == made[-1]
     seamless_interaction.code_digest.cache_clear()
 
@@ -400,7 +401,8 @@ def test_import_is_light_and_loading_works_without_torch(tree):
     code = (
         "import datasets, sys; old = set(sys.modules)\n"  # some versions of datasets import soundfile
         "import seamless_interaction; print(*set(sys.modules) - old)\n"
-        "from seamless_interaction import audio, mp4, video, load_dataset; print(*set(sys.modules) - old)\n"
+        "from seamless_interaction import load_dataset\n"
+        "from seamless_interaction.formats import audio, mp4, video; print(*set(sys.modules) - old)\n"
         f"record = next(iter(load_dataset(split='train', data_dir={str(tree)!r}, streaming=True)))\n"
         "print(record['audio']['array'].shape, record['video'][0].shape, record['smplh']['body_pose'].shape)\n"
         "assert not {'torch', 'torchcodec'} & set(sys.modules)\n"
@@ -410,8 +412,8 @@ def test_import_is_light_and_loading_works_without_torch(tree):
     assert run.returncode == 0, run.stderr
     *imported, shapes = run.stdout.splitlines()
     package, media = (set(line.split()) for line in imported)
-    assert "seamless_interaction" in package and "seamless_interaction.video" in media
-    assert not {"av", "soundfile", "torch", "typer", "seamless_interaction.readers"} & package
+    assert "seamless_interaction" in package and "seamless_interaction.formats.video" in media
+    assert not {"av", "soundfile", "torch", "typer", "seamless_interaction.formats.readers"} & package
     assert not {"av", "soundfile", "torch"} & media
     assert "21, 3)" in shapes
 

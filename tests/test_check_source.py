@@ -16,13 +16,14 @@ import pytest
 import soundfile
 from servers import HTML, Answer, Bucket, Hub, use_hub, xml_error
 
-from seamless_interaction import FILELIST_FLAGS, places
-from seamless_interaction.check_source import AGREES, CANNOT_TELL, DISAGREES, check, choose
+from seamless_interaction import FILELIST_FLAGS
+from seamless_interaction.check.facts import FACTS
+from seamless_interaction.check.run import AGREES, CANNOT_TELL, DISAGREES, check, choose
 from seamless_interaction.errors import AccessDenied, SourceNotFound, SourceUnreachable
-from seamless_interaction.layouts import archive_path, tree_path
-from seamless_interaction.places import Place
-from seamless_interaction.source_facts import FACTS
-from seamless_interaction.tables import read_filelist
+from seamless_interaction.places import place as places
+from seamless_interaction.places.place import Place
+from seamless_interaction.source.layout import archive_path, tree_path
+from seamless_interaction.source.tables import read_filelist
 
 # What a synthetic corpus differs in on purpose: it is short, its pictures have a sixth of the size, and its tables have
 # few rows; a tree has some float64. A local server's ETags are no MD5s.
@@ -130,7 +131,7 @@ def test_the_hub(corpora):
 
 
 def test_small_reads_no_samples(corpora, monkeypatch):
-    monkeypatch.setattr("seamless_interaction.source_look._BLOCK", 1 << 10)
+    monkeypatch.setattr("seamless_interaction.check.look._BLOCK", 1 << 10)
     folder = corpora["tree"][0]
     with Bucket(folder) as bucket:
         report = check(Place(bucket.url), of_vendors(folder, "V00", "V02"), small=True)
@@ -144,10 +145,10 @@ def test_small_reads_no_samples(corpora, monkeypatch):
 @pytest.mark.parametrize("layout", ["tree", "bundles"])
 def test_small_reads_the_beginning_of_arrays_and_masks_whole(corpora, monkeypatch, layout):
     folder = corpora[layout][0]
-    monkeypatch.setattr("seamless_interaction.readers._STEP", 1 << 10)  # what a member of an NPZ is unpacked by
+    monkeypatch.setattr("seamless_interaction.formats.readers._STEP", 1 << 10)  # what a member of an NPZ is unpacked by
     reports = []
     for limit in (1 << 13, 1 << 30):
-        monkeypatch.setattr("seamless_interaction.source_look._SMALL", limit)
+        monkeypatch.setattr("seamless_interaction.check.look._SMALL", limit)
         reports.append(checked(folder, folder, small=True))
     little, all_of_it = (report.environment["bytes_read"] for report in reports)
     assert little < all_of_it * 0.7

@@ -10,7 +10,7 @@ import pytest
 from clapper import DARK, FLASH, INTERACTIONS, STEP, write_clapper
 
 from seamless_interaction import SAMPLING_RATE, SeamlessDataset
-from seamless_interaction.video import Video
+from seamless_interaction.formats.video import Video
 
 SECONDS = 10.0
 TIMES = (1.52, 4.53, 8.64)  # the second and the third with a key frame shortly before, at some rates

@@ -15,9 +15,9 @@ from seamless_interaction.cli import app
 from seamless_interaction.download import Selection, download
 from seamless_interaction.errors import TargetError
 from seamless_interaction.features import make_features
-from seamless_interaction.indexing import make_index
-from seamless_interaction.local_cache import require_writable
-from seamless_interaction.places import Place
+from seamless_interaction.places.cache import require_writable
+from seamless_interaction.places.place import Place
+from seamless_interaction.source.indexing import make_index
 
 
 def never(*_: object, **__: object) -> None:
@@ -34,7 +34,7 @@ def obstacles(tmp_path):
 
 def test_an_index_or_features_that_cannot_be_written_are_refused_unread(tree, tmp_path, monkeypatch, obstacles):
     dataset = SeamlessDataset(tree)
-    monkeypatch.setattr("seamless_interaction.indexing.scan", never)
+    monkeypatch.setattr("seamless_interaction.source.indexing.scan", never)
     monkeypatch.setattr(SeamlessDataset, "__getitem__", never)
     with pytest.raises(TargetError, match="cannot be written to"):
         make_index(Place(tree), obstacles[0])
@@ -45,7 +45,7 @@ def test_an_index_or_features_that_cannot_be_written_are_refused_unread(tree, tm
 @pytest.mark.parametrize("which", [0, 1], ids=["below a file", "a folder"])
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(tree, monkeypatch, obstacles, which):
     monkeypatch.setattr(evaluation, "run_all", never)
-    monkeypatch.setattr("seamless_interaction.check_source.check", never)
+    monkeypatch.setattr("seamless_interaction.check.run.check", never)
     for command in (["benchmark", "turn-taking", "--data", str(tree)], ["check-source", "--source", str(tree)]):
         result = CliRunner().invoke(app, [*command, "-o", str(obstacles[which])])
         assert (result.exit_code, type(result.exception)) == (1, SystemExit) and "cannot be written to" in result.output
@@ -62,11 +62,11 @@ ON_SMALL_DISKS = """
 
     from seamless_interaction import SeamlessDataset, load_dataset
     from seamless_interaction.features import make_features
-    from seamless_interaction.indexing import make_index
-    from seamless_interaction.local_cache import require_writable, write_whole
-    from seamless_interaction.places import Place
-    from seamless_interaction.synthetic import synthesize
-    from seamless_interaction.verify import verify
+    from seamless_interaction.source.indexing import make_index
+    from seamless_interaction.places.cache import require_writable, write_whole
+    from seamless_interaction.places.place import Place
+    from seamless_interaction.synthetic.corpus import synthesize
+    from seamless_interaction.download.verifying import verify
 
     copy, full = Path("copy"), Path("full")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", full], check=True)

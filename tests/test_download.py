@@ -18,9 +18,11 @@ from conftest import LAYOUTS, WITHOUT_TORCH, pairs, tar_of, warnings
 from servers import S3, Bucket, Hub, use_hub
 from typer.testing import CliRunner
 
-from seamless_interaction import copying, load_dataset, planning, subsets
+from seamless_interaction import load_dataset
 from seamless_interaction.cli import app
-from seamless_interaction.download import Selection, download, plan, verify
+from seamless_interaction.download import Selection, download, plan, planning, verify
+from seamless_interaction.download import run as copying
+from seamless_interaction.download.manifest import Manifest
 from seamless_interaction.errors import (
     EmptySelection,
     MissingFile,
@@ -29,11 +31,11 @@ from seamless_interaction.errors import (
     TargetError,
     UsageError,
 )
-from seamless_interaction.layouts import archive_path, bits_of, tree_path
-from seamless_interaction.manifest import Manifest
-from seamless_interaction.places import Place
-from seamless_interaction.synthetic import NOTICE, is_synthetic
-from seamless_interaction.tables import read_selection
+from seamless_interaction.places.place import Place
+from seamless_interaction.selection import sizes as subsets
+from seamless_interaction.source.layout import archive_path, bits_of, tree_path
+from seamless_interaction.source.tables import read_selection
+from seamless_interaction.synthetic.corpus import NOTICE, is_synthetic
 
 SMALL = Selection("full", split="dev", modalities=("transcript", "vad", "annotations"))  # where all say no more
 RUN = CliRunner()
@@ -490,7 +492,7 @@ def flip(path):
 
 def test_samples_come_round_to_every_file(copy, monkeypatch):
     clock = iter(range(1_000, 1_000_000))
-    monkeypatch.setattr("seamless_interaction.verify.time.time", lambda: next(clock))
+    monkeypatch.setattr("seamless_interaction.download.verifying.time.time", lambda: next(clock))
     lines = [json.loads(line) for line in (copy / "manifest.jsonl").read_text().splitlines()]
     (copy / "manifest.jsonl").write_text("".join(json.dumps({**line, "checked": 1}) + "\n" for line in lines))
     everything = len(files(copy))

@@ -24,14 +24,17 @@ import soundfile
 from conftest import hears_interrupts, warnings
 from servers import Bucket, Hub, use_hub
 
-from seamless_interaction import copying, load_dataset, places, redirects
+from seamless_interaction import load_dataset
 from seamless_interaction.download import Selection, download, plan, verify
+from seamless_interaction.download import run as copying
+from seamless_interaction.download.manifest import Manifest
 from seamless_interaction.errors import AccessDenied, FolderBusy, NotEnoughSpace, SourceUnreachable
-from seamless_interaction.indexing import make_index
-from seamless_interaction.layouts import tree_path
-from seamless_interaction.manifest import Manifest
-from seamless_interaction.places import Place
-from seamless_interaction.synthetic import synthesize
+from seamless_interaction.places import place as places
+from seamless_interaction.places import redirects
+from seamless_interaction.places.place import Place
+from seamless_interaction.source.indexing import make_index
+from seamless_interaction.source.layout import tree_path
+from seamless_interaction.synthetic.corpus import synthesize
 
 KINDS = ("bucket", "members", "tars")
 TEXT = ("transcript", "vad")
@@ -341,7 +344,7 @@ def test_a_full_disk_is_said_to_be_and_what_came_stays(small, tmp_path, monkeypa
                 raise OSError(errno.ENOSPC, "No space left on device")
             return self._file.write(data)
 
-    from seamless_interaction import transfer
+    from seamless_interaction.download import transfer
 
     create = transfer.create
     with serving(small, kind) as (source, selection, wanted, _):

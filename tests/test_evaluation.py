@@ -27,10 +27,10 @@ from seamless_interaction.evaluation.seen import Seen, voice
 from seamless_interaction.evaluation.splits import divide, person
 from seamless_interaction.evaluation.turn_events import Event, merged, turn_events
 from seamless_interaction.features import extract_features
-from seamless_interaction.layouts import tree_path
-from seamless_interaction.synthetic import NOTICE, corpus, prompt_id
-from seamless_interaction.synthetic_files import notice, tables
-from seamless_interaction.synthetic_media import generator, write_wav
+from seamless_interaction.source.layout import tree_path
+from seamless_interaction.synthetic.corpus import NOTICE, corpus, prompt_id
+from seamless_interaction.synthetic.files import notice, tables
+from seamless_interaction.synthetic.media import generator, write_wav
 
 needs("sklearn")
 

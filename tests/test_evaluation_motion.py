@@ -20,8 +20,8 @@ from seamless_interaction.errors import (
     UnsafeCheckpoint,
     UsageError,
 )
-from seamless_interaction.layouts import tree_path
 from seamless_interaction.models.config import PRESETS, ImitatorConfig
+from seamless_interaction.source.layout import tree_path
 
 torch = pytest.importorskip("torch")
 needs("safetensors", "sklearn", "librosa")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from seamless_interaction import synthetic_files
-from seamless_interaction.synthetic_media import empty_mp4
+from seamless_interaction.synthetic import files as synthetic_files
+from seamless_interaction.synthetic.media import empty_mp4
 
 torch = pytest.importorskip("torch", reason="torch is optional")
 

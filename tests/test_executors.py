@@ -18,7 +18,7 @@ from conftest import hears_interrupts
 
 from seamless_interaction import errors
 from seamless_interaction.errors import SeamlessInteractionError, UnknownName, UsageError
-from seamless_interaction.publishing.executors import in_pool, in_process, on_datatrove
+from seamless_interaction.work.executors import in_pool, in_process, on_datatrove
 
 HERE = Path(__file__).parent
 
@@ -30,10 +30,10 @@ pytestmark = pytest.mark.skipif(int(datasets.__version__.split(".")[0]) < 5, rea
 def light(tmp_path_factory):
     """Other processes get the executors without the rest of the package, whose imports take each two seconds."""
     folder = tmp_path_factory.mktemp("light")
-    for package in ("seamless_interaction", "seamless_interaction/publishing", "datasets"):
+    for package in ("seamless_interaction", "seamless_interaction/work", "datasets"):
         (folder / package).mkdir()
         (folder / package / "__init__.py").touch()
-    for module in ("errors.py", "publishing/executors.py"):
+    for module in ("errors.py", "work/executors.py"):
         (folder / "seamless_interaction" / module).symlink_to(Path(errors.__file__).parent / module)
     (folder / "datasets" / "exceptions.py").write_text("class DatasetGenerationError(Exception): ...\n")
     with pytest.MonkeyPatch.context() as patch:

@@ -39,10 +39,10 @@ from seamless_interaction.features.motion import BAND, compose, rhythm, turns
 from seamless_interaction.features.prosody import word_times
 from seamless_interaction.features.synchrony import synchrony
 from seamless_interaction.features.table import LIMBS, as_markdown, features_of
-from seamless_interaction.layouts import tree_path
-from seamless_interaction.progress import Meter
-from seamless_interaction.synthetic_media import write_wav
-from seamless_interaction.tables import TABLES
+from seamless_interaction.source.layout import tree_path
+from seamless_interaction.source.tables import TABLES
+from seamless_interaction.synthetic.media import write_wav
+from seamless_interaction.work.progress import Meter
 
 A, B = "V00_P0202", "V00_P0203"
 FPS, SECONDS = 30, 20.0
@@ -318,7 +318,7 @@ def test_the_head_in_space_is_the_whole_chain(tmp_path):
 
 
 def test_turns_are_about_the_bodys_own_axes():
-    from seamless_interaction.access.resample import quaternions
+    from seamless_interaction.conversations.resample import quaternions
 
     quarter = quaternions(np.array([[0.0, 0.0, np.pi / 2]] * 2))
     step = quaternions(np.array([[0.0, 0.0, 0.0], [0.2, 0.0, 0.0]]))

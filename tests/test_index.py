@@ -21,8 +21,7 @@ from servers import Bucket
 from typer.testing import CliRunner
 
 import seamless_interaction
-from seamless_interaction import SAMPLING_RATE, SeamlessDataset, indexing, load_dataset
-from seamless_interaction import index as index_module
+from seamless_interaction import SAMPLING_RATE, SeamlessDataset, load_dataset
 from seamless_interaction.cli import app
 from seamless_interaction.errors import (
     BrokenIndex,
@@ -31,13 +30,15 @@ from seamless_interaction.errors import (
     UnreadableFile,
     UsageError,
 )
-from seamless_interaction.index import SCHEMA, Index, write
-from seamless_interaction.indexing import make_index
-from seamless_interaction.layouts import EXTENSIONS, Listing, archive_paths
-from seamless_interaction.places import Place
-from seamless_interaction.recordings import Recording
-from seamless_interaction.sources import filelist_of
-from seamless_interaction.synthetic import synthesize
+from seamless_interaction.places.place import Place
+from seamless_interaction.source import index as index_module
+from seamless_interaction.source import indexing
+from seamless_interaction.source.addresses import filelist_of
+from seamless_interaction.source.index import SCHEMA, Index, write
+from seamless_interaction.source.indexing import make_index
+from seamless_interaction.source.layout import EXTENSIONS, Listing, archive_paths
+from seamless_interaction.source.recordings import Recording
+from seamless_interaction.synthetic.corpus import synthesize
 
 KEY = "smplh:body_pose"
 SMALL = ["audio", "transcript", KEY]

@@ -7,10 +7,10 @@ import pytest
 
 from seamless_interaction import LABELS
 from seamless_interaction.errors import AmbiguousSource, DuplicateFileId, SourceNotFound, UnknownLayout
-from seamless_interaction.layouts import PARTS, TREE, scan, tree_path
-from seamless_interaction.places import Place
-from seamless_interaction.recordings import Recording, locate, recordings, rows_of
-from seamless_interaction.tables import read_filelist
+from seamless_interaction.places.place import Place
+from seamless_interaction.source.layout import PARTS, TREE, scan, tree_path
+from seamless_interaction.source.recordings import Recording, locate, recordings, rows_of
+from seamless_interaction.source.tables import read_filelist
 
 A, B, C = "V00_S0809_I00000582_P0947", "V00_S0809_I00000582_P1281A", "V03_S0001_I00000001_P0001"
 

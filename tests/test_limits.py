@@ -10,13 +10,18 @@ import pytest
 from servers import Bucket
 from test_readers import header
 
-from seamless_interaction import ARRAYS, answers, audio, limits, local_cache, places, tars, transfer
-from seamless_interaction.download import Selection, download
+from seamless_interaction import ARRAYS
+from seamless_interaction.download import Selection, download, transfer
 from seamless_interaction.errors import SourceUnreachable, UnsafeFile, UsageError
-from seamless_interaction.layouts import tree_path
-from seamless_interaction.places import Place
-from seamless_interaction.readers import read_npy
-from seamless_interaction.synthetic import synthesize
+from seamless_interaction.formats import audio
+from seamless_interaction.formats import tar as tars
+from seamless_interaction.formats.readers import read_npy
+from seamless_interaction.places import answers, limits
+from seamless_interaction.places import cache as local_cache
+from seamless_interaction.places import place as places
+from seamless_interaction.places.place import Place
+from seamless_interaction.source.layout import tree_path
+from seamless_interaction.synthetic.corpus import synthesize
 
 POSE = ARRAYS["smplh:body_pose"]
 HUGE = 1 << 40

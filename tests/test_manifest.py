@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from seamless_interaction.manifest import ABSENT, FAILED, WHOLE, Manifest
+from seamless_interaction.download.manifest import ABSENT, FAILED, WHOLE, Manifest
 
 ID = "V00_S0809_I00000582_P0947"
 PATH = f"improvised/dev/audio/{ID}.wav"

@@ -10,9 +10,10 @@ import pytest
 from conftest import WITHOUT_TORCH
 
 import seamless_interaction
-from seamless_interaction import load_dataset, synthetic_files
-from seamless_interaction.synthetic import synthesize
-from seamless_interaction.synthetic_media import empty_mp4
+from seamless_interaction import load_dataset
+from seamless_interaction.synthetic import files as synthetic_files
+from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.media import empty_mp4
 
 # Anonymous memory: what the process holds itself, not pages of mapped files. Sampled while it works.
 MEASURE = """
@@ -22,7 +23,7 @@ def anonymous():
 import os
 import datasets
 from seamless_interaction import load_dataset
-import seamless_interaction.view, seamless_interaction.join, av, soundfile
+import seamless_interaction.record.view, seamless_interaction.record.join, av, soundfile
 from seamless_interaction import arrow
 arrow.BATCH_BYTES >>= 4  # so that a small corpus fills many batches
 datasets.disable_progress_bars()

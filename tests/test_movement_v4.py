@@ -17,15 +17,15 @@ from seamless_interaction import (
     resolve_modalities,
 )
 from seamless_interaction.download import download
+from seamless_interaction.download.verifying import verify
 from seamless_interaction.errors import BadFile, UnsafeFile, UsageError, WindowError
-from seamless_interaction.indexing import make_index
-from seamless_interaction.layouts import PARTS, tree_path
-from seamless_interaction.places import Place
+from seamless_interaction.places.place import Place
 from seamless_interaction.publishing import plan_shards, publish
-from seamless_interaction.selection import Selection
-from seamless_interaction.synthetic import SyntheticRecording, corpus, synthesize
-from seamless_interaction.tables import read_filelist
-from seamless_interaction.verify import verify
+from seamless_interaction.selection.selection import Selection
+from seamless_interaction.source.indexing import make_index
+from seamless_interaction.source.layout import PARTS, tree_path
+from seamless_interaction.source.tables import read_filelist
+from seamless_interaction.synthetic.corpus import SyntheticRecording, corpus, synthesize
 
 GAZE, FACE, VERTICES = "movement_v4:gaze_encodings", "movement_v4:expression", "movement_v4:pred_vertices"
 _made = functools.lru_cache(512)(SyntheticRecording.array)

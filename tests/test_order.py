@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seamless_interaction.access.order import Order
+from seamless_interaction.conversations.shuffle import Order
 
 SIZES = [0, 1, 2, 3, 4, 5, 7, 8, 9, 63, 64, 65, 255, 256, 257, 1000, 4095, 4096, 4097, 65_537]
 

@@ -21,7 +21,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from servers import S3, Answer, Bucket, Hub, parse_range, use_hub, xml_error
 
-from seamless_interaction import SeamlessDataset, files, local_cache, places, redirects
+from seamless_interaction import SeamlessDataset
 from seamless_interaction.download import Selection, download, verify
 from seamless_interaction.errors import (
     AccessDenied,
@@ -33,10 +33,14 @@ from seamless_interaction.errors import (
 )
 from seamless_interaction.evaluation import write_results
 from seamless_interaction.features import make_features
-from seamless_interaction.indexing import make_index
-from seamless_interaction.places import Place, local_path
+from seamless_interaction.places import cache as local_cache
+from seamless_interaction.places import place as places
+from seamless_interaction.places import ranges as files
+from seamless_interaction.places import redirects
+from seamless_interaction.places.place import Place, local_path
 from seamless_interaction.publishing import plan_shards, publish
-from seamless_interaction.synthetic import synthesize
+from seamless_interaction.source.indexing import make_index
+from seamless_interaction.synthetic.corpus import synthesize
 
 CONTENT = bytes(range(256)) * 400  # above the size from which a Hub keeps files elsewhere
 SPACED = "two words/a name, with + and ü.bin"

@@ -10,10 +10,10 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from seamless_interaction import SeamlessDataset
-from seamless_interaction.access import plot as plotting
-from seamless_interaction.access.plot import plot
+from seamless_interaction.conversations import plot as plotting
+from seamless_interaction.conversations.plot import plot
 from seamless_interaction.errors import InvalidWindow, MissingDependency, UnknownArray
-from seamless_interaction.synthetic import synthesize
+from seamless_interaction.synthetic.corpus import synthesize
 
 ANNOTATED = "V03_S0101_I00000486"  # both partners; the first with annotations of every kind
 FACES = "V00_S0101_I00000081"  # with face motion

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seamless_interaction.progress import Meter
+from seamless_interaction.work.progress import Meter
 
 
 @pytest.fixture

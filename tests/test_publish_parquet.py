@@ -17,7 +17,7 @@ from seamless_interaction.dataset_infos import dialect
 from seamless_interaction.errors import NotEnoughSpace
 from seamless_interaction.publishing import Selection, convert, convert_shard, flac, parquet, plan, plan_shards
 from seamless_interaction.publishing.rows import recording_features, shard_features
-from seamless_interaction.synthetic import synthesize
+from seamless_interaction.synthetic.corpus import synthesize
 
 COLUMNS = tuple(column for group in MODALITIES.values() for column in group)
 MEDIA = ("audio", "video", "partner_video")

@@ -16,11 +16,12 @@ import pytest
 from conftest import LAYOUTS, WITHOUT_TORCH, assert_same_arrays
 from servers import Bucket, Hub, use_hub
 
-from seamless_interaction import load_dataset, published, record_features
+from seamless_interaction import load_dataset, record_features
 from seamless_interaction.errors import BrokenTable, UnknownSplit, UnknownSubset, UnsafeFile, UsageError
-from seamless_interaction.files import member_path
-from seamless_interaction.places import Place
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.ranges import member_path
 from seamless_interaction.publishing import Selection, plan_shards, publish
+from seamless_interaction.publishing import reading as published
 
 REPO = "seamless/interaction"
 URL = f"hf://datasets/{REPO}"
@@ -269,8 +270,8 @@ def test_places_that_datasets_does_not_load_from_are_refused(folder):
 
 
 def test_raw_data_are_no_published_repository(corpora):
-    from seamless_interaction.places import Place
-    from seamless_interaction.published import is_published
+    from seamless_interaction.places.place import Place
+    from seamless_interaction.publishing.reading import is_published
 
     assert not any(is_published(Place(corpora[layout][0])) for layout in LAYOUTS)
 

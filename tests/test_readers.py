@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 
-from seamless_interaction import ARRAYS, readers
+from seamless_interaction import ARRAYS
 from seamless_interaction.errors import (
     BadFile,
     EmptyFile,
@@ -27,9 +27,10 @@ from seamless_interaction.errors import (
     UnsafeFile,
     WrongType,
 )
-from seamless_interaction.limits import MAX_FRAMES
-from seamless_interaction.places import Place, SharedFile
-from seamless_interaction.readers import NpyRows, Npz, parse_bundle_json, parse_json_lines, read_npy
+from seamless_interaction.formats import readers
+from seamless_interaction.formats.readers import NpyRows, Npz, parse_bundle_json, parse_json_lines, read_npy
+from seamless_interaction.places.limits import MAX_FRAMES
+from seamless_interaction.places.place import Place, SharedFile
 
 POSE, MASK, FACE = ARRAYS["smplh:body_pose"], ARRAYS["smplh:is_valid"], ARRAYS["movement:is_valid"]
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from servers import Answer, Bucket, Hub, use_hub
 
-from seamless_interaction import places, redirects
 from seamless_interaction.download import Selection, download
 from seamless_interaction.errors import SourceUnreachable, UnsafeRedirect
-from seamless_interaction.places import Place
-from seamless_interaction.synthetic import synthesize
+from seamless_interaction.places import place as places
+from seamless_interaction.places import redirects
+from seamless_interaction.places.place import Place
+from seamless_interaction.synthetic.corpus import synthesize
 
 CONTENT = bytes(range(256)) * 400
 SECRETS = {"Authorization": "Bearer SECRET", "X-Key": "SECRET", "Cookie": "sid=SECRET"}

@@ -21,8 +21,7 @@ from conftest import LAYOUTS, WITHOUT_TORCH, pairs, warnings
 from datasets.utils.file_utils import xopen
 from servers import S3, Bucket, Hub, use_hub
 
-from seamless_interaction import FileId, SeamlessInteraction, load_dataset, parts, places, sources
-from seamless_interaction.audio import Audio
+from seamless_interaction import FileId, SeamlessInteraction, load_dataset
 from seamless_interaction.errors import (
     AccessDenied,
     NoRanges,
@@ -30,11 +29,15 @@ from seamless_interaction.errors import (
     SourceNotFound,
     SourceUnreachable,
 )
-from seamless_interaction.indexing import make_index
-from seamless_interaction.layouts import archive_path, tree_path
-from seamless_interaction.places import Place
-from seamless_interaction.sources import filelist_of
-from seamless_interaction.video import Video
+from seamless_interaction.formats.audio import Audio
+from seamless_interaction.formats.video import Video
+from seamless_interaction.places import place as places
+from seamless_interaction.places.place import Place
+from seamless_interaction.source import addresses as sources
+from seamless_interaction.source import files as parts
+from seamless_interaction.source.addresses import filelist_of
+from seamless_interaction.source.indexing import make_index
+from seamless_interaction.source.layout import archive_path, tree_path
 
 HOSTS = ("127.0.0.1", "localhost", "::1", None)
 PREFIX = "seamless_interaction"  # as the real bucket's
@@ -818,7 +821,8 @@ def test_what_is_read_ahead_is_bounded_by_memory(tree, pool, monkeypatch, ahead)
 
 
 def recordings_of(place):
-    from seamless_interaction import layouts, recordings
+    from seamless_interaction.source import layout as layouts
+    from seamless_interaction.source import recordings
 
     filelist = filelist_of(place)
     found, _ = recordings.recordings(layouts.assumed("tree", filelist), filelist, filelist, "tree")

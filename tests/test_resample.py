@@ -6,7 +6,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 
-from seamless_interaction.access.resample import at_positions
+from seamless_interaction.conversations.resample import at_positions
 
 SENTINEL = np.float32(1e13)
 HOWS = ("nearest", "linear", "rotation")

@@ -23,11 +23,11 @@ from seamless_interaction.errors import (
     UnsafeFile,
     UsageError,
 )
-from seamless_interaction.indexing import make_index
-from seamless_interaction.places import Place
-from seamless_interaction.synthetic import synthesize
-from seamless_interaction.synthetic_media import picture_number
-from seamless_interaction.tables import read_filelist
+from seamless_interaction.places.place import Place
+from seamless_interaction.source.indexing import make_index
+from seamless_interaction.source.tables import read_filelist
+from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.media import picture_number
 
 FILE_ERRORS = ("missing", "empty", "truncated", "unreadable", "unsafe", "wrong_type", "no_video_stream")
 

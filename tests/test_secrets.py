@@ -14,13 +14,14 @@ import pytest
 from servers import Answer, Bucket, xml_error
 from typer.testing import CliRunner
 
-from seamless_interaction import SeamlessDataset, load_dataset, places, use_storage_options
+from seamless_interaction import SeamlessDataset, load_dataset, use_storage_options
 from seamless_interaction.cli import app
 from seamless_interaction.errors import AccessDenied, SourceUnreachable, UsageError
-from seamless_interaction.layouts import tree_path
-from seamless_interaction.places import Place
+from seamless_interaction.places import place as places
+from seamless_interaction.places.place import Place
 from seamless_interaction.publishing.plan import WORK
-from seamless_interaction.synthetic import synthesize
+from seamless_interaction.source.layout import tree_path
+from seamless_interaction.synthetic.corpus import synthesize
 
 PASSWORD, SIGNATURE, TOKEN, ELSEWHERE = "hunter2pass", "SIGSECRET", "HDRSECRET", "OTHERSECRET"
 LOGIN = base64.b64encode(f"user:{PASSWORD}".encode()).decode()

@@ -14,19 +14,9 @@ from servers import Bucket
 from test_subsets import alike, ids, lists, table
 from typer.testing import CliRunner
 
-from seamless_interaction import (
-    ARRAYS,
-    LABELS,
-    MODALITIES,
-    SPLITS,
-    VENDORS,
-    FileId,
-    SeamlessDataset,
-    load_dataset,
-    subsets,
-)
-from seamless_interaction.catalogue import as_text, catalogue
+from seamless_interaction import ARRAYS, LABELS, MODALITIES, SPLITS, VENDORS, FileId, SeamlessDataset, load_dataset
 from seamless_interaction.cli import app
+from seamless_interaction.download.planning import plan
 from seamless_interaction.errors import (
     AmbiguousSource,
     BrokenTable,
@@ -43,15 +33,16 @@ from seamless_interaction.errors import (
     UnknownVendor,
     UsageError,
 )
-from seamless_interaction.indexing import make_index
-from seamless_interaction.layouts import PARTS, USUAL_PARTS, bits_of, tree_path
-from seamless_interaction.places import Place
-from seamless_interaction.planning import plan
+from seamless_interaction.places.place import Place
 from seamless_interaction.publishing import plan_shards
-from seamless_interaction.selection import Selection, choose
-from seamless_interaction.sources import filelist_of
-from seamless_interaction.synthetic_filelist import synthetic_filelist
-from seamless_interaction.tables import read_filelist, read_selection, write_selection
+from seamless_interaction.selection import sizes as subsets
+from seamless_interaction.selection.catalogue import as_text, catalogue
+from seamless_interaction.selection.selection import Selection, choose
+from seamless_interaction.source.addresses import filelist_of
+from seamless_interaction.source.indexing import make_index
+from seamless_interaction.source.layout import PARTS, USUAL_PARTS, bits_of, tree_path
+from seamless_interaction.source.tables import read_filelist, read_selection, write_selection
+from seamless_interaction.synthetic.filelist import synthetic_filelist
 
 MANY = table(alike(40) + alike(5, "V00", label="naturalistic", split="dev", **{"3p": True}))
 FIRST = "V00_S0000_I00000081_P0000"  # of it

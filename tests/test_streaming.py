@@ -15,13 +15,14 @@ import pytest
 from conftest import tar_of, warnings
 from servers import Bucket, Hub, use_hub
 
-from seamless_interaction import ARRAYS, MASKS, load_dataset, places
+from seamless_interaction import ARRAYS, MASKS, load_dataset
 from seamless_interaction.errors import TargetError, UsageError
-from seamless_interaction.layouts import tree_path
-from seamless_interaction.places import Place
-from seamless_interaction.range_cache import RangeCache, kept_in
-from seamless_interaction.record_lines import line, stream_lines
-from seamless_interaction.synthetic import synthesize
+from seamless_interaction.places import place as places
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.range_cache import RangeCache, kept_in
+from seamless_interaction.record.lines import line, stream_lines
+from seamless_interaction.source.layout import tree_path
+from seamless_interaction.synthetic.corpus import synthesize
 
 PLENTY = 1 << 30
 

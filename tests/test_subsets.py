@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from seamless_interaction import LABELS, SPLITS, SUBSETS, VENDORS, FileId, subsets
+from seamless_interaction import LABELS, SPLITS, SUBSETS, VENDORS, FileId
 from seamless_interaction.cli import app
 from seamless_interaction.errors import BrokenTable, SeamlessInteractionError, UnknownName, UnknownSubset
-from seamless_interaction.sizes import as_text, describe
-from seamless_interaction.subsets import expected, expected_bytes, interaction_ids, limits, select, vendors_of
-from seamless_interaction.synthetic_filelist import synthetic_filelist
+from seamless_interaction.selection import sizes as subsets
+from seamless_interaction.selection.describe import as_text, describe
+from seamless_interaction.selection.sizes import expected, expected_bytes, interaction_ids, limits, select, vendors_of
+from seamless_interaction.synthetic.filelist import synthetic_filelist
 
 SIZES = list(SUBSETS)
 PARTS = ("video", "audio", "deflated", "seconds")  # of recordings.yaml

@@ -32,13 +32,21 @@ from seamless_interaction import (
     TABLES,
     TRAITS,
     VENDORS,
-    synthetic_media,
 )
 from seamless_interaction.cli import app
 from seamless_interaction.errors import UnknownLayout, UsageError
-from seamless_interaction.layouts import BUNDLE, archive_path, tree_path
-from seamless_interaction.synthetic import DEFECTS, LAYOUTS, PROFILES, Corpus, SyntheticRecording, corpus, synthesize
-from seamless_interaction.synthetic_media import (
+from seamless_interaction.source.layout import BUNDLE, archive_path, tree_path
+from seamless_interaction.synthetic import media as synthetic_media
+from seamless_interaction.synthetic.corpus import (
+    DEFECTS,
+    LAYOUTS,
+    PROFILES,
+    Corpus,
+    SyntheticRecording,
+    corpus,
+    synthesize,
+)
+from seamless_interaction.synthetic.media import (
     PICTURE_PERIOD,
     empty_mp4,
     picture,
@@ -519,7 +527,7 @@ def test_command_refuses_a_folder_with_files(tmp_path):
 
 
 def test_a_failed_run_leaves_nothing(tmp_path, monkeypatch):
-    from seamless_interaction import synthetic_files
+    from seamless_interaction.synthetic import files as synthetic_files
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 import pytest
 
 from seamless_interaction import FILELIST_FLAGS, TABLES, FileId
-from seamless_interaction.synthetic_filelist import synthetic_filelist
+from seamless_interaction.synthetic.filelist import synthetic_filelist
 
 
 @pytest.fixture(scope="module")

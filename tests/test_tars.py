@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seamless_interaction.errors import BadFile, EmptyFile, MissingFile, TruncatedFile, UnreadableFile, UnsafeFile
-from seamless_interaction.synthetic import synthesize
-from seamless_interaction.tars import Member, contents
+from seamless_interaction.formats.tar import Member, contents
+from seamless_interaction.synthetic.corpus import synthesize
 
 BLOCK = 512
 END = bytes(2 * BLOCK)

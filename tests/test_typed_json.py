@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from seamless_interaction.typed_json import load_as
+from seamless_interaction.work.typed_json import load_as
 
 
 class Figure(NamedTuple):

@@ -19,13 +19,13 @@ import pytest
 from conftest import CountedFile, write
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from seamless_interaction import files
-from seamless_interaction import mp4 as mp4_module
-from seamless_interaction import video as video_module
-from seamless_interaction.audio import probe_audio
 from seamless_interaction.errors import BadFile, EmptyFile, MissingFile, NoVideoStream, TruncatedFile, UnreadableFile
-from seamless_interaction.mp4 import _packet_index, probe_video, read_frames
-from seamless_interaction.video import Video
+from seamless_interaction.formats import mp4 as mp4_module
+from seamless_interaction.formats import video as video_module
+from seamless_interaction.formats.audio import probe_audio
+from seamless_interaction.formats.mp4 import _packet_index, probe_video, read_frames
+from seamless_interaction.formats.video import Video
+from seamless_interaction.places import ranges as files
 
 NTSC = Fraction(30000, 1001)
 BITS = 8  # a frame's number, as dark and light columns
@@ -740,7 +740,7 @@ def test_a_worker_decodes_with_one_thread(mp4):
 
 
 def test_unclosed_video_leaves_quietly(mp4):
-    code = f"from seamless_interaction.video import Video; video = Video({mp4!r}); video[60]; print(len(video))"
+    code = f"from seamless_interaction.formats.video import Video; video = Video({mp4!r}); video[60]; print(len(video))"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr, done.returncode) == (str(FRAMES), "", 0)
 

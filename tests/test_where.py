@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from seamless_interaction.access.where import MAX_DEPTH, MAX_LENGTH, Where
+from seamless_interaction.conversations.condition import MAX_DEPTH, MAX_LENGTH, Where
 from seamless_interaction.errors import InvalidExpression, UnknownQuantity, UsageError
 
 NAN = np.nan

@@ -13,7 +13,7 @@ from conftest import LAYOUTS
 from datasets.fingerprint import Hasher
 
 from seamless_interaction import SeamlessDataset
-from seamless_interaction.access import quantities, storage
+from seamless_interaction.conversations import quantities, storage
 from seamless_interaction.download import download
 from seamless_interaction.errors import (
     EmptySelection,
@@ -24,9 +24,9 @@ from seamless_interaction.errors import (
     UsageError,
     WindowError,
 )
-from seamless_interaction.selection import Selection
-from seamless_interaction.synthetic import synthesize
-from seamless_interaction.synthetic_media import write_wav
+from seamless_interaction.selection.selection import Selection
+from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.media import write_wav
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,9 @@ import pyarrow.parquet as pq
 
 from seamless_interaction import SeamlessDataset
 from seamless_interaction.features import FEATURES, extract_features, make_features, read_features
-from seamless_interaction.synthetic import SyntheticRecording, corpus
-from seamless_interaction.synthetic_files import write
-from seamless_interaction.synthetic_media import generator
+from seamless_interaction.synthetic.corpus import SyntheticRecording, corpus
+from seamless_interaction.synthetic.files import write
+from seamless_interaction.synthetic.media import generator
 
 COLORS = ["#0072B2", "#D55E00"]  # of the two partners: told apart by everybody
 SECONDS = 45.0  # of a conversation, that are looked at

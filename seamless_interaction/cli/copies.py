@@ -43,8 +43,8 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Fetch a part of the dataset into a folder. What is there already stays; once stopped, it goes on."""
-    from seamless_interaction.copying import carry_out
-    from seamless_interaction.planning import plan
+    from seamless_interaction.download.planning import plan
+    from seamless_interaction.download.run import carry_out
 
     with named_errors():
         planned = plan(selection, source, output_dir, filelist=filelist, layout=layout, index=index)
@@ -74,8 +74,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Compare a copy with its manifest, offline. Exits with 0: whole, 3: files missing, 4: corrupt, 2: wrong usage."""
-    from seamless_interaction.sizes import number
-    from seamless_interaction.verify import verify as verify_copy
+    from seamless_interaction.download.verifying import verify as verify_copy
+    from seamless_interaction.selection.describe import number
 
     with named_errors(), shown_progress(quiet) as progress:
         found = verify_copy(
@@ -100,12 +100,12 @@ def list_(
     as_csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
 ) -> None:
     """List the recordings that are selected, without fetching any. Reads nothing but the tables."""
-    from seamless_interaction import sources
-    from seamless_interaction.catalogue import as_text, catalogue
     from seamless_interaction.errors import UsageError
-    from seamless_interaction.places import Place
-    from seamless_interaction.selection import in_force, tell_chosen
-    from seamless_interaction.tables import read_filelist_file
+    from seamless_interaction.places.place import Place
+    from seamless_interaction.selection.catalogue import as_text, catalogue
+    from seamless_interaction.selection.selection import in_force, tell_chosen
+    from seamless_interaction.source import addresses as sources
+    from seamless_interaction.source.tables import read_filelist_file
 
     with named_errors(), quiet_pipe():
         if as_json and as_csv:
@@ -147,11 +147,12 @@ def stream(
     from dataclasses import asdict
     from itertools import islice
 
-    from seamless_interaction import load_dataset, sources
+    from seamless_interaction import load_dataset
     from seamless_interaction.errors import UsageError
-    from seamless_interaction.range_cache import kept_in
-    from seamless_interaction.record_lines import stream_lines
-    from seamless_interaction.sizes import BYTES, number
+    from seamless_interaction.places.range_cache import kept_in
+    from seamless_interaction.record.lines import stream_lines
+    from seamless_interaction.selection.describe import BYTES, number
+    from seamless_interaction.source import addresses as sources
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as JSON is, whatever the terminal

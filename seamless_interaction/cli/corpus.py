@@ -37,7 +37,7 @@ def synthesize(
     ] = False,
 ) -> None:
     """Write a synthetic corpus: invented recordings, stored exactly as the real ones are. No real person is in it."""
-    from seamless_interaction.synthetic import synthesize as write_corpus
+    from seamless_interaction.synthetic.corpus import synthesize as write_corpus
 
     with named_errors():
         corpus = write_corpus(directory, layout.value, interactions, seconds, seed, defects, movement_v4)
@@ -60,10 +60,10 @@ def index(
     layout: Annotated[str | None, typer.Option(help="tree, bundles or archives; found out without it.")] = None,
 ) -> None:
     """Write down what lies where in SOURCE, and what it is, for load_dataset(index=FILE). Once stopped, it goes on."""
-    from seamless_interaction.indexing import make_index
-    from seamless_interaction.places import Place
-    from seamless_interaction.sources import filelist_of
-    from seamless_interaction.tables import read_filelist_file
+    from seamless_interaction.places.place import Place
+    from seamless_interaction.source.addresses import filelist_of
+    from seamless_interaction.source.indexing import make_index
+    from seamless_interaction.source.tables import read_filelist_file
 
     with named_errors():
         place = Place(source)
@@ -91,9 +91,9 @@ def sizes(
     as_json: Annotated[bool, typer.Option("--json", help="The same numbers as JSON, one object a size.")] = False,
 ) -> None:
     """List what each size holds: interactions, recordings, hours and bytes as far as they are known beforehand."""
-    from seamless_interaction.sizes import as_text, describe
-    from seamless_interaction.sources import official_filelist
-    from seamless_interaction.tables import read_filelist_file
+    from seamless_interaction.selection.describe import as_text, describe
+    from seamless_interaction.source.addresses import official_filelist
+    from seamless_interaction.source.tables import read_filelist_file
 
     with named_errors():
         described = describe(official_filelist() if filelist is None else read_filelist_file(filelist))
@@ -112,11 +112,11 @@ def check_source(
     ] = None,
 ) -> None:
     """Hold a source against all that this package takes for true of it. Please send us what disagrees."""
-    from seamless_interaction import sources
-    from seamless_interaction.check_source import check
-    from seamless_interaction.local_cache import require_writable, write_whole
-    from seamless_interaction.places import Place, local_path
-    from seamless_interaction.tables import read_filelist_file
+    from seamless_interaction.check.run import check
+    from seamless_interaction.places.cache import require_writable, write_whole
+    from seamless_interaction.places.place import Place, local_path
+    from seamless_interaction.source import addresses as sources
+    from seamless_interaction.source.tables import read_filelist_file
 
     with named_errors():
         if output:

@@ -87,9 +87,10 @@ def publish(
     as_json: AsJson = False,
 ) -> None:
     """Make a Hub repository of Parquet files, which every version of datasets loads. Once stopped, it goes on."""
-    from seamless_interaction import publishing, sources
+    from seamless_interaction import publishing
     from seamless_interaction.errors import UsageError
     from seamless_interaction.publishing.push import check_name
+    from seamless_interaction.source import addresses as sources
 
     def tell(*results: Any) -> None:
         found = [result.as_dict() if as_json else result.as_text() for result in results]

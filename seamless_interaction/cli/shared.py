@@ -71,7 +71,7 @@ def selecting(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**options: Any) -> None:
-        from seamless_interaction.selection import Selection
+        from seamless_interaction.selection.selection import Selection
 
         with named_errors():
             criteria = {name: options.pop(name) for name in _CRITERIA}
@@ -125,7 +125,7 @@ def quiet_pipe() -> Iterator[None]:
 @contextmanager
 def shown_progress(quiet: bool) -> Iterator[Any]:
     """Tell how it goes, unless quiet, until the end."""
-    from seamless_interaction.progress import Meter, shown
+    from seamless_interaction.work.progress import Meter, shown
 
     meter = Meter() if quiet else shown()
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from seamless_interaction import EMOTIONS
-from seamless_interaction.access.interaction import ParticipantRecording
+from seamless_interaction.conversations.interaction import ParticipantRecording
 from seamless_interaction.errors import BadFile
 from seamless_interaction.evaluation.protocol import Part, Sample, Telling
 from seamless_interaction.evaluation.seen import Seen

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from seamless_interaction.access.interaction import Interaction
+from seamless_interaction.conversations.interaction import Interaction
 from seamless_interaction.models.config import COLUMNS, FACE
 from seamless_interaction.models.imitator import ImitatorModel, digest_of
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seamless_interaction.access.dataset import SeamlessDataset
+from seamless_interaction.conversations.dataset import SeamlessDataset
 from seamless_interaction.errors import UsageError
 from seamless_interaction.evaluation.baselines import PRIOR, MakeModel
 from seamless_interaction.evaluation.metrics import sklearn
@@ -17,9 +17,9 @@ from seamless_interaction.evaluation.seen import Seen
 from seamless_interaction.evaluation.splits import divide
 from seamless_interaction.evaluation.telling import Teller
 from seamless_interaction.features.table import resolve_groups
-from seamless_interaction.places import Place
-from seamless_interaction.progress import Meter
-from seamless_interaction.synthetic import is_synthetic
+from seamless_interaction.places.place import Place
+from seamless_interaction.synthetic.corpus import is_synthetic
+from seamless_interaction.work.progress import Meter
 
 if TYPE_CHECKING:
     from seamless_interaction.models import ImitatorModel

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seamless_interaction.access.interaction import Interaction
+from seamless_interaction.conversations.interaction import Interaction
 from seamless_interaction.evaluation.turn_events import Interval, Speech, merged
 from seamless_interaction.features import Features, extract_features
 from seamless_interaction.features.table import features_of

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from seamless_interaction import SAMPLING_RATE
-from seamless_interaction.access.cut import Sample, note
-from seamless_interaction.access.interaction import ParticipantRecording
+from seamless_interaction.conversations.interaction import ParticipantRecording
+from seamless_interaction.conversations.read_window import Sample, note
 from seamless_interaction.errors import BadFile, MissingDependency
-from seamless_interaction.readers import Records
+from seamless_interaction.formats.readers import Records
 
 RATE = 16_000  # Hz: what speech is analysed at
 BLOCK = 60.0  # seconds read at a time
@@ -47,7 +47,7 @@ class Block:
 
     Attributes:
         lead: how many rows of the sample's arrays lie before ``first``.
-        sample: see ``access.cut.cut``; some rows more on both sides, as far as there are such.
+        sample: see ``read_window.cut``; some rows more on both sides, as far as there are such.
     """
 
     grid: Grid

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seamless_interaction.access.cut import inside_any
+from seamless_interaction.conversations.read_window import inside_any
 from seamless_interaction.features.blocks import Grid
 
 PAUSE = 0.2  # seconds: shorter ones are speech (Heldner & Edlund 2010)

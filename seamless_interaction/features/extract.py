@@ -9,8 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from seamless_interaction import known_keywords
-from seamless_interaction.access.cut import left_out
-from seamless_interaction.access.interaction import ByParticipant, Interaction, ParticipantRecording, check_window
+from seamless_interaction.conversations.interaction import (
+    ByParticipant,
+    Interaction,
+    ParticipantRecording,
+    check_window,
+)
+from seamless_interaction.conversations.read_window import left_out
 from seamless_interaction.errors import InvalidWindow
 from seamless_interaction.features import dyadic
 from seamless_interaction.features.blocks import BLOCK, Grid, Made, Part, blocks, voice_activity

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seamless_interaction.access.interaction import ParticipantRecording
+from seamless_interaction.conversations.interaction import ParticipantRecording
 from seamless_interaction.features.blocks import Block, Grid, Made
 from seamless_interaction.features.motion import at_rows
 from seamless_interaction.features.table import ACTION_UNITS

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from seamless_interaction.access.interaction import ParticipantRecording
-from seamless_interaction.access.resample import quaternions, vectors
+from seamless_interaction.conversations.interaction import ParticipantRecording
+from seamless_interaction.conversations.resample import quaternions, vectors
 from seamless_interaction.features.blocks import Block, Grid, Made
 from seamless_interaction.features.table import HEAD, LIMBS, NECK, SPINE
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from seamless_interaction.access.cut import note
-from seamless_interaction.access.interaction import ParticipantRecording
+from seamless_interaction.conversations.interaction import ParticipantRecording
+from seamless_interaction.conversations.read_window import note
 from seamless_interaction.errors import BadFile
 from seamless_interaction.features.blocks import RATE, Block, Grid, Made, add_issue, needed
 from seamless_interaction.features.table import NUM_MELS

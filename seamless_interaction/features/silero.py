@@ -6,8 +6,8 @@ import threading
 
 import numpy as np
 
-from seamless_interaction.access.cut import inside_any
-from seamless_interaction.access.interaction import ParticipantRecording
+from seamless_interaction.conversations.interaction import ParticipantRecording
+from seamless_interaction.conversations.read_window import inside_any
 from seamless_interaction.features.blocks import RATE, Block, Grid, Made, needed, voice_activity
 
 _of_thread = threading.local()  # the model, which takes a quarter of a second to load, and has a state

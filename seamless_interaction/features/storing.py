@@ -24,18 +24,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seamless_interaction import __version__, known_keywords
-from seamless_interaction.access.dataset import SeamlessDataset
-from seamless_interaction.access.interaction import check_window
+from seamless_interaction.conversations.dataset import SeamlessDataset
+from seamless_interaction.conversations.interaction import check_window
 from seamless_interaction.errors import ForeignFeatures, SeamlessInteractionError
 from seamless_interaction.features.blocks import Grid
 from seamless_interaction.features.extract import Features, event_table, extract_features
 from seamless_interaction.features.table import DEFAULT_GROUPS, FEATURES, features_of, resolve_groups
-from seamless_interaction.local_cache import require_writable, write_whole
-from seamless_interaction.places import local_path
-from seamless_interaction.progress import Meter
-from seamless_interaction.publishing.executors import in_pool
-from seamless_interaction.sizes import decimal
-from seamless_interaction.typed_json import load_as
+from seamless_interaction.places.cache import require_writable, write_whole
+from seamless_interaction.places.place import local_path
+from seamless_interaction.selection.describe import decimal
+from seamless_interaction.work.executors import in_pool
+from seamless_interaction.work.progress import Meter
+from seamless_interaction.work.typed_json import load_as
 
 _METADATA = b"seamless_interaction"
 

@@ -23,7 +23,6 @@ from seamless_interaction.errors import (
     UnsafeCheckpoint,
     UsageError,
 )
-from seamless_interaction.local_cache import write_whole
 from seamless_interaction.models.card import CARD
 from seamless_interaction.models.config import (
     AHEAD,
@@ -46,6 +45,7 @@ from seamless_interaction.models.layers import (
 )
 from seamless_interaction.models.rotations import between, from_six, to_matrix, to_six, to_vector
 from seamless_interaction.models.streams import Streams, of_joints, read
+from seamless_interaction.places.cache import write_whole
 
 WEIGHTS = "model.safetensors"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -294,7 +294,7 @@ class ImitatorModel(
             ((name, sample),) = window.items()
             return {name: self.encode(sample)}
         if is_window:
-            from seamless_interaction.access.collate import stack
+            from seamless_interaction.conversations.collate import stack
 
             return dict(zip(window, self.encode(stack(list(window.values()))), strict=True))
         streams = self.read(window)

@@ -16,7 +16,7 @@ from seamless_interaction.publishing.convert import Failure, Sidecar, convert_sh
 from seamless_interaction.publishing.plan import Shard, ShardPlan, plan_shards
 from seamless_interaction.publishing.publish import PublishReport, how_far, publish
 from seamless_interaction.publishing.push import PushReport, push
-from seamless_interaction.selection import Selection
+from seamless_interaction.selection.selection import Selection
 
 __all__ = [
     "Failure",

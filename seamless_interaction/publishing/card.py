@@ -35,7 +35,7 @@ from seamless_interaction import (
 )
 from seamless_interaction.dataset_infos import dialect
 from seamless_interaction.publishing.rows import SUMMARY
-from seamless_interaction.sizes import decimal
+from seamless_interaction.selection.describe import decimal
 
 RECORDINGS = "recordings"  # the config that comes first, and is loaded if nobody names one
 PRETTY_NAME = "Seamless Interaction"

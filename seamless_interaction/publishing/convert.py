@@ -24,13 +24,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from seamless_interaction import MODALITIES, TABLES, __version__, code_digest
-from seamless_interaction.arrow import table
 from seamless_interaction.errors import AccessDenied, NotEnoughSpace, SeamlessInteractionError, SourceChanged
-from seamless_interaction.files import open_file
-from seamless_interaction.join import Join
-from seamless_interaction.layouts import parts_of
-from seamless_interaction.local_cache import create, refuse_links, sha256_of, write_whole, writing
-from seamless_interaction.parts import Source
+from seamless_interaction.places.cache import create, refuse_links, sha256_of, write_whole, writing
+from seamless_interaction.places.ranges import open_file
 from seamless_interaction.publishing import flac, parquet
 from seamless_interaction.publishing.plan import KEPT, WORK, Shard, ShardPlan
 from seamless_interaction.publishing.rows import (
@@ -41,9 +37,13 @@ from seamless_interaction.publishing.rows import (
     video_file,
     video_path,
 )
-from seamless_interaction.recordings import Recording, locate
-from seamless_interaction.tables import Context
-from seamless_interaction.typed_json import load_as
+from seamless_interaction.record.arrow import table
+from seamless_interaction.record.join import Join
+from seamless_interaction.source.files import Source
+from seamless_interaction.source.layout import parts_of
+from seamless_interaction.source.recordings import Recording, locate
+from seamless_interaction.source.tables import Context
+from seamless_interaction.work.typed_json import load_as
 
 ROW_GROUP_BYTES = 50_000_000
 _TOO_LARGE = 300_000_000  # of a row group: what the Hub's viewer reads at most

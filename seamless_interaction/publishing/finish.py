@@ -15,19 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seamless_interaction import LABELS, SPLITS, TABLES, __version__
-from seamless_interaction.copying import read_table
+from seamless_interaction.download.run import read_table
 from seamless_interaction.errors import IncompletePublication
-from seamless_interaction.places import Place
-from seamless_interaction.published import SELECTION
+from seamless_interaction.places.place import Place
 from seamless_interaction.publishing import parquet
 from seamless_interaction.publishing.card import RECORDINGS, Config, Facts, Size, Split, card, dataset_infos
 from seamless_interaction.publishing.convert import Sidecar, done, recordings_path, write_file
 from seamless_interaction.publishing.croissant import croissant
 from seamless_interaction.publishing.plan import Shard, ShardPlan
+from seamless_interaction.publishing.reading import SELECTION
 from seamless_interaction.publishing.rows import recording_features, shard_features
-from seamless_interaction.sources import filelist_of
-from seamless_interaction.subsets import configs_folder
-from seamless_interaction.tables import write_filelist
+from seamless_interaction.selection.sizes import configs_folder
+from seamless_interaction.source.addresses import filelist_of
+from seamless_interaction.source.tables import write_filelist
 
 MANIFEST, CARD = "manifest.parquet", "README.md"
 _ROW_GROUP = 500  # recordings: what a text reader fetches at a time

@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seamless_interaction import EVERY_ARRAY, IDENTITY, TIME
-from seamless_interaction.arrow import Types, table
 from seamless_interaction.dataset_infos import dialect
-from seamless_interaction.view import ViewFormatter
+from seamless_interaction.record.arrow import Types, table
+from seamless_interaction.record.view import ViewFormatter
 
 MEDIA = ("audio", "video", "partner_video")
 # The chunks of a file that the Hub has already are not sent to it again; Arrow 21 and later cut them by content.

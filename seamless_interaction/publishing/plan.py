@@ -17,31 +17,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from seamless_interaction import (
-    LABELS,
-    ON_ERROR,
-    SPLITS,
-    SUBSETS,
-    SeamlessInteraction,
-    __version__,
-    known_keywords,
-    local_cache,
-    sources,
-    subsets,
-    tables,
-)
+from seamless_interaction import LABELS, ON_ERROR, SPLITS, SUBSETS, SeamlessInteraction, __version__, known_keywords
 from seamless_interaction.errors import BrokenTable, UnknownName, UnknownOption, UsageError
-from seamless_interaction.index import Index
-from seamless_interaction.layouts import parts_of
-from seamless_interaction.local_cache import write_whole
-from seamless_interaction.parts import Source
-from seamless_interaction.places import Place, redacted
-from seamless_interaction.published import SELECTION
-from seamless_interaction.recordings import INTERACTION_LENGTH
-from seamless_interaction.selection import Selection, choose, in_force
-from seamless_interaction.sizes import decimal
-from seamless_interaction.synthetic import is_synthetic
-from seamless_interaction.typed_json import load_as
+from seamless_interaction.places import cache as local_cache
+from seamless_interaction.places.cache import write_whole
+from seamless_interaction.places.place import Place, redacted
+from seamless_interaction.publishing.reading import SELECTION
+from seamless_interaction.selection import sizes as subsets
+from seamless_interaction.selection.describe import decimal
+from seamless_interaction.selection.selection import Selection, choose, in_force
+from seamless_interaction.source import addresses as sources
+from seamless_interaction.source import tables
+from seamless_interaction.source.files import Source
+from seamless_interaction.source.index import Index
+from seamless_interaction.source.layout import parts_of
+from seamless_interaction.source.recordings import INTERACTION_LENGTH
+from seamless_interaction.synthetic.corpus import is_synthetic
+from seamless_interaction.work.typed_json import load_as
 
 FORMAT = 1  # of what is made of a recording: shards of another one are made again
 WORK = ".publish"  # folder in the output: the plan, what is half made, and what proves that a shard is done

@@ -19,7 +19,6 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from seamless_interaction import known_keywords
-from seamless_interaction.arrow import DAMAGED
 from seamless_interaction.errors import (
     ForeignFiles,
     HeadMoved,
@@ -33,13 +32,14 @@ from seamless_interaction.errors import (
     UsageError,
     WrongVisibility,
 )
-from seamless_interaction.places import local_path
-from seamless_interaction.sizes import decimal
+from seamless_interaction.places.place import local_path
+from seamless_interaction.record.arrow import DAMAGED
+from seamless_interaction.selection.describe import decimal
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    from seamless_interaction.copying import Progress
+    from seamless_interaction.download.run import Progress
 
 MAX_FILES, MAX_BYTES = 100, 10_000_000_000  # of one commit
 UPLOAD_FILES, UPLOAD_BYTES = 25, 1_000_000_000  # that are sent before progress is told of them

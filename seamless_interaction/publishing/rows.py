@@ -21,8 +21,8 @@ from seamless_interaction import (
     FileId,
     record_features,
 )
-from seamless_interaction.files import REFUSED
-from seamless_interaction.layouts import tree_path
+from seamless_interaction.places.ranges import REFUSED
+from seamless_interaction.source.layout import tree_path
 
 _URLS = {"audio": "audio_url", "video": "video_url"}
 _BULK = ("audio", "video", *EVERY_ARRAY)  # columns that stand behind all others

@@ -11,14 +11,14 @@ from seamless_interaction.evaluation import read_results, table, write_results
 from seamless_interaction.evaluation.motion.space import MotionSpace, read_space
 from seamless_interaction.evaluation.results import Figure, Measured, Result
 from seamless_interaction.features import make_features, read_features
-from seamless_interaction.indexing import make_index
 from seamless_interaction.models import ImitatorModel
 from seamless_interaction.models.config import ImitatorConfig
 from seamless_interaction.models.training import Settings, train
-from seamless_interaction.places import Place
+from seamless_interaction.places.place import Place
 from seamless_interaction.publishing import Selection as Published
 from seamless_interaction.publishing import plan_shards, publish
-from seamless_interaction.synthetic import synthesize
+from seamless_interaction.source.indexing import make_index
+from seamless_interaction.synthetic.corpus import synthesize
 
 from .mutations import Mutate, of_bytes, of_json, of_json_lines, of_parquet, of_safetensors, of_table, one_of
 

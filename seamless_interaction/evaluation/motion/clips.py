@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seamless_interaction.access.collate import collate
-from seamless_interaction.access.interaction import Interaction
+from seamless_interaction.conversations.collate import collate
+from seamless_interaction.conversations.interaction import Interaction
 from seamless_interaction.models.config import COLUMNS, FACE, JOINTS, ImitatorConfig
 from seamless_interaction.models.rotations import between
 from seamless_interaction.models.streams import Streams, read

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seamless_interaction.access.interaction import Interaction
+from seamless_interaction.conversations.interaction import Interaction
 from seamless_interaction.errors import UsageError
 from seamless_interaction.evaluation.motion.clips import FPS, Clips, clips_of
 from seamless_interaction.evaluation.motion.space import MotionSpace, chunks, learn, read_space

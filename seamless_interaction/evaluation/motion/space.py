@@ -17,10 +17,10 @@ from torch.nn.functional import mse_loss
 
 from seamless_interaction.errors import ForeignCheckpoint
 from seamless_interaction.evaluation.motion.clips import NUM_BODY
-from seamless_interaction.local_cache import write_whole
 from seamless_interaction.models.imitator import check_file, digest_of, load_weights
 from seamless_interaction.models.rotations import to_six
-from seamless_interaction.places import local_path
+from seamless_interaction.places.cache import write_whole
+from seamless_interaction.places.place import local_path
 
 CHUNK = 60  # frames of a point in the space: 2 s
 DIMS = 32

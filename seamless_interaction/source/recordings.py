@@ -1,0 +1,220 @@
+"""Which recordings a place holds: the file list, joined with what was found."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MOVEMENT_V4, VENDORS
+from seamless_interaction.errors import DuplicateFileId
+from seamless_interaction.source.layout import BUNDLE, EVERY_PART, EXTENSIONS, PARTS, TREE, archive_path, bits_of
+from seamless_interaction.source.tables import FILELIST
+
+INTERACTION_LENGTH = len("V00_S0809_I00000582")  # of the part of a file id that partners share
+
+
+class Recording(NamedTuple):
+    """One participant's recording: where it lies, and who the partner is."""
+
+    file_id: str
+    label: str
+    split: str
+    batch: int
+    archive: int
+    files: int  # which files are there, a bit each: PARTS in a tree, EXTENSIONS in bundles and archives
+    row: int | None  # in the index, where there is one
+    partner: str | None  # the other file id of the interaction, whether it is here or not
+    partner_is_here: bool
+    has_annotation_1p: bool | None  # what the file list says; None if it does not
+    has_annotation_3p: bool | None
+    meant: int = EVERY_PART  # which parts the place is meant to hold, a bit each; see selection.csv
+    partner_is_meant: bool = True
+
+
+# What a recording may have though the format does not require it.
+OPTIONAL = ("transcript", *ANNOTATION_KINDS, *MOVEMENT_V4)
+
+
+def _requires(part: str, vendor: str, has_annotation_1p: bool | None, has_annotation_3p: bool | None) -> bool:
+    if part in ARRAYS:
+        return vendor in ARRAYS[part].vendors
+    flags = {"1P": has_annotation_1p, "3P": has_annotation_3p}
+    return bool(flags.get(part[:2], part not in OPTIONAL))
+
+
+def is_required(recording: Recording, part: str) -> bool:
+    """Whether the format says that the recording has a part, by its vendor and the file list's flags."""
+    return _requires(part, recording.file_id[:3], recording.has_annotation_1p, recording.has_annotation_3p)
+
+
+def vendor_numbers(table: pa.Table) -> np.ndarray:
+    """Position of each recording's vendor in ``VENDORS``, (n,) int64."""
+    return np.asarray(pc.index_in(pc.utf8_slice_codeunits(table["file_id"], 0, 3), pa.array(VENDORS)), np.int64)
+
+
+def required_bits(table: pa.Table) -> np.ndarray:
+    """The same for all parts of each row of a file list, (n,) int64: a bit each, in the order of ``PARTS``."""
+    flags = (pc.fill_null(table[name], False) for name in ("has_annotation_1p", "has_annotation_3p"))
+    first, third = (np.asarray(flag.cast(pa.int8())) for flag in flags)
+    every = product(VENDORS, (False, True), (False, True))
+    bits = np.array([bits_of(part for part in PARTS if _requires(part, *one)) for one in every], np.int64)
+    return bits.reshape(len(VENDORS), 2, 2)[vendor_numbers(table), first, third]
+
+
+class Gaps(NamedTuple):
+    """What the file list and the place do not have in common."""
+
+    not_here: tuple[str, ...]  # selected file ids that the place lacks
+    strays: tuple[str, ...]  # paths of recordings that the list does not name, or places elsewhere
+
+
+def recordings(
+    found: pa.Table, filelist: pa.Table, selected: pa.Table, layout: str, meant: pa.Table | None = None
+) -> tuple[pa.Table, Gaps]:
+    """The selected recordings of a place, ordered by interaction, partners adjacent.
+
+    The list decides: what it places elsewhere is a stray, not a record.
+
+    Args:
+        found: ``layouts.FOUND``, with or without the column ``row``.
+        filelist: ``tables.FILELIST``; the whole list, as it says who is whose partner.
+        selected: those rows of it that are of interest.
+        layout: of the place.
+        meant: ``tables.read_selection``: what the place is meant to hold; None is everything.
+
+    Returns:
+        A table with the fields of ``Recording``.
+    """
+    order = pc.sort_indices(filelist["file_id"])
+    if found is filelist:  # an index is both
+        place, strays = order, found.slice(0, 0)
+        filelist = filelist.take(order)
+    else:
+        filelist = filelist.take(order)
+        listed, here = spots(filelist, layout), spots(found, layout)
+        place, strays = pc.index_in(listed, here), found.filter(pc.invert(pc.is_in(here, listed)))
+    ids = filelist["file_id"].combine_chunks()
+    files = pc.fill_null(found["files"].combine_chunks().take(place), 0)
+    is_here = pc.greater(files, 0)
+
+    partner = partners(ids)
+    if meant is None:
+        meant_parts = pa.array(np.full(len(ids), EVERY_PART))
+    else:
+        meant_parts = meant["parts"].combine_chunks().take(pc.index_in(ids, meant["file_id"].combine_chunks()))
+    rows = found["row"].combine_chunks().take(place) if "row" in found.column_names else pa.nulls(len(ids), pa.int64())
+    everything = pa.table(
+        [
+            ids,
+            *(filelist[name] for name in ("label", "split", "batch_idx", "archive_idx")),
+            files,
+            rows,
+            ids.take(partner),
+            pc.fill_null(is_here.take(partner), False),
+            *(filelist[name] for name in ("has_annotation_1p", "has_annotation_3p")),
+            pc.fill_null(meant_parts, 0),
+            meant_parts.is_valid().take(partner).fill_null(True),
+        ],
+        names=Recording._fields,
+    )
+    if len(selected) == len(filelist):
+        wanted = pa.array(np.ones(len(ids), bool))
+    else:
+        wanted = pc.is_in(ids, selected["file_id"].combine_chunks())
+    gaps = Gaps(
+        tuple(ids.filter(pc.and_(wanted, pc.invert(is_here))).to_pylist()),
+        tuple(spots(strays, layout).to_pylist()),
+    )
+    here = everything.filter(pc.and_(wanted, is_here)).combine_chunks()
+    pa.default_memory_pool().release_unused()  # or what it took stays with the process: 50 MB for the whole dataset
+    return here, gaps
+
+
+def partners(ids: pa.Array) -> pa.Array:
+    """The position of each file id's partner, null where there is none. The ids must be sorted: partners adjoin."""
+    interactions = pc.utf8_slice_codeunits(ids, 0, INTERACTION_LENGTH)
+    same = np.asarray(pc.equal(interactions[1:], interactions[:-1]))
+    before, after = (np.append(False, same), np.append(same, False)) if len(ids) else (same, same)
+    row = np.arange(len(ids))
+    return pa.array(np.where(before, row - 1, row + 1), mask=~(before | after))
+
+
+def without_what_is_not_meant(here: pa.Table, layout: str) -> pa.Table:
+    """Recordings of a place that nobody has listed: what it is not meant to hold is not there."""
+    files, meant = (np.asarray(here[name].combine_chunks(), np.int64) for name in ("files", "meant"))
+    if layout == "tree":
+        files = files & meant
+    else:
+        for bit, extension in enumerate(EXTENSIONS):
+            inside = bits_of(part for part, (of, _) in BUNDLE.items() if of == extension)
+            files = np.where(meant & inside, files, files & ~(1 << bit))
+    is_here = pc.and_(here["partner_is_here"], here["partner_is_meant"])
+    for name, column in (("files", pa.array(files)), ("partner_is_here", is_here)):
+        here = here.set_column(here.column_names.index(name), name, column)
+    return here.combine_chunks()
+
+
+def with_partners(filelist: pa.Table, selected: pa.Table) -> pa.Table:
+    """The rows of all interactions that have a row in the selection."""
+    ours, all_ = (pc.utf8_slice_codeunits(t["file_id"], 0, INTERACTION_LENGTH) for t in (selected, filelist))
+    return filelist.filter(pc.is_in(all_, ours.combine_chunks()))
+
+
+def of_split(table: pa.Table, split: str) -> pa.Table:
+    """The rows of one split."""
+    return table.filter(pc.equal(table["split"], split)).combine_chunks()
+
+
+def spots(table: pa.Table, layout: str) -> pa.Array:
+    """Where each row lies, as text: ``dev/improvised/0/40/V00_…``."""
+    names = ["label", "split", *([] if layout == "tree" else ["batch_idx", "archive_idx"]), "file_id"]
+    return pc.binary_join_element_wise(*(table[name].combine_chunks().cast(pa.string()) for name in names), "/")
+
+
+def rows_of(found: pa.Table, where: str) -> pa.Table:
+    """A file list made from what is there, for a place without one.
+
+    Raises:
+        DuplicateFileId: an id lies in two places.
+    """
+    counts = found["file_id"].value_counts()
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        here = found.filter(pc.equal(found["file_id"], twice[0]))
+        rows = here.select(["label", "split", "batch_idx", "archive_idx"]).to_pylist()
+        raise DuplicateFileId(
+            f"{len(twice)} file ids lie in two places of {where}, {twice[0]} in "
+            f"{' and '.join('/'.join(map(str, row.values())) for row in rows)}. Put the dataset's "
+            "filelist.csv into the folder: it says which one counts."
+        )
+    columns = [found[f.name] if f.name in found.column_names else pa.nulls(len(found), f.type) for f in FILELIST]
+    return pa.table(columns, schema=FILELIST)
+
+
+class Location(NamedTuple):
+    """A file of a place, and the name in it where it holds several things."""
+
+    path: str
+    member: str | None = None
+
+
+def locate(layout: str, aliases: dict[str, str], recording: Recording, part: str) -> Location | None:
+    """Where a part of a recording lies; None if its file is not there.
+
+    In archives, the path is the tar's, and the member's offset is the index's to tell.
+    """
+    if layout == "tree":
+        if not recording.files >> PARTS.index(part) & 1:
+            return None
+        extension, directories = TREE[part]
+        directory = aliases.get(f"{recording.label}/{recording.split}/{part}", directories[0])
+        return Location(f"{recording.label}/{recording.split}/{directory}/{recording.file_id}{extension}")
+    extension, member = BUNDLE[part]
+    if not recording.files >> EXTENSIONS.index(extension) & 1:
+        return None
+    folder = archive_path(recording.label, recording.split, recording.batch, recording.archive)
+    return Location(f"{folder}.tar" if layout == "archives" else f"{folder}/{recording.file_id}{extension}", member)
