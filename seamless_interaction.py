@@ -540,11 +540,11 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         from seamless_interaction.errors import SourceUnreachable
         from seamless_interaction.places import cache as local_cache
         from seamless_interaction.places.place import Place
-        from seamless_interaction.selection import sizes as subsets
+        from seamless_interaction.selection.expected import digest
         from seamless_interaction.selection.selection import in_force
         from seamless_interaction.source import addresses as sources
         from seamless_interaction.source.index import Index
-        from seamless_interaction.source.layout import scan
+        from seamless_interaction.source.listing import scan
 
         self._base_path = base_path
         # `datasets` writes options of its own into the dict that it gets.
@@ -569,7 +569,7 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         # cache of every other.
         generation = datasets.__version__.partition(".")[0]
         filelist = sources.filelist_address() if place.is_shared else None
-        parts = (hash, generation, code_digest(), subsets.digest(), identity, filelist)
+        parts = (hash, generation, code_digest(), digest(), identity, filelist)
         hash = hashlib.sha256(repr(parts).encode()).hexdigest()
         data_dir = place.url
         super().__init__(
@@ -618,12 +618,13 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         from seamless_interaction.source import indexing, recordings, tables
         from seamless_interaction.source import layout as layouts
         from seamless_interaction.source.index import Index
+        from seamless_interaction.source.listing import scan, unnamed
 
         place = Place(self.config.data_dir, self._options)
         index, listing = self._index, self._listing
         if listing is None:  # in another process, or unreachable
             index = Index(self.config.index) if self.config.index else None
-            listing = layouts.scan(place, self.config.layout) if index is None else index.listing(place)
+            listing = scan(place, self.config.layout) if index is None else index.listing(place)
         filelist = index.found if index else sources.filelist_of(place, self.config.on_error == "raise")
         self._filelist = filelist
         if filelist is not None and not index and not place.can_be_listed:
@@ -634,8 +635,8 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         if not index and listing.layout == "archives":
             wanted = None if filelist is None else recordings.with_partners(filelist, selected)
             index = indexing.silent_index(listing, wanted)
-            unnamed = () if filelist is None else layouts.unnamed(listing, filelist)
-            listing = listing._replace(found=index.found, ignored=(*listing.ignored, *unnamed))
+            others = () if filelist is None else unnamed(listing, filelist)
+            listing = listing._replace(found=index.found, ignored=(*listing.ignored, *others))
         listed = recordings.rows_of(listing.found, place.url) if filelist is None else filelist
         if held is None or selected is None:
             held = tables.selected(place, listed, meant)
@@ -782,8 +783,8 @@ def _shards(file_ids: list[str], columns: tuple[str, ...]) -> list[tuple[int, in
     would still be of use, there is a multiple of 24 of them.
     """
     from seamless_interaction.source.files import typical_bytes
+    from seamless_interaction.source.ids import INTERACTION_LENGTH
     from seamless_interaction.source.layout import parts_of
-    from seamless_interaction.source.recordings import INTERACTION_LENGTH
 
     starts = [
         row
@@ -923,6 +924,7 @@ def load_dataset(
     from seamless_interaction.errors import NotEnoughSpace, SeamlessInteractionError, TargetError, UsageError
     from seamless_interaction.places import cache as local_cache
     from seamless_interaction.places.place import Place
+    from seamless_interaction.places.write import FULL, can_be_written
     from seamless_interaction.publishing import reading as published
     from seamless_interaction.record import view
 
@@ -945,7 +947,7 @@ def load_dataset(
     selection = _selection_of({**criteria, "subset": subset, "label": label, "modalities": modalities})
     if streaming:
         cache_dir = cache_dir or local_cache.cache_dir()
-    elif not local_cache.can_be_written(prepared := cache_dir or datasets.config.HF_DATASETS_CACHE):
+    elif not can_be_written(prepared := cache_dir or datasets.config.HF_DATASETS_CACHE):
         raise TargetError(
             f"{prepared}, where prepared data go, cannot be written to. Name another folder by cache_dir= or the "
             "environment variable HF_DATASETS_CACHE, or load with streaming=True."
@@ -980,7 +982,7 @@ def load_dataset(
             if isinstance(cause, SeamlessInteractionError):
                 raise cause from None
             is_refused = "Not enough disk space" in str(cause)  # by `datasets`, before it begins
-            if isinstance(cause, OSError) and (is_refused or cause.errno in local_cache.FULL):
+            if isinstance(cause, OSError) and (is_refused or cause.errno in FULL):
                 raise NotEnoughSpace(
                     f"{prepared}, where prepared data go: the disk is full. Make room, name another folder by "
                     "cache_dir=, select less, or load with streaming=True."

@@ -14,7 +14,8 @@ from bench import MB, Bench, Row, Table
 
 from seamless_interaction.places.place import Place
 from seamless_interaction.source import index
-from seamless_interaction.source.layout import BUNDLE, EXTENSIONS, Listing, archive_paths
+from seamless_interaction.source.layout import BUNDLE, EXTENSIONS, archive_paths
+from seamless_interaction.source.listing import Listing
 from seamless_interaction.synthetic.filelist import synthetic_filelist
 
 OPEN = """

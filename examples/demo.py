@@ -11,7 +11,7 @@ from pathlib import Path
 import datasets
 
 from seamless_interaction import MODALITIES, load_dataset, resolve_modalities
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 
 def main() -> None:

@@ -25,7 +25,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from seamless_interaction import SAMPLING_RATE, SeamlessDataset
-from seamless_interaction.synthetic.corpus import NOTICE, SyntheticRecording, corpus
+from seamless_interaction.source.notice import NOTICE
+from seamless_interaction.synthetic.corpus import SyntheticRecording, corpus
 from seamless_interaction.synthetic.files import write
 from seamless_interaction.synthetic.media import generator, signal
 

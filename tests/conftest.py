@@ -28,8 +28,9 @@ from seamless_interaction import ARRAYS
 from seamless_interaction.places import ranges as files
 from seamless_interaction.source import indexing
 from seamless_interaction.source.layout import archive_path
-from seamless_interaction.synthetic.corpus import SyntheticRecording, corpus, synthesize
+from seamless_interaction.synthetic.corpus import SyntheticRecording, corpus
 from seamless_interaction.synthetic.filelist import synthetic_filelist
+from seamless_interaction.synthetic.writing import synthesize
 
 datasets.disable_progress_bars()
 # A busy machine is no failure; and a test that needs more examples says so.

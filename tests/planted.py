@@ -14,7 +14,8 @@ import numpy as np
 
 from seamless_interaction import SAMPLING_RATE, SeamlessDataset
 from seamless_interaction.source.layout import tree_path
-from seamless_interaction.synthetic.corpus import NOTICE, corpus, prompt_id
+from seamless_interaction.source.notice import NOTICE
+from seamless_interaction.synthetic.corpus import corpus, prompt_id
 from seamless_interaction.synthetic.files import notice, tables
 from seamless_interaction.synthetic.media import generator, write_wav
 

@@ -14,12 +14,11 @@ from seamless_interaction.cli import app
 from seamless_interaction.download import Selection, download
 from seamless_interaction.errors import SeamlessInteractionError, SourceChanged, SourceError
 from seamless_interaction.places import cache as local_cache
-from seamless_interaction.places import place as places
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.range_cache import kept_in
 from seamless_interaction.source.indexing import make_index
 from seamless_interaction.source.layout import tree_path
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 LOGIN = b'{"error": "login required"}'
 PARTS = ("vad", "transcript", "smplh:is_valid")
@@ -29,7 +28,7 @@ PARTS = ("vad", "transcript", "smplh:is_valid")
 def alone(tmp_path, monkeypatch):
     """Nothing kept by another test, and no long waits."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
-    monkeypatch.setattr(places, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr("seamless_interaction.places.retry._FIRST_WAIT", 0.001)
 
 
 @pytest.fixture(scope="module")

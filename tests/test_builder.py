@@ -23,9 +23,8 @@ from seamless_interaction.errors import (
     UnknownSplit,
     UnknownSubset,
 )
-from seamless_interaction.selection import sizes as subsets
 from seamless_interaction.source.layout import tree_path
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 GENERATION = int(datasets.__version__.split(".")[0])
 SCRIPT = seamless_interaction.__file__
@@ -236,7 +235,7 @@ def test_the_cache_follows_what_decides_and_makes_records_and_nothing_else(tree,
     shutil.copy(seamless_interaction.__file__, copy)
     monkeypatch.setattr(seamless_interaction, "__file__", str(copy / "seamless_interaction.py"))
     monkeypatch.setattr(seamless_interaction, "__path__", [str(copy / "seamless_interaction")])
-    monkeypatch.setattr(subsets, "configs_folder", lambda: copy / "configs")
+    monkeypatch.setattr("seamless_interaction.selection.expected.configs_folder", lambda: copy / "configs")
 
     def after(name):
         with open(copy / name, "a") as file:
@@ -247,7 +246,14 @@ def test_the_cache_follows_what_decides_and_makes_records_and_nothing_else(tree,
     code = [f"seamless_interaction/{name}.py" for name in ("record/join", "formats/mp4", "source/tables")]
     made = [after(name) for name in ("seamless_interaction.py", *code, "configs/10GB.yaml")]
     assert len(set(made)) == len(made)
-    for name in ("work/progress", "record/view", "cli/shared", "models/training", "publishing/push", "conversations/windows"):
+    for name in (
+        "work/progress",
+        "record/view",
+        "cli/shared",
+        "models/training",
+        "publishing/push",
+        "conversations/windows",
+    ):
         assert after(f"seamless_interaction/{name}.py") == made[-1]
     seamless_interaction.code_digest.cache_clear()
 
@@ -413,7 +419,7 @@ def test_import_is_light_and_loading_works_without_torch(tree):
     *imported, shapes = run.stdout.splitlines()
     package, media = (set(line.split()) for line in imported)
     assert "seamless_interaction" in package and "seamless_interaction.formats.video" in media
-    assert not {"av", "soundfile", "torch", "typer", "seamless_interaction.formats.readers"} & package
+    assert not {"av", "soundfile", "torch", "typer", "seamless_interaction.formats.arrays"} & package
     assert not {"av", "soundfile", "torch"} & media
     assert "21, 3)" in shapes
 

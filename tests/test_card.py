@@ -19,7 +19,6 @@ from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 
 from seamless_interaction import ARRAYS, CITATION, ISSUES, MODALITIES, record_features
-from seamless_interaction.dataset_infos import dialect
 from seamless_interaction.publishing.card import (
     RECORDINGS,
     Config,
@@ -35,6 +34,7 @@ from seamless_interaction.publishing.card import (
 from seamless_interaction.publishing.croissant import croissant
 from seamless_interaction.publishing.rows import recording_features, shard_features
 from seamless_interaction.record.arrow import Types, table
+from seamless_interaction.record.dialect import dialect
 
 COLUMNS = [column for columns in MODALITIES.values() for column in columns]
 SHARD = shard_features(COLUMNS)

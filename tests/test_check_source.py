@@ -20,7 +20,6 @@ from seamless_interaction import FILELIST_FLAGS
 from seamless_interaction.check.facts import FACTS
 from seamless_interaction.check.run import AGREES, CANNOT_TELL, DISAGREES, check, choose
 from seamless_interaction.errors import AccessDenied, SourceNotFound, SourceUnreachable
-from seamless_interaction.places import place as places
 from seamless_interaction.places.place import Place
 from seamless_interaction.source.layout import archive_path, tree_path
 from seamless_interaction.source.tables import read_filelist
@@ -40,7 +39,7 @@ TREE = {"drafts-absent", "v4-absent"}
 @pytest.fixture(scope="module", autouse=True)
 def alone():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(places, "_FIRST_WAIT", 0.001)
+        patch.setattr("seamless_interaction.places.retry._FIRST_WAIT", 0.001)
         yield
 
 
@@ -145,7 +144,7 @@ def test_small_reads_no_samples(corpora, monkeypatch):
 @pytest.mark.parametrize("layout", ["tree", "bundles"])
 def test_small_reads_the_beginning_of_arrays_and_masks_whole(corpora, monkeypatch, layout):
     folder = corpora[layout][0]
-    monkeypatch.setattr("seamless_interaction.formats.readers._STEP", 1 << 10)  # what a member of an NPZ is unpacked by
+    monkeypatch.setattr("seamless_interaction.formats.arrays._STEP", 1 << 10)  # what a member of an NPZ is unpacked by
     reports = []
     for limit in (1 << 13, 1 << 30):
         monkeypatch.setattr("seamless_interaction.check.look._SMALL", limit)

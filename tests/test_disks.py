@@ -15,8 +15,8 @@ from seamless_interaction.cli import app
 from seamless_interaction.download import Selection, download
 from seamless_interaction.errors import TargetError
 from seamless_interaction.features import make_features
-from seamless_interaction.places.cache import require_writable
 from seamless_interaction.places.place import Place
+from seamless_interaction.places.write import require_writable
 from seamless_interaction.source.indexing import make_index
 
 

@@ -29,12 +29,11 @@ from seamless_interaction.download import Selection, download, plan, verify
 from seamless_interaction.download import run as copying
 from seamless_interaction.download.manifest import Manifest
 from seamless_interaction.errors import AccessDenied, FolderBusy, NotEnoughSpace, SourceUnreachable
-from seamless_interaction.places import place as places
 from seamless_interaction.places import redirects
 from seamless_interaction.places.place import Place
 from seamless_interaction.source.indexing import make_index
 from seamless_interaction.source.layout import tree_path
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 KINDS = ("bucket", "members", "tars")
 TEXT = ("transcript", "vad")
@@ -54,7 +53,7 @@ def small(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch, impatient_hub):
-    monkeypatch.setattr(places, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr("seamless_interaction.places.retry._FIRST_WAIT", 0.001)
 
 
 def files(folder):
@@ -123,7 +122,7 @@ def test_passing_faults_are_waited_out(small, tmp_path, monkeypatch, kind):
 
 @pytest.mark.parametrize("after", [0, formatdate(0, usegmt=True)])
 def test_the_host_says_how_long_to_wait(small, tmp_path, monkeypatch, after):
-    monkeypatch.setattr(places, "_FIRST_WAIT", 1000.0)
+    monkeypatch.setattr("seamless_interaction.places.retry._FIRST_WAIT", 1000.0)
     with serving(small, "bucket", failures={".wav": [429]}, retry_after=after) as (source, _, wanted, _):
         assert download(Selection("full", modalities="audio"), source, tmp_path / "copy").exit_code == 0
     assert files(tmp_path / "copy") == {p: c for p, c in wanted.items() if p.endswith(".wav")}

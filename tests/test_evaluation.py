@@ -28,7 +28,8 @@ from seamless_interaction.evaluation.splits import divide, person
 from seamless_interaction.evaluation.turn_events import Event, merged, turn_events
 from seamless_interaction.features import extract_features
 from seamless_interaction.source.layout import tree_path
-from seamless_interaction.synthetic.corpus import NOTICE, corpus, prompt_id
+from seamless_interaction.source.notice import NOTICE
+from seamless_interaction.synthetic.corpus import corpus, prompt_id
 from seamless_interaction.synthetic.files import notice, tables
 from seamless_interaction.synthetic.media import generator, write_wav
 

@@ -36,9 +36,10 @@ from seamless_interaction.source import indexing
 from seamless_interaction.source.addresses import filelist_of
 from seamless_interaction.source.index import SCHEMA, Index, write
 from seamless_interaction.source.indexing import make_index
-from seamless_interaction.source.layout import EXTENSIONS, Listing, archive_paths
+from seamless_interaction.source.layout import EXTENSIONS, archive_paths
+from seamless_interaction.source.listing import Listing
 from seamless_interaction.source.recordings import Recording
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 KEY = "smplh:body_pose"
 SMALL = ["audio", "transcript", KEY]

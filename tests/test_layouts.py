@@ -8,7 +8,8 @@ import pytest
 from seamless_interaction import LABELS
 from seamless_interaction.errors import AmbiguousSource, DuplicateFileId, SourceNotFound, UnknownLayout
 from seamless_interaction.places.place import Place
-from seamless_interaction.source.layout import PARTS, TREE, scan, tree_path
+from seamless_interaction.source.layout import PARTS, TREE, tree_path
+from seamless_interaction.source.listing import scan
 from seamless_interaction.source.recordings import Recording, locate, recordings, rows_of
 from seamless_interaction.source.tables import read_filelist
 

@@ -15,13 +15,13 @@ from seamless_interaction.download import Selection, download, transfer
 from seamless_interaction.errors import SourceUnreachable, UnsafeFile, UsageError
 from seamless_interaction.formats import audio
 from seamless_interaction.formats import tar as tars
-from seamless_interaction.formats.readers import read_npy
+from seamless_interaction.formats.arrays import read_npy
 from seamless_interaction.places import answers, limits
 from seamless_interaction.places import cache as local_cache
 from seamless_interaction.places import place as places
 from seamless_interaction.places.place import Place
 from seamless_interaction.source.layout import tree_path
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 POSE = ARRAYS["smplh:body_pose"]
 HUGE = 1 << 40
@@ -29,7 +29,7 @@ HUGE = 1 << 40
 
 @pytest.fixture(autouse=True)
 def impatient(tmp_path, monkeypatch):
-    monkeypatch.setattr(places, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr("seamless_interaction.places.retry._FIRST_WAIT", 0.001)
     monkeypatch.setattr(local_cache, "folder", lambda: tmp_path / "kept")
 
 

@@ -12,8 +12,8 @@ from conftest import WITHOUT_TORCH
 import seamless_interaction
 from seamless_interaction import load_dataset
 from seamless_interaction.synthetic import files as synthetic_files
-from seamless_interaction.synthetic.corpus import synthesize
 from seamless_interaction.synthetic.media import empty_mp4
+from seamless_interaction.synthetic.writing import synthesize
 
 # Anonymous memory: what the process holds itself, not pages of mapped files. Sampled while it works.
 MEASURE = """

@@ -8,7 +8,6 @@ import pytest
 from servers import Hub, use_hub
 
 from seamless_interaction import SeamlessDataset
-from seamless_interaction.download.run import locked
 from seamless_interaction.errors import (
     FolderBusy,
     ForeignCheckpoint,
@@ -19,7 +18,8 @@ from seamless_interaction.errors import (
     UsageError,
 )
 from seamless_interaction.models.config import COLUMNS, FACE, JOINTS, NUM_JOINTS, PRESETS, TRACKED, ImitatorConfig
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.places.write import locked
+from seamless_interaction.synthetic.writing import synthesize
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")

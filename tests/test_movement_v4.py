@@ -25,7 +25,8 @@ from seamless_interaction.selection.selection import Selection
 from seamless_interaction.source.indexing import make_index
 from seamless_interaction.source.layout import PARTS, tree_path
 from seamless_interaction.source.tables import read_filelist
-from seamless_interaction.synthetic.corpus import SyntheticRecording, corpus, synthesize
+from seamless_interaction.synthetic.corpus import SyntheticRecording, corpus
+from seamless_interaction.synthetic.writing import synthesize
 
 GAZE, FACE, VERTICES = "movement_v4:gaze_encodings", "movement_v4:expression", "movement_v4:pred_vertices"
 _made = functools.lru_cache(512)(SyntheticRecording.array)

@@ -37,10 +37,11 @@ from seamless_interaction.places import cache as local_cache
 from seamless_interaction.places import place as places
 from seamless_interaction.places import ranges as files
 from seamless_interaction.places import redirects
-from seamless_interaction.places.place import Place, local_path
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.write import local_path
 from seamless_interaction.publishing import plan_shards, publish
 from seamless_interaction.source.indexing import make_index
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 CONTENT = bytes(range(256)) * 400  # above the size from which a Hub keeps files elsewhere
 SPACED = "two words/a name, with + and ü.bin"
@@ -49,7 +50,7 @@ KINDS = ("local", "memory", "http", "hf", "s3")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(places, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr("seamless_interaction.places.retry._FIRST_WAIT", 0.001)
 
 
 @pytest.fixture

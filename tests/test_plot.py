@@ -13,7 +13,7 @@ from seamless_interaction import SeamlessDataset
 from seamless_interaction.conversations import plot as plotting
 from seamless_interaction.conversations.plot import plot
 from seamless_interaction.errors import InvalidWindow, MissingDependency, UnknownArray
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 ANNOTATED = "V03_S0101_I00000486"  # both partners; the first with annotations of every kind
 FACES = "V00_S0101_I00000081"  # with face motion

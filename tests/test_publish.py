@@ -31,7 +31,6 @@ from typer.testing import CliRunner
 from seamless_interaction import ARRAYS, HONESTY, IDENTITY, LABELS, MODALITIES, SPLITS, TABLES, TIME, load_dataset
 from seamless_interaction.cli import app
 from seamless_interaction.download import download
-from seamless_interaction.download.run import locked
 from seamless_interaction.errors import (
     BadFile,
     FolderBusy,
@@ -41,13 +40,14 @@ from seamless_interaction.errors import (
     UnknownName,
     UsageError,
 )
+from seamless_interaction.places.write import locked
 from seamless_interaction.publishing import Selection, ShardPlan, convert, finish, parquet, plan, plan_shards, publish
 from seamless_interaction.publishing.rows import SUMMARY, recording_features, shard_features, video_file, video_path
 from seamless_interaction.selection import sizes as subsets
-from seamless_interaction.selection.sizes import Limits
+from seamless_interaction.selection.expected import Limits
 from seamless_interaction.source.layout import tree_path
 from seamless_interaction.source.tables import write_filelist
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 COLUMNS = tuple(column for group in MODALITIES.values() for column in group)
 ORDINARY = {"absent", "undisclosed", "no_partner"}

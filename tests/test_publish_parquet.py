@@ -13,11 +13,11 @@ import pytest
 import soundfile
 
 from seamless_interaction import ARRAYS, IDENTITY, MODALITIES, TIME
-from seamless_interaction.dataset_infos import dialect
 from seamless_interaction.errors import NotEnoughSpace
 from seamless_interaction.publishing import Selection, convert, convert_shard, flac, parquet, plan, plan_shards
 from seamless_interaction.publishing.rows import recording_features, shard_features
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.record.dialect import dialect
+from seamless_interaction.synthetic.writing import synthesize
 
 COLUMNS = tuple(column for group in MODALITIES.values() for column in group)
 MEDIA = ("audio", "video", "partner_video")

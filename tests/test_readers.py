@@ -27,10 +27,12 @@ from seamless_interaction.errors import (
     UnsafeFile,
     WrongType,
 )
-from seamless_interaction.formats import readers
-from seamless_interaction.formats.readers import NpyRows, Npz, parse_bundle_json, parse_json_lines, read_npy
+from seamless_interaction.formats import arrays
+from seamless_interaction.formats.arrays import NpyRows, Npz, read_npy
+from seamless_interaction.formats.text import parse_bundle_json, parse_json_lines
 from seamless_interaction.places.limits import MAX_FRAMES
-from seamless_interaction.places.place import Place, SharedFile
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.ranges import SharedFile
 
 POSE, MASK, FACE = ARRAYS["smplh:body_pose"], ARRAYS["smplh:is_valid"], ARRAYS["movement:is_valid"]
 
@@ -89,7 +91,7 @@ def test_files_that_cannot_be_mapped_are_read(tmp_path, monkeypatch):
     """As on some file systems of clouds and virtual machines; none can be mounted here."""
     np.save(tmp_path / "a.npy", np.ones((8, 21, 3), np.float32))
     no_such_device = OSError(errno.ENODEV, "Memory mapping file failed")
-    monkeypatch.setattr(readers.pa, "memory_map", mock.Mock(side_effect=no_such_device))
+    monkeypatch.setattr(arrays.pa, "memory_map", mock.Mock(side_effect=no_such_device))
     assert read_npy(Place(tmp_path), "a.npy", POSE).sum() == 8 * 21 * 3
 
 

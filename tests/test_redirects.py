@@ -9,10 +9,9 @@ from servers import Answer, Bucket, Hub, use_hub
 
 from seamless_interaction.download import Selection, download
 from seamless_interaction.errors import SourceUnreachable, UnsafeRedirect
-from seamless_interaction.places import place as places
 from seamless_interaction.places import redirects
 from seamless_interaction.places.place import Place
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 CONTENT = bytes(range(256)) * 400
 SECRETS = {"Authorization": "Bearer SECRET", "X-Key": "SECRET", "Cookie": "sid=SECRET"}
@@ -162,7 +161,7 @@ def test_the_hub_sends_on_to_its_store_without_the_token(folder):
 
 
 def test_a_download_goes_on_where_one_file_is_sent_into_the_users_network(tmp_path, world, monkeypatch):
-    monkeypatch.setattr(places, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr("seamless_interaction.places.retry._FIRST_WAIT", 0.001)
     one, *others = synthesize(tmp_path / "data", "tree", interactions=1, seconds=2.0).recordings
 
     def amend(query, answer):

@@ -31,7 +31,6 @@ from seamless_interaction.errors import (
 )
 from seamless_interaction.formats.audio import Audio
 from seamless_interaction.formats.video import Video
-from seamless_interaction.places import place as places
 from seamless_interaction.places.place import Place
 from seamless_interaction.source import addresses as sources
 from seamless_interaction.source import files as parts
@@ -47,7 +46,7 @@ PREFIX = "seamless_interaction"  # as the real bucket's
 def alone(tmp_path, monkeypatch):
     """Nothing kept by another test, no long waits, and no name looked up but this machine's."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(places, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr("seamless_interaction.places.retry._FIRST_WAIT", 0.001)
     for name in ("SOURCE", "FILELIST"):
         monkeypatch.delenv(f"SEAMLESS_INTERACTION_{name}", raising=False)
     look_up, foreign = socket.getaddrinfo, []

@@ -26,8 +26,8 @@ from seamless_interaction.errors import (
 from seamless_interaction.places.place import Place
 from seamless_interaction.source.indexing import make_index
 from seamless_interaction.source.tables import read_filelist
-from seamless_interaction.synthetic.corpus import synthesize
 from seamless_interaction.synthetic.media import picture_number
+from seamless_interaction.synthetic.writing import synthesize
 
 FILE_ERRORS = ("missing", "empty", "truncated", "unreadable", "unsafe", "wrong_type", "no_video_stream")
 

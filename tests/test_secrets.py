@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 from seamless_interaction import SeamlessDataset, load_dataset, use_storage_options
 from seamless_interaction.cli import app
 from seamless_interaction.errors import AccessDenied, SourceUnreachable, UsageError
+from seamless_interaction.places import options as options_of_places
 from seamless_interaction.places import place as places
 from seamless_interaction.places.place import Place
 from seamless_interaction.publishing.plan import WORK
 from seamless_interaction.source.layout import tree_path
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 PASSWORD, SIGNATURE, TOKEN, ELSEWHERE = "hunter2pass", "SIGSECRET", "HDRSECRET", "OTHERSECRET"
 LOGIN = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
@@ -47,8 +48,8 @@ class Guarded(Bucket):
 
 @pytest.fixture
 def guarded(tmp_path_factory, monkeypatch):
-    monkeypatch.setattr(places, "_FIRST_WAIT", 0.001)
-    monkeypatch.setattr(places, "_options_of_places", {})
+    monkeypatch.setattr("seamless_interaction.places.retry._FIRST_WAIT", 0.001)
+    monkeypatch.setattr("seamless_interaction.places.options._options_of_places", {})
     monkeypatch.setattr(places, "ATTEMPTS", 2)
     folder = tmp_path_factory.mktemp("source") / "data"
     one, other, *_ = synthesize(folder, "tree", 6, 1.0).recordings
@@ -130,7 +131,7 @@ class Keyed(Bucket):
 
 
 def test_options_are_never_saved_and_reach_the_processes_of_a_run(corpora, tmp_path, monkeypatch):
-    monkeypatch.setattr(places, "_options_of_places", {})
+    monkeypatch.setattr("seamless_interaction.places.options._options_of_places", {})
     options = {"headers": {"Authorization": TOKEN}}
     with Keyed(corpora["tree"][0]) as bucket:
         monkeypatch.setenv("SEAMLESS_INTERACTION_FILELIST", f"{corpora['tree'][0]}/filelist.csv")
@@ -153,10 +154,10 @@ def test_options_are_never_saved_and_reach_the_processes_of_a_run(corpora, tmp_p
 
         to_worker = [bytes(ForkingPickler.dumps(one)) for one in (dataset, dataset[0]["audio"])]
         for find in (lambda: pickle.loads(to_worker[0])[0]["audio"], lambda: pickle.loads(to_worker[1])):
-            places._options_of_places.clear()
+            options_of_places._options_of_places.clear()
             np.testing.assert_array_equal(find()["array"], expected)
 
-        places._options_of_places.clear()
+        options_of_places._options_of_places.clear()
         saved = pickle.loads(pickled)
         with pytest.raises(AccessDenied, match="use_storage_options"):
             saved[0]["audio"]["array"]
@@ -174,7 +175,7 @@ def test_options_are_never_saved_and_reach_the_processes_of_a_run(corpora, tmp_p
     ],
 )
 def test_a_text_is_shown_without_users_and_queries(text, shown):
-    assert places.redacted(text) == shown
+    assert options_of_places.redacted(text) == shown
 
 
 @pytest.mark.parametrize(

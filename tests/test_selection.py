@@ -35,6 +35,7 @@ from seamless_interaction.errors import (
 )
 from seamless_interaction.places.place import Place
 from seamless_interaction.publishing import plan_shards
+from seamless_interaction.selection import expected
 from seamless_interaction.selection import sizes as subsets
 from seamless_interaction.selection.catalogue import as_text, catalogue
 from seamless_interaction.selection.selection import Selection, choose
@@ -157,7 +158,7 @@ def test_samples_and_bytes_are_nested_and_the_order_of_the_list_does_not_matter(
         selection = Selection(max_bytes=most, seed=seed, single=single)
         chosen.append(choose(filelist, selection))
         assert choose(shuffled, selection).equals(chosen[-1])
-        assert subsets.expected_bytes(chosen[-1], USUAL_PARTS).sum() * subsets.expected().margin <= most
+        assert expected.expected_bytes(chosen[-1], USUAL_PARTS).sum() * expected.expected().margin <= most
     for smaller, larger in [*pairwise(chosen[:3]), *pairwise(chosen[3:])]:
         assert set(ids(smaller)) <= set(ids(larger))
     assert ids(chosen[2]) == ids(chosen[5]) == sorted(ids(filelist))
@@ -269,7 +270,7 @@ def test_a_list_without_flags_knows_who_has_movement_and_not_who_is_annotated():
 
 
 def test_parts_together_weigh_what_a_recording_does():
-    of_parts, whole = subsets.expected_bytes_of_parts(), subsets.expected().bytes
+    of_parts, whole = expected.expected_bytes_of_parts(), expected.expected().bytes
     assert tuple(of_parts) and set(of_parts) == set(PARTS)
     for vendor in VENDORS:
         assert sum(of_parts[part][vendor] for part in USUAL_PARTS) == pytest.approx(whole[vendor], rel=0.03)
@@ -494,7 +495,7 @@ def doors(place):
 def test_every_door_gives_all_of_a_place_that_is_named_and_a_size_of_the_bucket(corpora, monkeypatch, tmp_path, caplog):
     folder, corpus = corpora["tree"]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(subsets, "limits", lambda size: subsets.Limits(None, 8 if size == "10GB" else None))
+    monkeypatch.setattr(subsets, "limits", lambda size: expected.Limits(None, 8 if size == "10GB" else None))
     assert set(doors(folder).values()) == {len(corpus.recordings)} and not warnings(caplog)
     monkeypatch.setenv("SEAMLESS_INTERACTION_SOURCE", str(folder))
     found = doors(None)

@@ -18,11 +18,12 @@ from servers import Bucket, Hub, use_hub
 from seamless_interaction import ARRAYS, MASKS, load_dataset
 from seamless_interaction.errors import TargetError, UsageError
 from seamless_interaction.places import place as places
+from seamless_interaction.places.entry import Entry
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.range_cache import RangeCache, kept_in
 from seamless_interaction.record.lines import line, stream_lines
 from seamless_interaction.source.layout import tree_path
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 PLENTY = 1 << 30
 
@@ -31,7 +32,7 @@ PLENTY = 1 << 30
 def alone(tmp_path, monkeypatch):
     """Nothing kept by another test, and no long waits."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
-    monkeypatch.setattr(places, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr("seamless_interaction.places.retry._FIRST_WAIT", 0.001)
 
 
 def everything(where, modalities=("transcript", "audio", "video", "smplh:is_valid", "movement:FAUValue")):
@@ -191,7 +192,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_is_fetched_again(tmp_path, damage):
     with kept_in(tmp_path, PLENTY) as cache:
-        cache.tell("https://h/a", places.Entry("a", False, 2000, "etag"))
+        cache.tell("https://h/a", Entry("a", False, 2000, "etag"))
         assert cache.read("https://h/a", 0, 1024, lambda: CONTENT) == CONTENT
         assert cache.read("https://h/a", 0, 1024, never) == CONTENT
         (entry,) = entries(tmp_path)

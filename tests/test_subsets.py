@@ -20,9 +20,11 @@ from typer.testing import CliRunner
 from seamless_interaction import LABELS, SPLITS, SUBSETS, VENDORS, FileId
 from seamless_interaction.cli import app
 from seamless_interaction.errors import BrokenTable, SeamlessInteractionError, UnknownName, UnknownSubset
-from seamless_interaction.selection import sizes as subsets
+from seamless_interaction.selection import expected as numbers
 from seamless_interaction.selection.describe import as_text, describe
-from seamless_interaction.selection.sizes import expected, expected_bytes, interaction_ids, limits, select, vendors_of
+from seamless_interaction.selection.expected import expected, expected_bytes, limits
+from seamless_interaction.selection.sizes import select
+from seamless_interaction.source.ids import interaction_ids, vendors_of
 from seamless_interaction.synthetic.filelist import synthetic_filelist
 
 SIZES = list(SUBSETS)
@@ -126,10 +128,10 @@ def described(filelist):
 
 def package_with(folder, **changes):
     """A package's folder beside changed configs: ``{"10GB": {"bytes": 5}}``."""
-    shutil.copytree(subsets.configs_folder(), folder / "configs")
-    for name, numbers in changes.items():
+    shutil.copytree(numbers.configs_folder(), folder / "configs")
+    for name, changed in changes.items():
         path = folder / "configs" / f"{name}.yaml"
-        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **numbers}))
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changed}))
     return folder / "seamless_interaction"
 
 
@@ -143,7 +145,7 @@ def small_sizes(tmp_path_factory):
 @pytest.fixture
 def changed(tmp_path, monkeypatch):
     """Have other numbers from now on."""
-    return lambda **changes: monkeypatch.setattr(subsets, "_BESIDE", package_with(tmp_path, **changes))
+    return lambda **changes: monkeypatch.setattr(numbers, "_BESIDE", package_with(tmp_path, **changes))
 
 
 @pytest.fixture(scope="module", params=["true sizes", "small sizes"])
@@ -154,7 +156,7 @@ def sizes(request, small_sizes):
     def in_force():
         with pytest.MonkeyPatch.context() as patch:
             if request.param == "small sizes":
-                patch.setattr(subsets, "_BESIDE", small_sizes)
+                patch.setattr(numbers, "_BESIDE", small_sizes)
             yield
 
     return in_force
@@ -434,7 +436,7 @@ def test_the_margin_bears_what_is_not_known(chosen):
 
 
 def test_there_is_a_file_for_each_size_and_one_for_recordings():
-    found = {path.stem for path in subsets.configs_folder().iterdir()}
+    found = {path.stem for path in numbers.configs_folder().iterdir()}
     assert found == {*SUBSETS, "recordings"}
 
 
@@ -462,7 +464,7 @@ def test_every_number_comes_from_there(changed, changes, number):
 
 
 def test_durations_come_from_there_too(changed):
-    vendors = yaml.safe_load((subsets.configs_folder() / "recordings.yaml").read_text())["vendors"]
+    vendors = yaml.safe_load((numbers.configs_folder() / "recordings.yaml").read_text())["vendors"]
     changed(recordings={"vendors": {**vendors, "V03": {**vendors["V03"], "seconds": 3600}}})
     assert describe(table(alike(5)))["hours"].to_pylist() == [10.0] * 4
 
@@ -501,7 +503,7 @@ def test_a_broken_file_is_named(tmp_path, monkeypatch, name, content):
         path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **yaml.safe_load(content)}))
     else:
         path.write_bytes(content.encode(errors="surrogateescape"))
-    monkeypatch.setattr(subsets, "_BESIDE", package)
+    monkeypatch.setattr(numbers, "_BESIDE", package)
     with pytest.raises(SeamlessInteractionError, match="Install this package again") as error:
         select(table(alike(3)), "10GB")
     assert str(path) in str(error.value)
@@ -511,8 +513,8 @@ def test_an_installed_package_has_them_inside(tmp_path, monkeypatch):
     package = package_with(tmp_path)
     shutil.copytree(tmp_path / "configs", package / "configs")
     shutil.rmtree(tmp_path / "configs")
-    monkeypatch.setattr(subsets, "_BESIDE", package)
-    assert subsets.configs_folder() == package / "configs" and limits("10GB").bytes == 10**10
+    monkeypatch.setattr(numbers, "_BESIDE", package)
+    assert numbers.configs_folder() == package / "configs" and limits("10GB").bytes == 10**10
 
 
 # --- what cannot be -------------------------------------------------------------------------------

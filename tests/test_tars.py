@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seamless_interaction.errors import BadFile, EmptyFile, MissingFile, TruncatedFile, UnreadableFile, UnsafeFile
 from seamless_interaction.formats.tar import Member, contents
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 BLOCK = 512
 END = bytes(2 * BLOCK)

@@ -25,8 +25,8 @@ from seamless_interaction.errors import (
     WindowError,
 )
 from seamless_interaction.selection.selection import Selection
-from seamless_interaction.synthetic.corpus import synthesize
 from seamless_interaction.synthetic.media import write_wav
+from seamless_interaction.synthetic.writing import synthesize
 
 
 @pytest.fixture(scope="module")

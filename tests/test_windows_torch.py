@@ -9,7 +9,7 @@ import pytest
 
 from seamless_interaction import SeamlessDataset
 from seamless_interaction.errors import ForeignState, WindowError
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader, RandomSampler  # noqa: E402

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from seamless_interaction import SeamlessDataset, load_dataset
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 datasets.disable_progress_bars()
 COLORS = ["#0072B2", "#D55E00"]  # of the two partners: told apart by everybody

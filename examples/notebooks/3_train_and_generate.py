@@ -34,7 +34,7 @@ from seamless_interaction import SeamlessDataset
 from seamless_interaction.models import ImitatorModel
 from seamless_interaction.models.rotations import geodesic, to_matrix
 from seamless_interaction.models.training import Settings, train
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 COLORS = ["#0072B2", "#D55E00"]  # told apart by everybody
 torch.set_num_threads(1)  # the model is small: more threads wait for each other longer than they work

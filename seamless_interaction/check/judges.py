@@ -22,7 +22,7 @@ from seamless_interaction import (
     VENDORS,
 )
 from seamless_interaction.check.look import DEAD, Seen, StoredArray, StoredAudio, StoredText, StoredVideo
-from seamless_interaction.selection.sizes import expected
+from seamless_interaction.selection.expected import expected
 from seamless_interaction.source.layout import BUNDLE, EXTENSIONS
 
 Answer = tuple[bool | None, str]  # None: it cannot be told

@@ -19,11 +19,12 @@ import numpy as np
 
 from seamless_interaction import ARRAYS, MOVEMENT_V4, FileId
 from seamless_interaction.errors import AccessDenied, BadFile, SourceUnreachable, UnreadableFile
+from seamless_interaction.formats.arrays import Npz, max_bytes, unpack
 from seamless_interaction.formats.mp4 import VideoHeader, open_container, read_frames, read_moov
-from seamless_interaction.formats.readers import Npz, max_bytes, unpack
 from seamless_interaction.formats.tar import contents
 from seamless_interaction.places.limits import MAX_TEXT_BYTES
-from seamless_interaction.places.place import Place, RangeFile
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.ranges import RangeFile
 from seamless_interaction.source.layout import BUNDLE, EXTENSIONS, TREE, archive_path
 
 SENTINEL = 1e12  # of a translation without a box, and more

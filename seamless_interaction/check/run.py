@@ -26,8 +26,10 @@ from seamless_interaction.check.judges import Finding, Survey
 from seamless_interaction.check.look import Reader, Row, Seen, look
 from seamless_interaction.errors import AccessDenied, NoRanges, SourceError, SourceNotFound
 from seamless_interaction.places.place import Place
-from seamless_interaction.source.layout import Listing, archive_paths, scan, tree_path
-from seamless_interaction.source.recordings import INTERACTION_LENGTH, spots
+from seamless_interaction.source.ids import INTERACTION_LENGTH
+from seamless_interaction.source.layout import archive_paths, tree_path
+from seamless_interaction.source.listing import Listing, scan
+from seamless_interaction.source.recordings import spots
 
 AGREES, DISAGREES, CANNOT_TELL = "agrees", "disagrees", "cannot tell"
 

@@ -75,7 +75,7 @@ def verify(
 ) -> None:
     """Compare a copy with its manifest, offline. Exits with 0: whole, 3: files missing, 4: corrupt, 2: wrong usage."""
     from seamless_interaction.download.verifying import verify as verify_copy
-    from seamless_interaction.selection.describe import number
+    from seamless_interaction.work.text import number
 
     with named_errors(), shown_progress(quiet) as progress:
         found = verify_copy(
@@ -151,8 +151,8 @@ def stream(
     from seamless_interaction.errors import UsageError
     from seamless_interaction.places.range_cache import kept_in
     from seamless_interaction.record.lines import stream_lines
-    from seamless_interaction.selection.describe import BYTES, number
     from seamless_interaction.source import addresses as sources
+    from seamless_interaction.work.text import BYTES, number
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as JSON is, whatever the terminal

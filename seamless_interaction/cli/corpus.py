@@ -37,7 +37,7 @@ def synthesize(
     ] = False,
 ) -> None:
     """Write a synthetic corpus: invented recordings, stored exactly as the real ones are. No real person is in it."""
-    from seamless_interaction.synthetic.corpus import synthesize as write_corpus
+    from seamless_interaction.synthetic.writing import synthesize as write_corpus
 
     with named_errors():
         corpus = write_corpus(directory, layout.value, interactions, seconds, seed, defects, movement_v4)
@@ -113,8 +113,8 @@ def check_source(
 ) -> None:
     """Hold a source against all that this package takes for true of it. Please send us what disagrees."""
     from seamless_interaction.check.run import check
-    from seamless_interaction.places.cache import require_writable, write_whole
-    from seamless_interaction.places.place import Place, local_path
+    from seamless_interaction.places.place import Place
+    from seamless_interaction.places.write import local_path, require_writable, write_whole
     from seamless_interaction.source import addresses as sources
     from seamless_interaction.source.tables import read_filelist_file
 

@@ -81,8 +81,7 @@ def benchmark(
     """Measure models by a benchmark, with intervals; or make one table of several files of results."""
     from seamless_interaction import SeamlessDataset, evaluation
     from seamless_interaction.errors import UsageError
-    from seamless_interaction.places.cache import require_writable
-    from seamless_interaction.places.place import local_path
+    from seamless_interaction.places.write import local_path, require_writable
 
     with named_errors():
         if task == "table":

@@ -19,8 +19,8 @@ from seamless_interaction.conversations.windows import Spec, Windows
 from seamless_interaction.errors import EmptySelection, SourceNotFound, UnknownConversation, UnknownSplit, UsageError
 from seamless_interaction.places import cache as local_cache
 from seamless_interaction.selection.selection import Criteria, Selection, choose
+from seamless_interaction.source.ids import INTERACTION_LENGTH
 from seamless_interaction.source.layout import is_meant
-from seamless_interaction.source.recordings import INTERACTION_LENGTH
 from seamless_interaction.source.tables import FILELIST
 
 if TYPE_CHECKING:

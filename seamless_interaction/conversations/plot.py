@@ -10,7 +10,7 @@ import numpy as np
 
 from seamless_interaction import ANNOTATION_KINDS, EVERY_ARRAY
 from seamless_interaction.errors import BadFile, InvalidWindow, MissingDependency, UnknownArray
-from seamless_interaction.places.place import local_path
+from seamless_interaction.places.write import local_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 from seamless_interaction import ANNOTATION_KINDS, ARRAYS
 from seamless_interaction.conversations.storage import Storage
 from seamless_interaction.errors import BadFile
+from seamless_interaction.formats.parquet import DAMAGED
 from seamless_interaction.places import cache as local_cache
-from seamless_interaction.record.arrow import DAMAGED
+from seamless_interaction.places import write
 
 logger = logging.getLogger("seamless_interaction")
 
@@ -56,7 +57,7 @@ def _kept(name: str, make: Callable[[Any], object]) -> Path:
     folder = local_cache.folder() / "windows"
     path = folder / f"{local_cache.key(f'{_VERSION} {name}')}.parquet"
     if not _is_whole(path):
-        local_cache.write_whole(path, make)
+        write.write_whole(path, make)
         by_age = sorted(folder.glob("*.parquet"), key=lambda other: other.stat().st_mtime)
         for old in by_age[:-_KEPT]:
             with suppress(FileNotFoundError):  # another process tidies up as well

@@ -14,9 +14,10 @@ from seamless_interaction import ANNOTATION_KINDS, ARRAYS, EVERY_ARRAY, FileId
 from seamless_interaction.conversations.clock import Facts
 from seamless_interaction.conversations.lru import Kept
 from seamless_interaction.errors import BadFile, MissingFile
+from seamless_interaction.formats.arrays import NpyRows
 from seamless_interaction.formats.audio import Audio, AudioHeader
 from seamless_interaction.formats.mp4 import VideoHeader
-from seamless_interaction.formats.readers import NpyRows, Records
+from seamless_interaction.formats.text import Records
 from seamless_interaction.formats.video import Video
 from seamless_interaction.places.place import Place
 from seamless_interaction.source.files import Files, Source, threads

@@ -20,9 +20,10 @@ from typing import Any
 
 from seamless_interaction import known_keywords
 from seamless_interaction.download.planning import FOLDER, Plan, plan
-from seamless_interaction.download.run import WORKERS, Progress, Report, carry_out
+from seamless_interaction.download.run import WORKERS, Report, carry_out
 from seamless_interaction.download.verifying import Verification, verify
 from seamless_interaction.selection.selection import Selection
+from seamless_interaction.work.progress import Progress
 
 __all__ = ["Plan", "Progress", "Report", "Selection", "Verification", "download", "plan", "verify"]
 

@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from seamless_interaction.errors import TargetError
-from seamless_interaction.places.cache import refuse_links, write_whole
+from seamless_interaction.places.write import refuse_links, write_whole
 from seamless_interaction.source.layout import PARTS, TREE, is_file_id
 
 NAME = "manifest.jsonl"

@@ -20,13 +20,14 @@ from seamless_interaction.download.manifest import ABSENT, CODES, DAMAGED, FAILE
 from seamless_interaction.download.transfer import PARTIAL, Job, groups
 from seamless_interaction.errors import TargetError
 from seamless_interaction.places.limits import MAX_MP4_BYTES
-from seamless_interaction.places.place import Place, local_path
-from seamless_interaction.selection.describe import decimal
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.write import local_path
+from seamless_interaction.selection.expected import expected_bytes, expected_bytes_of_parts, expected_seconds
 from seamless_interaction.selection.selection import Selection, choose, in_force, tell_chosen
-from seamless_interaction.selection.sizes import expected_bytes, expected_bytes_of_parts, expected_seconds
 from seamless_interaction.source import addresses as sources
 from seamless_interaction.source import indexing
 from seamless_interaction.source.files import Source
+from seamless_interaction.source.ids import INTERACTION_LENGTH
 from seamless_interaction.source.index import Index
 from seamless_interaction.source.layout import (
     BUNDLE,
@@ -34,16 +35,13 @@ from seamless_interaction.source.layout import (
     FOUND,
     PARTS,
     TREE,
-    Listing,
     archive_path,
     archive_paths,
     assumed,
     bits_of,
-    listed_folders,
-    scan,
 )
+from seamless_interaction.source.listing import Listing, listed_folders, scan
 from seamless_interaction.source.recordings import (
-    INTERACTION_LENGTH,
     OPTIONAL,
     Recording,
     recordings,
@@ -52,6 +50,7 @@ from seamless_interaction.source.recordings import (
     vendor_numbers,
 )
 from seamless_interaction.source.tables import FILELIST, read_filelist_file, read_selection, selected
+from seamless_interaction.work.text import decimal
 
 FOLDER = "seamless-interaction-data"
 _MOST_OF_IT = 0.5  # of a tar, by expected bytes, from which on it is fetched whole

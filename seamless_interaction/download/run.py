@@ -3,65 +3,40 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
-import stat
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock, Timeout
 
 from seamless_interaction import SELECTION, TABLES
 from seamless_interaction.download.manifest import ABSENT, DAMAGED, FAILED, MISSING, STATUSES, WHOLE, Manifest
 from seamless_interaction.download.planning import Plan
 from seamless_interaction.download.transfer import PARTIAL, Job, Made, Stopped, Transfer
-from seamless_interaction.errors import FolderBusy, NotEnoughSpace, SourceUnreachable, TargetError
-from seamless_interaction.places.cache import refuse_links, write_whole, writing
+from seamless_interaction.errors import NotEnoughSpace, SourceUnreachable
 from seamless_interaction.places.place import Place
-from seamless_interaction.selection.describe import decimal
-from seamless_interaction.selection.sizes import expected_bytes_of_parts
-from seamless_interaction.source import addresses as sources
+from seamless_interaction.places.write import locked, write_whole, writing
+from seamless_interaction.selection.expected import expected_bytes_of_parts
+from seamless_interaction.source.addresses import read_table
 from seamless_interaction.source.layout import PARTS, bits_of, tree_path
-from seamless_interaction.source.tables import read_filelist, read_raw, read_selection, write_filelist, write_selection
-from seamless_interaction.synthetic.corpus import NOTICE, is_synthetic, read_notice
+from seamless_interaction.source.notice import NOTICE, is_synthetic, read_notice
+from seamless_interaction.source.tables import read_filelist, read_selection, write_filelist, write_selection
+from seamless_interaction.work.progress import Progress, Silent
+from seamless_interaction.work.text import decimal
 
 logger = logging.getLogger("seamless_interaction")
 
 WORKERS = 16
-LOCK = ".lock"
 _NAMED, _SHOWN = 1000, 10  # files that a report names, and that its text does
 _FAILURES = 3  # in a row, for each worker, after which the source is taken to be gone
 _LAST_WORDS = 1.0  # seconds that workers have to stop
-
-
-class Progress(Protocol):
-    """Who wants to know how a download goes. Called from several threads."""
-
-    def begin(self, files: int, num_bytes: int) -> object:
-        """So much is to be done; bytes are an estimate, or 0 where there is none."""
-
-    def came(self, num_bytes: int) -> object:
-        """Bytes have come."""
-
-    def done(self, expected: int) -> object:
-        """A file is done, of which so many bytes were expected."""
-
-
-class _Silent:
-    def begin(self, files: int, num_bytes: int) -> None: ...
-
-    def came(self, num_bytes: int) -> None: ...
-
-    def done(self, expected: int) -> None: ...
 
 
 @dataclass
@@ -146,63 +121,9 @@ def carry_out(planned: Plan, *, workers: int = WORKERS, progress: Progress | Non
             with writing(planned.target):
                 _write_tables(planned)
                 manifest.write(SELECTION, WHOLE, source=planned.source.place.url)
-            return _carry_out(planned, manifest, workers, progress or _Silent())
+            return _carry_out(planned, manifest, workers, progress or Silent())
         finally:
             manifest.close()
-
-
-@contextmanager
-def locked(target: Path) -> Iterator[None]:
-    """Keep others from writing into a copy.
-
-    Raises:
-        FolderBusy: somebody does.
-        TargetError: the folder cannot be written to.
-    """
-    for name in (LOCK, PARTIAL):
-        refuse_links(target, name)
-    lock = None
-    try:
-        with writing(target):
-            lock = FileLock(target / LOCK, mode=_mode_of_new(target / LOCK))
-            lock.acquire(timeout=0)
-    except (Timeout, NotImplementedError, TargetError) as error:
-        if not _lacks_locks(target):
-            if isinstance(error, TargetError):
-                raise
-            busy = f"{target}: another run writes into it. Wait for its end, or name another folder."
-            raise FolderBusy(busy) from error
-        logger.warning("%s is on a file system without locks. Let no other run write into it.", target)
-    try:
-        yield
-    finally:
-        if lock:
-            lock.release()
-
-
-def _mode_of_new(path: Path) -> int:
-    """Make a file, if there is none, and tell whom the umask lets open it; `FileLock` would decide that itself."""
-    opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        return stat.S_IMODE(os.fstat(opened).st_mode)
-    finally:
-        os.close(opened)
-
-
-def _lacks_locks(target: Path) -> bool:
-    """Whether files cannot be locked there, as on some shared file systems of clusters."""
-    try:
-        import fcntl
-
-        file = tempfile.TemporaryFile(dir=target)  # noqa: SIM115
-    except (ImportError, OSError):  # Windows, which has; or nothing can be written there
-        return False
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody else has it open
-        except OSError:
-            return True
-    return False
 
 
 def _carry_out(planned: Plan, manifest: Manifest, workers: int, progress: Progress) -> Report:
@@ -364,18 +285,6 @@ def _write_tables(planned: Plan) -> None:
     table = pa.table({"file_id": names, "parts": pa.array([meant[name] for name in names], pa.int64())})
     if earlier is None or not table.equals(earlier):
         write_selection(target / SELECTION, table)
-
-
-def read_table(place: Place, name: str) -> bytes | None:
-    """A table of the source; of the Hub, which has none, that of the bucket."""
-    content = read_raw(place, name)
-    if content is not None or not place.is_hub:
-        return content
-    try:
-        return read_raw(Place(sources.default_source()), name)
-    except SourceUnreachable as error:
-        logger.warning("%s The copy has no %s for now.", error, name)
-        return None
 
 
 def _write_if_other(path: Path, content: bytes) -> None:

@@ -44,24 +44,16 @@ from seamless_interaction.errors import (
     UnsafeFile,
     WrongType,
 )
-from seamless_interaction.formats import audio, readers
+from seamless_interaction.formats import audio
+from seamless_interaction.formats.arrays import Npz, Packed, declared_bytes, max_bytes, read_npy, unpack
 from seamless_interaction.formats.audio import probe_audio
 from seamless_interaction.formats.mp4 import probe_video
-from seamless_interaction.formats.readers import (
-    Npz,
-    Packed,
-    check_text,
-    max_bytes,
-    parse_bundle_json,
-    parse_json_lines,
-    parse_records,
-    read_npy,
-    unpack,
-)
 from seamless_interaction.formats.tar import contents
-from seamless_interaction.places.cache import FULL, create, refuse_links, sha256_of, writing
+from seamless_interaction.formats.text import check_text, parse_bundle_json, parse_json_lines, parse_records
+from seamless_interaction.places.entry import is_md5
 from seamless_interaction.places.limits import MAX_MP4_BYTES, MAX_TAR_BYTES, MAX_TEXT_BYTES, MAX_WAV_BYTES
-from seamless_interaction.places.place import ATTEMPTS, Place, is_md5
+from seamless_interaction.places.place import ATTEMPTS, Place
+from seamless_interaction.places.write import FULL, create, refuse_links, sha256_of, writing
 from seamless_interaction.source.files import Source
 from seamless_interaction.source.index import MEMBERS, Known
 from seamless_interaction.source.layout import BUNDLE, tree_path
@@ -269,6 +261,7 @@ class Transfer:
         self._copy = Place(target)
         self._target = target
         self._partial = target / PARTIAL
+        refuse_links(target, PARTIAL)
         self._folders: set[str] = set()
 
     def run(self, job: Job) -> Iterator[Made]:
@@ -771,9 +764,7 @@ def _bounded(container: _Container, part: str) -> _Container:
     name = container.name
     if part in EVERY_ARRAY:
         array = EVERY_ARRAY[part]
-        return container._replace(
-            limit=max_bytes(array), declared=lambda head: readers.declared_bytes(head, array, name)
-        )
+        return container._replace(limit=max_bytes(array), declared=lambda head: declared_bytes(head, array, name))
     if part == "audio":
         return container._replace(limit=MAX_WAV_BYTES, declared=lambda head: audio.declared_bytes(head, name))
     return container._replace(limit=MAX_MP4_BYTES if part == "video" else MAX_TEXT_BYTES)

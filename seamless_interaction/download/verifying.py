@@ -17,15 +17,16 @@ import pyarrow.compute as pc
 from seamless_interaction import EVERY_MODALITY, SELECTION, known_keywords
 from seamless_interaction.download.manifest import CODES, DAMAGED, FAILED, MISSING, NAME, WHOLE, Manifest, mark
 from seamless_interaction.download.planning import FOLDER, on_disk, plan
-from seamless_interaction.download.run import WORKERS, Progress, Report, carry_out, locked
+from seamless_interaction.download.run import WORKERS, Report, carry_out
 from seamless_interaction.errors import SourceNotFound, UsageError
-from seamless_interaction.places.cache import can_be_written, sha256_of
-from seamless_interaction.places.place import Place, local_path
-from seamless_interaction.selection.describe import decimal
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.write import can_be_written, local_path, locked, sha256_of
 from seamless_interaction.selection.selection import Selection
 from seamless_interaction.source.layout import PARTS, tree_path
 from seamless_interaction.source.recordings import required_bits
 from seamless_interaction.source.tables import read_filelist, read_selection
+from seamless_interaction.work.progress import Progress
+from seamless_interaction.work.text import decimal
 
 _NAMED, _SHOWN = 1000, 10  # files that a report names of each kind, and that its text does
 _KINDS = {

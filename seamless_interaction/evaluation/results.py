@@ -15,8 +15,7 @@ from seamless_interaction import __version__
 from seamless_interaction.errors import ForeignResults, IncomparableResults
 from seamless_interaction.evaluation.metrics import LOWER_IS_BETTER, Figure
 from seamless_interaction.evaluation.protocol import Sample
-from seamless_interaction.places.cache import write_whole
-from seamless_interaction.places.place import local_path
+from seamless_interaction.places.write import local_path, write_whole
 from seamless_interaction.work.typed_json import load_as, read_as
 
 FORMAT = 2  # of the file

@@ -18,7 +18,7 @@ from seamless_interaction.evaluation.splits import divide
 from seamless_interaction.evaluation.telling import Teller
 from seamless_interaction.features.table import resolve_groups
 from seamless_interaction.places.place import Place
-from seamless_interaction.synthetic.corpus import is_synthetic
+from seamless_interaction.source.notice import is_synthetic
 from seamless_interaction.work.progress import Meter
 
 if TYPE_CHECKING:

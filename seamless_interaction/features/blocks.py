@@ -14,7 +14,7 @@ from seamless_interaction import SAMPLING_RATE
 from seamless_interaction.conversations.interaction import ParticipantRecording
 from seamless_interaction.conversations.read_window import Sample, note
 from seamless_interaction.errors import BadFile, MissingDependency
-from seamless_interaction.formats.readers import Records
+from seamless_interaction.formats.text import Records
 
 RATE = 16_000  # Hz: what speech is analysed at
 BLOCK = 60.0  # seconds read at a time

@@ -30,11 +30,10 @@ from seamless_interaction.errors import ForeignFeatures, SeamlessInteractionErro
 from seamless_interaction.features.blocks import Grid
 from seamless_interaction.features.extract import Features, event_table, extract_features
 from seamless_interaction.features.table import DEFAULT_GROUPS, FEATURES, features_of, resolve_groups
-from seamless_interaction.places.cache import require_writable, write_whole
-from seamless_interaction.places.place import local_path
-from seamless_interaction.selection.describe import decimal
+from seamless_interaction.places.write import local_path, require_writable, write_whole
 from seamless_interaction.work.executors import in_pool
 from seamless_interaction.work.progress import Meter
+from seamless_interaction.work.text import decimal
 from seamless_interaction.work.typed_json import load_as
 
 _METADATA = b"seamless_interaction"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from seamless_interaction.errors import EmptyFile, TruncatedFile, UnreadableFile, UnsafeFile
 from seamless_interaction.places import ranges as files
 from seamless_interaction.places.limits import MAX_WAV_BYTES
-from seamless_interaction.places.place import bring_options
+from seamless_interaction.places.options import bring_options
 
 if TYPE_CHECKING:
     import numpy as np

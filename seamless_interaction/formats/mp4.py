@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from seamless_interaction.errors import EmptyFile, NoVideoStream, TruncatedFile, UnreadableFile
 from seamless_interaction.places import ranges as files
-from seamless_interaction.places.place import RangeFile
+from seamless_interaction.places.ranges import RangeFile
 
 if TYPE_CHECKING:
     import av

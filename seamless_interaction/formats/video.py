@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, overload
 from seamless_interaction.errors import UnreadableFile
 from seamless_interaction.formats import mp4
 from seamless_interaction.places import ranges as files
-from seamless_interaction.places.place import bring_options
+from seamless_interaction.places.options import bring_options
 
 if TYPE_CHECKING:
     import av

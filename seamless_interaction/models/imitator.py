@@ -45,7 +45,7 @@ from seamless_interaction.models.layers import (
 )
 from seamless_interaction.models.rotations import between, from_six, to_matrix, to_six, to_vector
 from seamless_interaction.models.streams import Streams, of_joints, read
-from seamless_interaction.places.cache import write_whole
+from seamless_interaction.places.write import write_whole
 
 WEIGHTS = "model.safetensors"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")

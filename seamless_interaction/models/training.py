@@ -19,16 +19,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from seamless_interaction import SeamlessDataset
-from seamless_interaction.download.run import locked
 from seamless_interaction.errors import ForeignCheckpoint, NonFiniteLoss, SeamlessInteractionError, UsageError
 from seamless_interaction.models.baselines import HORIZON, compare
 from seamless_interaction.models.card import SYNTHETIC
 from seamless_interaction.models.config import COLUMNS, FORMAT, FORMAT_VERSION, ImitatorConfig
 from seamless_interaction.models.imitator import ImitatorModel, check_file, load_weights
 from seamless_interaction.models.objectives import fit, losses
-from seamless_interaction.places.cache import write_whole, writing
-from seamless_interaction.places.place import Place, local_path
-from seamless_interaction.synthetic.corpus import is_synthetic
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.write import local_path, locked, write_whole, writing
+from seamless_interaction.source.notice import is_synthetic
 from seamless_interaction.work.typed_json import load_as
 
 CHECKPOINT, METRICS, RESULTS = "checkpoint.safetensors", "metrics.jsonl", "results.json"

@@ -7,39 +7,33 @@ each such file has its digest.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import logging
 import os
-import secrets
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TypeVar
 
 import datasets
 
 from seamless_interaction.errors import (
     AccessDenied,
     NoRanges,
-    NotEnoughSpace,
-    SeamlessInteractionError,
     SourceChanged,
     SourceError,
     SourceUnreachable,
-    TargetError,
 )
 from seamless_interaction.places import limits
-from seamless_interaction.places.place import Entry, Place, contradicts, file_at, local_path
+from seamless_interaction.places.entry import Entry, contradicts
+from seamless_interaction.places.place import Place, file_at
+from seamless_interaction.places.write import can_be_written, local_path, sha256_of, write_whole
 
 logger = logging.getLogger("seamless_interaction")
 
-_STEP = 1 << 20
-FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a full disk
 _END = 64  # bytes at the end of a file that are asked for by themselves, where the host does not tell its size
-_TRIED = 4096  # bytes that are written to see whether any can be
 
 _Read = TypeVar("_Read")
 
@@ -57,14 +51,6 @@ def cache_dir() -> str | None:
     return None if can_be_written(datasets.config.HF_DATASETS_CACHE) else _folder_of(os.getpid())
 
 
-def can_be_written(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder, or what has to be made for it, can be written to."""
-    existing = Path(path).expanduser().absolute()
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    return existing.is_dir() and os.access(existing, os.W_OK)
-
-
 @cache
 def _folder_of(process: int) -> str:
     made = tempfile.TemporaryDirectory(prefix="seamless-interaction-")
@@ -78,97 +64,6 @@ _made: list[tempfile.TemporaryDirectory[str]] = []
 def key(text: str) -> str:
     """A file name for a URL or whatever else."""
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-@contextmanager
-def writing(target: Path) -> Iterator[None]:
-    """Errors of the disk in the block become ours, by the name of what is written. Those of a source are ours before.
-
-    Raises:
-        NotEnoughSpace: the disk is full. TargetError: nothing can be written there, or too many files are open.
-    """
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, SeamlessInteractionError):
-            raise
-        if error.errno in FULL:
-            raise NotEnoughSpace(
-                f"{target}: the disk is full. Make room, and start again; what was finished stays."
-            ) from error
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise TargetError(
-                f"{target}: too many files are open at a time. Use fewer workers, or raise the limit, as by "
-                "`ulimit -n 4096`."
-            ) from error
-        # A file that is missing, or what a client of HTTP raises, is no matter of the disk.
-        if type(error) not in (OSError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError):
-            raise
-        raise TargetError(f"{target} cannot be written to: {error}") from error
-
-
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file under another name, then rename it: nobody ever sees a part of it. Raises as ``writing``."""
-    partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with create(partial) as file:
-                write(file)
-            os.replace(partial, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(partial)
-            raise
-
-
-def require_writable(path: Path) -> None:
-    """Find out before hours of work, and not after them, whether a file can be written. Raises as ``writing``."""
-    probe = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    with writing(path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "a folder has this name")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with create(probe) as file:
-                file.write(bytes(_TRIED))
-        finally:
-            probe.unlink(missing_ok=True)
-
-
-def create(path: Path, buffering: int = -1) -> Any:
-    """A new file, open, that whoever the umask lets may read. What has its name, a link say, is never written to.
-
-    Raises:
-        FileExistsError: something has.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    return open(os.open(path, flags, 0o666), "w+b", buffering)
-
-
-def refuse_links(folder: Path, relative: str) -> None:
-    """Make sure that what is written below a folder stays there.
-
-    Args:
-        folder: that somebody named; it may be a link itself.
-        relative: what is to be written in it, with forward slashes.
-
-    Raises:
-        TargetError: one of its folders, or itself, is a link.
-    """
-    for name in relative.split("/"):
-        folder /= name
-        if folder.is_symlink():
-            raise TargetError(f"{folder} is a link, and none is written through. Put what it leads to in its place.")
-
-
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(file, "rb") as opened:
-        while step := opened.read(_STEP):
-            digest.update(step)
-    return digest.hexdigest()
 
 
 def _keep(path: Path, content: bytes) -> Path:

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import hashlib
-import io
-import multiprocessing
-import multiprocessing.reduction
 import os
 import posixpath
-import random
-import re
-import ssl
 import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from itertools import count
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import fsspec
-import multiprocess.reduction  # type: ignore[import-untyped]  # of `datasets`
 from fsspec.implementations.local import LocalFileSystem
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from seamless_interaction.errors import AccessDenied, BadFile, NoRanges, SourceChanged, SourceUnreachable, UsageError
 from seamless_interaction.places import answers, redirects
 from seamless_interaction.places.answers import Body, Most, Part
+from seamless_interaction.places.entry import Entry, entry_of
+from seamless_interaction.places.options import OF_A_HOST, options_of, redacted, remember_options, without_secrets
+from seamless_interaction.places.retry import answer, is_of_the_certificate, is_of_the_network, seconds_after
 
 if TYPE_CHECKING:
     from seamless_interaction.places.range_cache import RangeCache
@@ -41,94 +30,10 @@ if TYPE_CHECKING:
 # HTTP; the clients of hf:// and s3:// do, of most requests and for most reasons.
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 ATTEMPTS, _ATTEMPTS_OF_OTHERS = 5, 3
-_FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED = 0.25, 30.0, 300.0  # seconds; the last where the host asks for it
 _SAID = 500  # characters of a client's error; some quote all that came
 _PIECE = 1 << 20  # bytes of a file that is read whole: those that are in memory at a time
 
 _Result = TypeVar("_Result")
-
-
-class Entry(NamedTuple):
-    """A file or folder."""
-
-    name: str
-    is_folder: bool
-    size: int  # bytes; -1: the host does not tell
-    stamp: str  # changes when the content does: modification time, ETag or whatever the place tells
-
-
-class RangeFile(io.RawIOBase):
-    """A file read by ranges: the rest of a file, or a member of an archive.
-
-    Args:
-        read: the bytes from ``start`` to ``end``.
-        size: of the file, in bytes.
-        block: bytes to read at a time, at least. The last block is kept, wherever a reader seeks; Python's own
-            ``BufferedReader`` drops it where one looks for the end and comes back, as all readers of WAV do.
-    """
-
-    def __init__(self, read: Callable[[int, int], bytes], size: int, block: int = 0):
-        self._read, self._size, self._block, self._at = read, size, block, 0
-        self._kept_from, self._kept = 0, memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + (0, self._at, self._size)[whence])
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(0, self._size - self._at)  # Python allocates what it is asked to read
-        return super().read(left if size < 0 else min(size, left))
-
-    def readinto(self, buffer: Any) -> int:
-        target = memoryview(buffer).cast("B")
-        done = 0
-        while done < len(target) and self._at < self._size:
-            piece = self._piece(min(len(target) - done, self._size - self._at))
-            if not piece:  # it is shorter than it was said to be
-                break
-            target[done : done + len(piece)] = piece
-            done += len(piece)
-            self._at += len(piece)
-        return done
-
-    def _piece(self, length: int) -> memoryview:
-        """The next bytes, ``length`` of them or fewer."""
-        start = self._at - self._kept_from
-        if not 0 <= start < len(self._kept):
-            if length >= self._block:
-                return memoryview(self._read(self._at, self._at + length))[:length]
-            start, self._kept_from = 0, self._at
-            self._kept = memoryview(self._read(self._at, min(self._at + self._block, self._size)))
-        return self._kept[start : start + length]
-
-
-class SharedFile:
-    """A local file that several threads read from. It closes when nobody holds it any more.
-
-    Args:
-        file: open, unbuffered.
-    """
-
-    def __init__(self, file: io.FileIO):
-        self._file, self._lock = file, threading.Lock()
-
-    def read_into(self, start: int, buffer: memoryview) -> int:
-        """Fill ``buffer`` with the bytes from ``start`` on, as far as there are such; how many there are."""
-        with self._lock:
-            self._file.seek(start)
-            return self._file.readinto(buffer)
-
-    def __del__(self) -> None:
-        self._file.close()
 
 
 ranges_kept: RangeCache | None = None  # what reads of remote places go through; see range_cache.kept_in
@@ -177,18 +82,6 @@ def _version(part: Part) -> str:
     return f"{'unknown' if part.size is None else part.size} bytes {part.stamp}".rstrip()
 
 
-_options_of_places: dict[str, dict[str, Any]] = {}  # URL -> storage_options, of the places this process has opened
-
-
-def options_of(path: str) -> dict[str, Any]:
-    """The ``storage_options`` of the place that a URL lies in, if this process has opened one with any.
-
-    Records need it: they hold addresses alone, as does whatever is saved of them.
-    """
-    places = [url for url in list(_options_of_places) if f"{path}/".startswith(f"{url}/")]  # others may open more
-    return _options_of_places[max(places, key=len)] if places else {}
-
-
 def use_storage_options(url: str, storage_options: dict[str, Any]) -> None:
     """Open what lies below an address with these options, from now on, in this process and those it starts.
 
@@ -203,79 +96,13 @@ def use_storage_options(url: str, storage_options: dict[str, Any]) -> None:
     Place(url, storage_options)
 
 
-def bring_options(kind: type[Any]) -> type[Any]:
-    """A decorator of classes: with their objects, the options of places go to processes that this one starts.
-
-    Only ``multiprocessing`` pickles them so, not whoever writes a pickle into a file.
-    """
-
-    def reduce(one: Any) -> tuple[Any, ...]:
-        return _with_options, (_options_of_places, *one.__reduce_ex__(2)[:2])
-
-    for module in (multiprocessing, multiprocess):
-        module.reduction.ForkingPickler.register(kind, reduce)
-    return kind
-
-
-def _with_options(options: dict[str, dict[str, Any]], make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    _options_of_places.update(options)
-    return make(*arguments)
-
-
-_HTTP = re.compile(r"(https?://)(?:([^/?@]*)@)?([^?]*)\??(.*)", re.DOTALL)
-_OF_A_HOST = re.compile(r"((?:s?ftp|ssh|smb)://)(?:([^/@]*)@)?(.*)", re.DOTALL)  # fsspec's paths lack the host
-
-
-def _without_secrets(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """An address without the user and the query in it, and options with which each request has them.
-
-    Raises:
-        UsageError: they stand in an address within another.
-    """
-    if match := _OF_A_HOST.fullmatch(url):
-        scheme, user, rest = match.groups()
-        parts = zip(("username", "password"), map(unquote, (user or "").split(":", 1)), strict=False)
-        return scheme + rest, {**{name: value for name, value in parts if value}, **options}
-    match = _HTTP.fullmatch(url)
-    if match is None:
-        if "::" in url and redacted(url) != url:
-            raise UsageError(
-                f"{redacted(url)}: a user or a query in an address within another would be written wherever it is. "
-                "Name them in storage_options, as fsspec has them for such addresses."
-            )
-        return url, options
-    scheme, user, rest, query = match.groups()
-    if user:
-        login = {"Authorization": f"Basic {base64.b64encode(unquote(user).encode()).decode()}"}
-        options = {**options, "headers": {**login, **options.get("headers", {})}}
-    return scheme + rest, {"params": query, **options} if query else options
-
-
-def redacted(text: str) -> str:
-    """A text, such as a client's error, without the user and the query of each address in it."""
-    text = re.sub(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?@'\"<>]*@", r"\1", text)
-    return re.sub(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?'\"<>]*)\?[^\s'\"<>]*", r"\1", text)
-
-
 def file_at(url: str, storage_options: dict[str, Any] | None = None) -> tuple[Place, str]:
     """A file by its address: the folder, and its name in it. Without options it is opened as the place it lies in."""
-    bare, options = _without_secrets(url, dict(storage_options or {}))
+    bare, options = without_secrets(url, dict(storage_options or {}))
     folder, _, name = bare.rpartition("/")
     if options:
-        _options_of_places[bare] = options
+        remember_options(bare, options)
     return Place(folder or ("/" if bare else "."), options or options_of(bare)), name
-
-
-def local_path(path: str | os.PathLike[str]) -> Path:
-    """A path that somebody names to write to, or to read what was written; ``~`` is the home.
-
-    Raises:
-        UsageError: the URL of another place.
-    """
-    text = os.fspath(path).removeprefix("file://")
-    if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", text):  # `Path` has one slash left; a drive of Windows is one letter
-        raise UsageError(f"{path} is a URL, and this is written to local folders only. Name one, and copy it there.")
-    return Path(text).expanduser()
 
 
 class Place:
@@ -295,7 +122,7 @@ class Place:
     """
 
     def __init__(self, url: str | os.PathLike[str], storage_options: dict[str, Any] | None = None):
-        self._given, self.storage_options = _without_secrets(os.fspath(url), dict(storage_options or {}))
+        self._given, self.storage_options = without_secrets(os.fspath(url), dict(storage_options or {}))
         self._answers_head = False  # as far as is known
         root = self._connect()
         protocols = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
@@ -306,12 +133,12 @@ class Place:
         self.root = os.path.abspath(root) if self.is_local else root.rstrip("/")
         if self.is_local:
             self.url = self.root
-        elif _OF_A_HOST.match(self._given):
+        elif OF_A_HOST.match(self._given):
             self.url = self._given.rstrip("/")
         else:
             self.url = self.fs.unstrip_protocol(self.root)
         if self.storage_options:
-            _options_of_places[self.url] = self.storage_options
+            remember_options(self.url, self.storage_options)
 
     @property
     def fs(self) -> Any:
@@ -476,7 +303,7 @@ class Place:
             try:
                 return Part(self.fs.cat_file(path, start=start, end=end), None, "")
             except OSError as error:
-                if _answer(error)[0] == 416:  # nothing there
+                if answer(error)[0] == 416:  # nothing there
                     return Part(b"", None, "")
                 raise
         with self.fs.open(path, "rb", cache_type="none") as file:
@@ -524,7 +351,7 @@ class Place:
         if self.is_local:
             found = os.stat(self.path(relative))
             return Entry(posixpath.basename(relative), False, found.st_size, str(found.st_mtime_ns))
-        entry = _entry(self._call(relative, self._remote_info), posixpath.basename(relative))
+        entry = entry_of(self._call(relative, self._remote_info), posixpath.basename(relative))
         if is_sized and entry.size < 0:
             raise SourceUnreachable(
                 f"{self.path(relative)}: the host does not tell how large it is, and so it cannot be read in part. "
@@ -578,7 +405,7 @@ class Place:
             options["expand_info"] = False
             self.fs.dircache.pop(folder, None)  # or what is new is appended to what is old
         return [
-            _entry(info, posixpath.basename(info["name"].rstrip("/")))
+            entry_of(info, posixpath.basename(info["name"].rstrip("/")))
             for info in self.fs.ls(folder, detail=True, **options)
             if info["name"].rstrip("/") != folder.rstrip("/")
         ]
@@ -609,7 +436,7 @@ class Place:
             raise error
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
             raise FileNotFoundError(self.path(relative)) from None
-        status, headers = _answer(error)
+        status, headers = answer(error)
         said = redacted(str(error))[:_SAID]
         if status in (404, 410):
             raise FileNotFoundError(self.path(relative)) from None
@@ -618,78 +445,17 @@ class Place:
                 f"{self.path(relative)}: the host refuses it ({said}). What lets you in, such as a login, goes "
                 "into storage_options, or use_storage_options for data that were saved."
             ) from None
-        if _is_of_the_certificate(error):
+        if is_of_the_certificate(error):
             variable = "AWS_CA_BUNDLE" if "s3" in self.fs.protocol else "SSL_CERT_FILE"
             raise SourceUnreachable(
                 f"{self.path(relative)}: this machine does not trust the host's certificate ({said}). If "
                 f"a proxy of your company signs its own, name the company's in the environment variable {variable}."
             ) from None
-        again = status in _TRANSIENT if status else _is_of_the_network(error)
+        again = status in _TRANSIENT if status else is_of_the_network(error)
         if not again or attempt >= attempts:
             tried = f", tried {attempt} times" if attempt > 1 else ""
             raise SourceUnreachable(
                 f"{self.path(relative)}: {type(error).__name__}: {said}{tried}. Is the address right, "
                 "and the network there?"
             ) from None
-        return _wait(attempt, headers)
-
-
-def is_md5(stamp: str) -> bool:
-    """Whether an ETag looks like S3's of a file that was uploaded in one piece: the MD5 of its bytes."""
-    return re.fullmatch(r'"?[0-9a-f]{32}"?', stamp) is not None
-
-
-def contradicts(stamp: str, content: bytes) -> bool:
-    """Whether an ETag looks like the MD5 of a whole file's bytes, and is that of others."""
-    return is_md5(stamp) and hashlib.md5(content, usedforsecurity=False).hexdigest() != stamp.strip('"')
-
-
-def _answer(error: BaseException) -> tuple[int | None, Any]:
-    """Status and headers of the HTTP answer that an error of any of the clients is about."""
-    for about in (error, error.__cause__):  # s3fs translates, and keeps what it translated
-        response = getattr(about, "response", None)
-        if isinstance(response, dict):  # boto's
-            answer = response.get("ResponseMetadata", {})
-            return answer.get("HTTPStatusCode"), answer.get("HTTPHeaders")
-        status = getattr(about, "status", None) or getattr(response, "status_code", None)
-        if status:
-            return status, getattr(about, "headers", None) or getattr(response, "headers", None)
-    return None, None
-
-
-def _is_of_the_network(error: BaseException) -> bool:
-    import aiohttp
-
-    # Until Python 3.11, asyncio and fsspec have a TimeoutError of their own.
-    return isinstance(error, (aiohttp.ClientError, asyncio.TimeoutError, TimeoutError, OSError))
-
-
-def _is_of_the_certificate(error: BaseException | None) -> bool:
-    while error is not None:  # each client wraps the one of Python
-        if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _wait(attempt: int, headers: Any) -> float:
-    """Seconds to wait after an attempt: what the host asks for, else twice as long each time."""
-    asked = next((value for name, value in (headers or {}).items() if name.lower() == "retry-after"), "")
-    if asked.isdecimal():
-        return min(float(asked), _LONGEST_ASKED)
-    try:  # a date; the answer is as good as none if it is no date either
-        seconds = (parsedate_to_datetime(asked) - datetime.now(timezone.utc)).total_seconds()
-        return min(max(seconds, 0.0), _LONGEST_ASKED)
-    except (ValueError, TypeError):
-        return min(_FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.5), _LONGEST_WAIT)
-
-
-_STAMPS = ("ETag", "etag", "blob_id", "mtime", "LastModified", "Last-Modified", "last_modified", "created")
-
-
-def _entry(info: dict[str, Any], name: str) -> Entry:
-    stamp = next((info[key] for key in _STAMPS if info.get(key)), "")
-    if isinstance(stamp, datetime):  # in listings, memory:// tells the same as a number
-        stamp = stamp.timestamp()
-    is_folder, size = info["type"] == "directory", info.get("size")
-    return Entry(name, is_folder, 0 if is_folder else -1 if size is None else size, str(stamp))
+        return seconds_after(attempt, headers)

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seamless_interaction.errors import TargetError, UsageError
+from seamless_interaction.places import entry
 from seamless_interaction.places import place as places
-from seamless_interaction.places.cache import write_whole
-from seamless_interaction.places.place import Entry
+from seamless_interaction.places.entry import Entry
+from seamless_interaction.places.write import write_whole
 
 logger = logging.getLogger("seamless_interaction")
 
@@ -116,7 +117,7 @@ class RangeCache:
         if content is None:
             content = fetch()
             is_whole = told and start == 0 and len(content) == told.size
-            if not (is_whole and told and places.contradicts(told.stamp, content)):
+            if not (is_whole and told and entry.contradicts(told.stamp, content)):
                 self._keep(path, stamp, content)
         return content
 

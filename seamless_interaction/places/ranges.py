@@ -6,12 +6,13 @@ import base64
 import io
 import json
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, BinaryIO, cast
 
 from seamless_interaction.errors import MissingFile, UnreadableFile, UnsafeFile
-from seamless_interaction.places.place import Place, RangeFile, file_at
+from seamless_interaction.places.place import Place, file_at
 
 # Bytes that a range request fetches beyond what was asked for. A header is small: with these, one or two requests read
 # it, for 0.1 MB. Frames and samples come in a row.
@@ -112,3 +113,77 @@ def file_size(file: BinaryIO) -> int:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     return size
+
+
+class RangeFile(io.RawIOBase):
+    """A file read by ranges: the rest of a file, or a member of an archive.
+
+    Args:
+        read: the bytes from ``start`` to ``end``.
+        size: of the file, in bytes.
+        block: bytes to read at a time, at least. The last block is kept, wherever a reader seeks; Python's own
+            ``BufferedReader`` drops it where one looks for the end and comes back, as all readers of WAV do.
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes], size: int, block: int = 0):
+        self._read, self._size, self._block, self._at = read, size, block, 0
+        self._kept_from, self._kept = 0, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = max(0, offset + (0, self._at, self._size)[whence])
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._size - self._at)  # Python allocates what it is asked to read
+        return super().read(left if size < 0 else min(size, left))
+
+    def readinto(self, buffer: Any) -> int:
+        target = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(target) and self._at < self._size:
+            piece = self._piece(min(len(target) - done, self._size - self._at))
+            if not piece:  # it is shorter than it was said to be
+                break
+            target[done : done + len(piece)] = piece
+            done += len(piece)
+            self._at += len(piece)
+        return done
+
+    def _piece(self, length: int) -> memoryview:
+        """The next bytes, ``length`` of them or fewer."""
+        start = self._at - self._kept_from
+        if not 0 <= start < len(self._kept):
+            if length >= self._block:
+                return memoryview(self._read(self._at, self._at + length))[:length]
+            start, self._kept_from = 0, self._at
+            self._kept = memoryview(self._read(self._at, min(self._at + self._block, self._size)))
+        return self._kept[start : start + length]
+
+
+class SharedFile:
+    """A local file that several threads read from. It closes when nobody holds it any more.
+
+    Args:
+        file: open, unbuffered.
+    """
+
+    def __init__(self, file: io.FileIO):
+        self._file, self._lock = file, threading.Lock()
+
+    def read_into(self, start: int, buffer: memoryview) -> int:
+        """Fill ``buffer`` with the bytes from ``start`` on, as far as there are such; how many there are."""
+        with self._lock:
+            self._file.seek(start)
+            return self._file.readinto(buffer)
+
+    def __del__(self) -> None:
+        self._file.close()

@@ -33,9 +33,9 @@ from seamless_interaction import (
     TIME,
     VENDORS,
 )
-from seamless_interaction.dataset_infos import dialect
 from seamless_interaction.publishing.rows import SUMMARY
-from seamless_interaction.selection.describe import decimal
+from seamless_interaction.record.dialect import dialect
+from seamless_interaction.work.text import decimal
 
 RECORDINGS = "recordings"  # the config that comes first, and is loaded if nobody names one
 PRETTY_NAME = "Seamless Interaction"

@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 
 from seamless_interaction import MODALITIES, TABLES, __version__, code_digest
 from seamless_interaction.errors import AccessDenied, NotEnoughSpace, SeamlessInteractionError, SourceChanged
-from seamless_interaction.places.cache import create, refuse_links, sha256_of, write_whole, writing
 from seamless_interaction.places.ranges import open_file
+from seamless_interaction.places.write import create, refuse_links, sha256_of, write_whole, writing
 from seamless_interaction.publishing import flac, parquet
 from seamless_interaction.publishing.plan import KEPT, WORK, Shard, ShardPlan
 from seamless_interaction.publishing.rows import (

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from seamless_interaction import CITATION, DESCRIPTION, HOMEPAGE, SPLITS
-from seamless_interaction.dataset_infos import dialect
 from seamless_interaction.publishing.card import Config, Facts, declared_configs, in_words, meaning_of
+from seamless_interaction.record.dialect import dialect
 
 LICENSE_URL = "https://creativecommons.org/licenses/by-nc/4.0/"
 PARQUET = "application/x-parquet"

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seamless_interaction import LABELS, SPLITS, TABLES, __version__
-from seamless_interaction.download.run import read_table
 from seamless_interaction.errors import IncompletePublication
 from seamless_interaction.places.place import Place
 from seamless_interaction.publishing import parquet
@@ -25,8 +24,8 @@ from seamless_interaction.publishing.croissant import croissant
 from seamless_interaction.publishing.plan import Shard, ShardPlan
 from seamless_interaction.publishing.reading import SELECTION
 from seamless_interaction.publishing.rows import recording_features, shard_features
-from seamless_interaction.selection.sizes import configs_folder
-from seamless_interaction.source.addresses import filelist_of
+from seamless_interaction.selection.expected import configs_folder
+from seamless_interaction.source.addresses import filelist_of, read_table
 from seamless_interaction.source.tables import write_filelist
 
 MANIFEST, CARD = "manifest.parquet", "README.md"

@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seamless_interaction import EVERY_ARRAY, IDENTITY, TIME
-from seamless_interaction.dataset_infos import dialect
 from seamless_interaction.record.arrow import Types, table
+from seamless_interaction.record.dialect import dialect
 from seamless_interaction.record.view import ViewFormatter
 
 MEDIA = ("audio", "video", "partner_video")

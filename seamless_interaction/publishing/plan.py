@@ -20,19 +20,21 @@ import pyarrow.parquet as pq
 from seamless_interaction import LABELS, ON_ERROR, SPLITS, SUBSETS, SeamlessInteraction, __version__, known_keywords
 from seamless_interaction.errors import BrokenTable, UnknownName, UnknownOption, UsageError
 from seamless_interaction.places import cache as local_cache
-from seamless_interaction.places.cache import write_whole
-from seamless_interaction.places.place import Place, redacted
+from seamless_interaction.places.options import redacted
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.write import write_whole
 from seamless_interaction.publishing.reading import SELECTION
+from seamless_interaction.selection import expected
 from seamless_interaction.selection import sizes as subsets
-from seamless_interaction.selection.describe import decimal
 from seamless_interaction.selection.selection import Selection, choose, in_force
 from seamless_interaction.source import addresses as sources
 from seamless_interaction.source import tables
 from seamless_interaction.source.files import Source
+from seamless_interaction.source.ids import INTERACTION_LENGTH
 from seamless_interaction.source.index import Index
 from seamless_interaction.source.layout import parts_of
-from seamless_interaction.source.recordings import INTERACTION_LENGTH
-from seamless_interaction.synthetic.corpus import is_synthetic
+from seamless_interaction.source.notice import is_synthetic
+from seamless_interaction.work.text import decimal
 from seamless_interaction.work.typed_json import load_as
 
 FORMAT = 1  # of what is made of a recording: shards of another one are made again
@@ -173,12 +175,12 @@ class ShardPlan:
     def expected_video_bytes(self) -> int:
         """Of these."""
         is_copied = _sizes_with(self.settings, self.recordings, "copy")
-        return int(subsets.expected_bytes(self.recordings, ["video"])[is_copied].sum())
+        return int(expected.expected_bytes(self.recordings, ["video"])[is_copied].sum())
 
     def table(self) -> list[dict[str, Any]]:
         """One row for each size, label and split."""
         rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-        seconds = subsets.expected_seconds(self.recordings)
+        seconds = expected.expected_seconds(self.recordings)
         for shard in self.shards:
             key = (self.size_of(shard), *self.split_of(shard))
             row = rows.setdefault(key, dict.fromkeys(("shards", "recordings", "interactions", "bytes", "hours"), 0))
@@ -406,12 +408,12 @@ def _weights(settings: Mapping[str, Any], recordings: pa.Table) -> np.ndarray:
     """Expected bytes of each recording in a shard."""
     parts = parts_of(settings["columns"])
     others = [part for part in parts if part not in ("audio", "video")]
-    weights = KEPT["arrays"] * subsets.expected_bytes(recordings, others)
+    weights = KEPT["arrays"] * expected.expected_bytes(recordings, others)
     if "audio" in parts:
-        weights += KEPT.get(settings["audio"], 0.0) * subsets.expected_bytes(recordings, ["audio"])
+        weights += KEPT.get(settings["audio"], 0.0) * expected.expected_bytes(recordings, ["audio"])
     if "video" in parts:
         is_embedded = _sizes_with(settings, recordings, "embed")
-        weights += is_embedded * subsets.expected_bytes(recordings, ["video"])
+        weights += is_embedded * expected.expected_bytes(recordings, ["video"])
     return weights
 
 

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from seamless_interaction import TABLES, known_keywords
-from seamless_interaction.download.run import Progress, locked
 from seamless_interaction.errors import IncompletePublication, NotEnoughSpace, TargetError, UsageError
-from seamless_interaction.places.cache import refuse_links, writing
-from seamless_interaction.places.place import Place, local_path
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.write import local_path, locked, refuse_links, writing
 from seamless_interaction.publishing.card import RECORDINGS
 from seamless_interaction.publishing.convert import Failure, attempt, done, failure_path, input_bytes, write_failure
 from seamless_interaction.publishing.finish import CARD, MANIFEST, finish
 from seamless_interaction.publishing.plan import WORK, Shard, ShardPlan
 from seamless_interaction.publishing.rows import video_file
-from seamless_interaction.selection.describe import decimal
 from seamless_interaction.work import executors
+from seamless_interaction.work.progress import Progress
+from seamless_interaction.work.text import decimal
 from seamless_interaction.work.typed_json import load_as
 
 _COMPANIONS = (*TABLES, "LICENSE", "dataset_infos.json", "croissant.json", CARD, MANIFEST)

@@ -32,14 +32,14 @@ from seamless_interaction.errors import (
     UsageError,
     WrongVisibility,
 )
-from seamless_interaction.places.place import local_path
-from seamless_interaction.record.arrow import DAMAGED
-from seamless_interaction.selection.describe import decimal
+from seamless_interaction.formats.parquet import DAMAGED
+from seamless_interaction.places.write import local_path
+from seamless_interaction.work.text import decimal
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    from seamless_interaction.download.run import Progress
+    from seamless_interaction.work.progress import Progress
 
 MAX_FILES, MAX_BYTES = 100, 10_000_000_000  # of one commit
 UPLOAD_FILES, UPLOAD_BYTES = 25, 1_000_000_000  # that are sent before progress is told of them

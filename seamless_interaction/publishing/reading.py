@@ -29,11 +29,12 @@ from seamless_interaction import (
     resolve_split,
 )
 from seamless_interaction.errors import BrokenTable, SeamlessInteractionError, UnknownSubset, UsageError
+from seamless_interaction.formats.parquet import DAMAGED
 from seamless_interaction.places import cache as local_cache
 from seamless_interaction.places.limits import MAX_INDEX_BYTES, MAX_TABLE_BYTES
-from seamless_interaction.places.place import Place, RangeFile
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.ranges import RangeFile
 from seamless_interaction.record import view
-from seamless_interaction.record.arrow import DAMAGED
 from seamless_interaction.selection.selection import Selection, choose
 from seamless_interaction.source.tables import read_filelist
 

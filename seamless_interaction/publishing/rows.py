@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,7 +19,6 @@ from seamless_interaction import (
     FileId,
     record_features,
 )
-from seamless_interaction.places.ranges import REFUSED
 from seamless_interaction.source.layout import tree_path
 
 _URLS = {"audio": "audio_url", "video": "video_url"}
@@ -73,26 +70,9 @@ def video_file(file_id: str) -> str:
     return f"video/{ids.vendor}/{ids.session}/{file_id}.mp4"
 
 
-_VIDEO_PATH = re.compile(r"hf://datasets/(?:[\w.-]+/)?[\w.-]+@main/(video/[^/.]+/[^/.]+/[^/]+\.mp4)")
-
-
 def video_path(repo_id: str, file_id: str) -> str:
     """What a video column says of it. The Hub's viewer plays such an address, of its own repository, and no other."""
     return f"hf://datasets/{repo_id}@main/{video_file(file_id)}"
-
-
-def media_path(folder: str, path: str) -> str:
-    """Where the media open that a row names, and does not hold.
-
-    Args:
-        folder: the published one, whose videos need not have been pushed; "" for none.
-        path: what the row says, which may be anything: only a video of a repository is opened (``files.REFUSED``).
-    """
-    match = _VIDEO_PATH.fullmatch(path)
-    if match is None:
-        return REFUSED + path
-    file = os.path.join(folder, *match[1].split("/"))
-    return file if folder and os.path.isfile(file) else path
 
 
 # --- the table of recordings ----------------------------------------------------------------------

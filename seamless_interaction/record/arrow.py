@@ -12,7 +12,6 @@ import pyarrow as pa
 # it takes to open what was prepared: about 70 kB a table, whatever its size.
 BATCH_BYTES = 1 << 25
 BATCH_ROWS = 100  # of text, which takes several times its bytes while it is Python's
-DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)  # what Arrow raises of a Parquet file; the last of names
 
 
 class Types:

@@ -22,7 +22,7 @@ from datasets.formatting.formatting import LazyDict, TensorFormatter
 
 from seamless_interaction import ARRAYS, MODALITIES, MOVEMENT_V4
 from seamless_interaction.errors import UsageError
-from seamless_interaction.places.place import bring_options
+from seamless_interaction.places.options import bring_options
 
 
 @bring_options
@@ -59,7 +59,7 @@ def _media(column: str, feature: Any, value: Any, folder: str | None = None) -> 
         )
     path = value["path"] or ""
     if folder is not None and value["bytes"] is None:
-        from seamless_interaction.publishing.rows import media_path
+        from seamless_interaction.record.media import media_path
 
         path = media_path(folder, path)
     opens = path, None, value["bytes"]  # options are those of the place, where it is opened
@@ -391,7 +391,7 @@ def _renamed(mapping: dict[str, str], table: pa.Table) -> pa.Table:
 
 
 def _with_media_of(folder: str, table: pa.Table) -> pa.Table:
-    from seamless_interaction.publishing.rows import media_path
+    from seamless_interaction.record.media import media_path
 
     for name in _MEDIA:
         if name in table.column_names:

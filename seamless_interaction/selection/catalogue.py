@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 
 from seamless_interaction import FILELIST_FLAGS, FileId
 from seamless_interaction.places.place import Place
-from seamless_interaction.selection.describe import decimal
+from seamless_interaction.selection.expected import expected_bytes, expected_seconds
 from seamless_interaction.selection.selection import Selection, choose, has_movement
-from seamless_interaction.selection.sizes import expected_bytes, expected_seconds, interaction_ids, session_ids, strings
-from seamless_interaction.source.recordings import partners
+from seamless_interaction.source.ids import interaction_ids, partners, session_ids, strings
 from seamless_interaction.source.tables import Context
+from seamless_interaction.work.text import decimal
 
 
 def catalogue(filelist: pa.Table, selection: Selection, place: Place | None = None) -> pa.Table:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,17 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seamless_interaction import LABELS, SPLITS, SUBSETS, VENDORS
-from seamless_interaction.errors import UsageError
-from seamless_interaction.selection.sizes import (
-    expected,
-    expected_bytes,
-    expected_seconds,
-    flag,
-    interaction_ids,
-    limits,
-    select,
-    vendors_of,
-)
+from seamless_interaction.selection.expected import expected, expected_bytes, expected_seconds, limits
+from seamless_interaction.selection.sizes import flag, select
+from seamless_interaction.source.ids import interaction_ids, vendors_of
+from seamless_interaction.work.text import decimal
 
 # Columns of ``describe`` -> the flags of the file list that they count.
 _FLAGGED = {
@@ -115,24 +106,3 @@ def as_text(described: pa.Table) -> str:
         f"Expected: from means by vendor, as the bucket stores it; the margin is {expected().margin - 1:.0%}."
     )
     return "\n".join([*table, "", notes])
-
-
-# Units of what people type, for `number`.
-BYTES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-
-def number(text: str, units: Mapping[str, float], what: str, example: str) -> Any:
-    """A number with a unit. Raises ``UsageError``."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([a-zA-Z%]*)", text.strip())
-    if match is None or match[2] not in units:
-        raise UsageError(f"not a {what}: {text!r}. One looks like {example}.")
-    value = float(match[1]) * units[match[2]]
-    return int(value) if units is BYTES else value
-
-
-def decimal(bytes: int) -> str:
-    """``9.8 GB``, in powers of ten, as the sizes are named."""
-    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if bytes >= factor:
-            return f"{bytes / factor:,.2f} {unit}"
-    return f"{bytes} B"

@@ -32,11 +32,13 @@ from seamless_interaction.errors import (
     UsageError,
 )
 from seamless_interaction.places.place import Place
-from seamless_interaction.selection import sizes as subsets
-from seamless_interaction.selection.describe import BYTES, number
+from seamless_interaction.selection.expected import expected, expected_bytes
+from seamless_interaction.selection.sizes import flag, select
 from seamless_interaction.source import addresses as sources
+from seamless_interaction.source.ids import interaction_ids, session_ids, strings, vendors_of
 from seamless_interaction.source.layout import PARTS, USUAL_PARTS, parts_of
 from seamless_interaction.source.tables import read_selection
+from seamless_interaction.work.text import BYTES, number
 
 logger = logging.getLogger("seamless_interaction")
 
@@ -205,11 +207,11 @@ def tell_chosen(
         listed = listed.filter(pc.equal(listed["split"], selection.split))
     if len(chosen) == len(listed):
         return
-    here = subsets.strings(listed["file_id"])
+    here = strings(listed["file_id"])
     if found is not None:
-        ids = subsets.strings(found.filter(pc.greater(found["files"], 0))["file_id"])
+        ids = strings(found.filter(pc.greater(found["files"], 0))["file_id"])
         here = here.filter(pc.is_in(here, ids))
-    number = pc.sum(pc.is_in(here, subsets.strings(chosen["file_id"])), min_count=0).as_py()
+    number = pc.sum(pc.is_in(here, strings(chosen["file_id"])), min_count=0).as_py()
     names = (field.name for field in fields(selection) if field.name not in ("split", "modalities", "seed"))
     values = {name: getattr(selection, name) for name in names}
     by = ", ".join(
@@ -230,7 +232,7 @@ def choose(filelist: pa.Table, selection: Selection, num_bytes: pa.Array | None 
     sample or ``max_bytes`` has all of a smaller one.
 
     Args:
-        filelist: as ``subsets.select`` takes it.
+        filelist: as ``sizes.select`` takes it.
         selection: what to select.
         num_bytes: of the parts asked for, of each row, where it is known; None expects it, with a margin.
 
@@ -240,12 +242,12 @@ def choose(filelist: pa.Table, selection: Selection, num_bytes: pa.Array | None 
         UsageError: annotations are asked for, and the file list does not say who has any.
         BrokenTable: a vendor, label or split that this dataset does not have.
     """
-    rows, history = subsets.select(filelist, selection.size, selection.label), []
+    rows, history = select(filelist, selection.size, selection.label), []
     history.append((f"{selection.size} {selection.label or ''}".rstrip(), len(rows)))
-    file_ids = subsets.strings(filelist["file_id"])
+    file_ids = strings(filelist["file_id"])
     for name, ids in (
-        ("session", subsets.session_ids(filelist)),
-        ("interaction", subsets.interaction_ids(filelist)),
+        ("session", session_ids(filelist)),
+        ("interaction", interaction_ids(filelist)),
         ("file_ids", file_ids),
     ):
         if getattr(selection, name) is not None:
@@ -260,7 +262,7 @@ def choose(filelist: pa.Table, selection: Selection, num_bytes: pa.Array | None 
     if not matches.any():
         counts = ", ".join(f"{criterion} leaves {count}" for criterion, count in history)
         raise EmptySelection(f"no recording is selected: of {len(filelist)}, {counts}. Leave a criterion out.")
-    unit = subsets.strings(rows["file_id"]) if selection.single else subsets.interaction_ids(rows)
+    unit = strings(rows["file_id"]) if selection.single else interaction_ids(rows)
     encoded = unit.dictionary_encode()
     wanted = np.unique(np.asarray(encoded.indices)[matches])
     if selection.sample is not None or selection.max_bytes is not None:
@@ -270,9 +272,9 @@ def choose(filelist: pa.Table, selection: Selection, num_bytes: pa.Array | None 
         wanted = wanted[: selection.sample]
     if selection.max_bytes is not None:
         if num_bytes is None:
-            weights = np.ceil(subsets.expected_bytes(rows, selection.parts) * subsets.expected().margin)
+            weights = np.ceil(expected_bytes(rows, selection.parts) * expected().margin)
         else:
-            weights = np.asarray(num_bytes)[np.asarray(pc.index_in(subsets.strings(rows["file_id"]), file_ids))]
+            weights = np.asarray(num_bytes)[np.asarray(pc.index_in(strings(rows["file_id"]), file_ids))]
         sums = np.bincount(encoded.indices, weights, len(encoded.dictionary))[wanted].cumsum()
         if sums[0] > selection.max_bytes:
             raise EmptySelection(
@@ -288,10 +290,10 @@ def _masks(rows: pa.Table, selection: Selection) -> dict[str, np.ndarray]:
     """For each criterion in force that is about single recordings, which rows match."""
     masks: dict[str, np.ndarray] = {}
     for name, ids in (
-        ("vendor", subsets.vendors_of),
-        ("session", subsets.session_ids),
-        ("interaction", subsets.interaction_ids),
-        ("file_ids", lambda rows: subsets.strings(rows["file_id"])),
+        ("vendor", vendors_of),
+        ("session", session_ids),
+        ("interaction", interaction_ids),
+        ("file_ids", lambda rows: strings(rows["file_id"])),
     ):
         asked = getattr(selection, name)
         if asked is not None:
@@ -303,7 +305,7 @@ def _masks(rows: pa.Table, selection: Selection) -> dict[str, np.ndarray]:
                 f"annotated is {selection.annotated!r}, and the file list does not say who is: it has no column "
                 f"{' or '.join(flags)}. Use the dataset's newest filelist.csv."
             )
-        masks["annotated"] = np.logical_or.reduce([subsets.flag(rows, name) for name in flags])
+        masks["annotated"] = np.logical_or.reduce([flag(rows, name) for name in flags])
     if selection.movement is not None:
         masks["movement"] = has_movement(rows) == selection.movement
     return masks
@@ -312,7 +314,7 @@ def _masks(rows: pa.Table, selection: Selection) -> dict[str, np.ndarray]:
 def has_movement(rows: pa.Table) -> np.ndarray:
     """Whether each row has face motion: as the list says, or else as the format says of its vendor."""
     vendors = {vendor for array in ARRAYS.values() if array.group == "movement" for vendor in array.vendors}
-    by_vendor = pc.is_in(subsets.vendors_of(rows), pa.array(sorted(vendors)))
+    by_vendor = pc.is_in(vendors_of(rows), pa.array(sorted(vendors)))
     if "has_imitator_movement" not in rows.column_names:
         return np.asarray(by_vendor)
     return np.asarray(pc.coalesce(rows["has_imitator_movement"], by_vendor), bool)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import pyarrow as pa
 
-from seamless_interaction.errors import AmbiguousSource
-from seamless_interaction.places.place import Place, redacted
-from seamless_interaction.source.tables import read_filelist, read_filelist_file
+from seamless_interaction.errors import AmbiguousSource, SourceUnreachable
+from seamless_interaction.places.options import redacted
+from seamless_interaction.places.place import Place
+from seamless_interaction.source.tables import read_filelist, read_filelist_file, read_raw
+
+logger = logging.getLogger("seamless_interaction")
 
 # The public bucket: one object a part of a recording. Nothing in it can be listed.
 BUCKET = "https://dl.fbaipublicfiles.com/seamless_interaction"
@@ -65,3 +69,15 @@ def filelist_of(place: Place, strict: bool = False) -> pa.Table | None:
     """The place's own file list; of the bucket, the Hub and their mirrors, where it has none, the official one."""
     found = read_filelist(place, strict=strict)
     return official_filelist(strict) if found is None and place.is_shared else found
+
+
+def read_table(place: Place, name: str) -> bytes | None:
+    """A table of the source; of the Hub, which has none, that of the bucket."""
+    content = read_raw(place, name)
+    if content is not None or not place.is_hub:
+        return content
+    try:
+        return read_raw(Place(default_source()), name)
+    except SourceUnreachable as error:
+        logger.warning("%s The copy has no %s for now.", error, name)
+        return None

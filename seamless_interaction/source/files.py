@@ -18,25 +18,16 @@ import numpy as np
 
 from seamless_interaction import ARRAYS, EVERY_ARRAY, TABLES, Array
 from seamless_interaction.errors import AccessDenied, BadFile, MissingFile, SourceNotFound, StaleIndex, UnreadableFile
+from seamless_interaction.formats.arrays import NpyRows, Npz, Packed, read_npy, read_packed
 from seamless_interaction.formats.audio import AudioHeader, probe_audio
 from seamless_interaction.formats.mp4 import VideoHeader, load_pyav, probe_video
-from seamless_interaction.formats.readers import (
-    NpyRows,
-    Npz,
-    Packed,
-    Records,
-    check_text,
-    parse_bundle_json,
-    parse_json_lines,
-    parse_records,
-    read_npy,
-    read_packed,
-)
+from seamless_interaction.formats.text import Records, check_text, parse_bundle_json, parse_json_lines, parse_records
 from seamless_interaction.places import place as places
 from seamless_interaction.places.doubt import UNDOUBTED, Doubt
+from seamless_interaction.places.entry import Entry
 from seamless_interaction.places.limits import MAX_TEXT_BYTES
-from seamless_interaction.places.place import Entry, Place, RangeFile, SharedFile
-from seamless_interaction.places.ranges import member_path
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.ranges import RangeFile, SharedFile, member_path
 from seamless_interaction.source.index import MEMBERS, Index, Known, Span, stamp_number
 from seamless_interaction.source.layout import BUNDLE, DIRECTORIES
 from seamless_interaction.source.recordings import Location, Recording, locate

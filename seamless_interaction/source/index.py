@@ -50,10 +50,13 @@ from seamless_interaction.errors import (
 )
 from seamless_interaction.formats.audio import AudioHeader
 from seamless_interaction.formats.mp4 import VideoHeader
-from seamless_interaction.places.cache import drop, local_copy, write_whole
-from seamless_interaction.places.place import Place, redacted
-from seamless_interaction.record.arrow import DAMAGED
-from seamless_interaction.source.layout import BUNDLE, EXTENSIONS, LAYOUTS, PARTS, TREE, Listing, tables_identity
+from seamless_interaction.formats.parquet import DAMAGED
+from seamless_interaction.places.cache import drop, local_copy
+from seamless_interaction.places.options import redacted
+from seamless_interaction.places.place import Place
+from seamless_interaction.places.write import write_whole
+from seamless_interaction.source.layout import BUNDLE, EXTENSIONS, LAYOUTS, PARTS, TREE
+from seamless_interaction.source.listing import Listing, tables_identity
 from seamless_interaction.source.recordings import Recording, locate, recordings, without_what_is_not_meant
 from seamless_interaction.source.tables import FILELIST, read_selection
 from seamless_interaction.work.typed_json import load_as, read_as

@@ -33,11 +33,13 @@ from seamless_interaction.errors import (
 )
 from seamless_interaction.formats.audio import AudioHeader
 from seamless_interaction.formats.mp4 import VideoHeader
+from seamless_interaction.formats.parquet import DAMAGED
 from seamless_interaction.formats.tar import Contents, contents
 from seamless_interaction.places import cache as local_cache
-from seamless_interaction.places.place import Entry, Place, fetched_anew, local_path
+from seamless_interaction.places.entry import Entry
+from seamless_interaction.places.place import Place, fetched_anew
 from seamless_interaction.places.ranges import HEADER_BLOCK
-from seamless_interaction.record.arrow import DAMAGED
+from seamless_interaction.places.write import local_path, require_writable
 from seamless_interaction.source.files import Files, Source
 from seamless_interaction.source.index import (
     MEMBERS,
@@ -51,7 +53,8 @@ from seamless_interaction.source.index import (
     stamp_number,
     write,
 )
-from seamless_interaction.source.layout import EXTENSIONS, PARTS, Listing, archive_paths, assumed, is_file_id, scan
+from seamless_interaction.source.layout import EXTENSIONS, PARTS, archive_paths, assumed, is_file_id
+from seamless_interaction.source.listing import Listing, scan
 from seamless_interaction.source.recordings import Recording, locate, recordings, rows_of, spots
 from seamless_interaction.source.tables import FILELIST
 
@@ -110,7 +113,7 @@ def make_index(
     """
     output = local_path(output)
     _refuse_to_overwrite(output)
-    local_cache.require_writable(output)
+    require_writable(output)
     listing = scan(place, layout)
     if filelist is None and not place.can_be_listed:
         raise SourceNotFound(f"{place.url} cannot be listed, so it takes a file list to know what it holds.")

@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 
 from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MOVEMENT_V4, VENDORS
 from seamless_interaction.errors import DuplicateFileId
+from seamless_interaction.source.ids import INTERACTION_LENGTH, partners
 from seamless_interaction.source.layout import BUNDLE, EVERY_PART, EXTENSIONS, PARTS, TREE, archive_path, bits_of
 from seamless_interaction.source.tables import FILELIST
-
-INTERACTION_LENGTH = len("V00_S0809_I00000582")  # of the part of a file id that partners share
 
 
 class Recording(NamedTuple):
@@ -132,15 +131,6 @@ def recordings(
     here = everything.filter(pc.and_(wanted, is_here)).combine_chunks()
     pa.default_memory_pool().release_unused()  # or what it took stays with the process: 50 MB for the whole dataset
     return here, gaps
-
-
-def partners(ids: pa.Array) -> pa.Array:
-    """The position of each file id's partner, null where there is none. The ids must be sorted: partners adjoin."""
-    interactions = pc.utf8_slice_codeunits(ids, 0, INTERACTION_LENGTH)
-    same = np.asarray(pc.equal(interactions[1:], interactions[:-1]))
-    before, after = (np.append(False, same), np.append(same, False)) if len(ids) else (same, same)
-    row = np.arange(len(ids))
-    return pa.array(np.where(before, row - 1, row + 1), mask=~(before | after))
 
 
 def without_what_is_not_meant(here: pa.Table, layout: str) -> pa.Table:

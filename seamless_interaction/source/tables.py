@@ -38,8 +38,9 @@ from seamless_interaction import (
     FileId,
 )
 from seamless_interaction.errors import BrokenTable, SourceNotFound
-from seamless_interaction.places.cache import read_cached, write_whole
+from seamless_interaction.places.cache import read_cached
 from seamless_interaction.places.place import Place, file_at
+from seamless_interaction.places.write import write_whole
 from seamless_interaction.source.layout import PARTS, USUAL_PARTS, bits_of, parts_of
 
 logger = logging.getLogger("seamless_interaction")

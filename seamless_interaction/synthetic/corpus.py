@@ -30,11 +30,8 @@ from seamless_interaction import (
     SPLITS,
     FileId,
 )
-from seamless_interaction.errors import BrokenTable, UnknownLayout, UsageError
-from seamless_interaction.places.cache import read_cached
-from seamless_interaction.places.place import Place
+from seamless_interaction.errors import UnknownLayout, UsageError
 from seamless_interaction.source.layout import LAYOUTS as READ_LAYOUTS
-from seamless_interaction.source.tables import read_raw
 from seamless_interaction.synthetic.media import PICTURE_SCALE, chunks, generator, signal, sound
 
 LAYOUTS = tuple(dict.fromkeys((*READ_LAYOUTS, "archives")))
@@ -589,64 +586,8 @@ def _expected(profile: Profile, role: int, defect: str | None, layout: str) -> f
 
 
 PROMPTS = 16
-PROMPT_VERSION = "v0.0.synthetic"  # in the unique id of each synthetic prompt, and of no real one
-NOTICE = "SYNTHETIC.md"  # beside the tables
-
-
-def is_synthetic(place: Place) -> bool:
-    """Whether a place holds a synthetic corpus, or a copy of one: its prompts say so, or a notice does."""
-    try:
-        prompts = read_raw(place, "interactions.csv") or b""
-    except BrokenTable:  # whoever reads it says so
-        prompts = b""
-    return PROMPT_VERSION.encode() in prompts or read_notice(place) is not None
-
-
-def read_notice(place: Place) -> bytes | None:
-    """What stands beside the tables of a synthetic corpus; None if the place has none, or something else."""
-
-    def checked(content: bytes) -> bytes:
-        if b"synthetic" not in content.lower():
-            raise BrokenTable(f"{place.path(NOTICE)}: no notice of a synthetic corpus.")
-        return content
-
-    try:
-        return read_cached(place, NOTICE, checked)
-    except BrokenTable:
-        return None
 
 
 def prompt_id(number: int) -> str:
     """Id of a synthetic prompt, ``prompt_hash`` of interactions.csv. Numbers go round after ``PROMPTS``."""
     return f"{(number % PROMPTS + 1) * 81:08d}"
-
-
-def synthesize(
-    directory: Any,
-    layout: str = "tree",
-    interactions: int = 12,
-    seconds: float = 4.0,
-    seed: int = 0,
-    defects: bool = False,
-    movement_v4: bool = False,
-) -> Corpus:
-    """Write a synthetic corpus.
-
-    Args:
-        directory: where; made if it does not exist, and empty if it does.
-        layout: ``tree`` (a file for each part of a recording, as in the bucket), ``bundles`` (four files a
-            recording) or ``archives`` (the same in tars, as on the Hub).
-        interactions, seconds, seed, defects, movement_v4: see ``corpus``.
-
-    Returns:
-        The corpus, to compare a reader with.
-
-    Raises:
-        UsageError: a number that cannot be, or a directory that is not empty.
-        UnknownLayout: not one of ``LAYOUTS``.
-    """
-    from seamless_interaction.synthetic.files import write
-
-    made = corpus(interactions, seconds, seed, defects, layout, movement_v4)
-    write(made, directory)
-    return made

@@ -18,10 +18,10 @@ import numpy as np
 
 from seamless_interaction import ARRAYS, EVERY_ARRAY, FILELIST_FLAGS, TABLES, TRAITS
 from seamless_interaction.errors import UsageError
-from seamless_interaction.places.cache import writing
-from seamless_interaction.places.place import local_path
+from seamless_interaction.places.write import local_path, writing
 from seamless_interaction.source.layout import BUNDLE, EXTENSIONS, archive_path, tree_path
-from seamless_interaction.synthetic.corpus import NOTICE, PROMPT_VERSION, PROMPTS, Corpus, SyntheticRecording, prompt_id
+from seamless_interaction.source.notice import NOTICE, PROMPT_VERSION
+from seamless_interaction.synthetic.corpus import PROMPTS, Corpus, SyntheticRecording, prompt_id
 from seamless_interaction.synthetic.media import (
     cut_before_index,
     empty_mp4,

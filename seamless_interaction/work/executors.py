@@ -365,7 +365,7 @@ def _settings(kind: str, executor: Any, options: dict[str, Any]) -> dict[str, An
 
 def _logs(folder: str | os.PathLike[str]) -> Path:
     """A new folder: a job that still waits would read what a second run writes."""
-    from seamless_interaction.places.place import local_path  # workers need none of what that imports
+    from seamless_interaction.places.write import local_path  # workers need none of what that imports
 
     folder = local_path(folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)

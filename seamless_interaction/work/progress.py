@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
-from seamless_interaction.selection.describe import decimal
+from seamless_interaction.work.text import decimal
 
 _BELIEVED = 0.1  # of the bytes that are expected; those of files that are not done yet count as come
 _EVERY = 60.0  # seconds between lines, where nobody looks at a terminal
@@ -128,3 +128,24 @@ def shown() -> Meter:
 def _time(seconds: float) -> str:
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min" if rest >= 60 else f"{rest} s"
+
+
+class Progress(Protocol):
+    """Who wants to know how a download goes. Called from several threads."""
+
+    def begin(self, files: int, num_bytes: int) -> object:
+        """So much is to be done; bytes are an estimate, or 0 where there is none."""
+
+    def came(self, num_bytes: int) -> object:
+        """Bytes have come."""
+
+    def done(self, expected: int) -> object:
+        """A file is done, of which so many bytes were expected."""
+
+
+class Silent:
+    def begin(self, files: int, num_bytes: int) -> None: ...
+
+    def came(self, num_bytes: int) -> None: ...
+
+    def done(self, expected: int) -> None: ...

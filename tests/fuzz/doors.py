@@ -18,7 +18,7 @@ from seamless_interaction.places.place import Place
 from seamless_interaction.publishing import Selection as Published
 from seamless_interaction.publishing import plan_shards, publish
 from seamless_interaction.source.indexing import make_index
-from seamless_interaction.synthetic.corpus import synthesize
+from seamless_interaction.synthetic.writing import synthesize
 
 from .mutations import Mutate, of_bytes, of_json, of_json_lines, of_parquet, of_safetensors, of_table, one_of
 

@@ -19,8 +19,7 @@ from seamless_interaction.errors import ForeignCheckpoint
 from seamless_interaction.evaluation.motion.clips import NUM_BODY
 from seamless_interaction.models.imitator import check_file, digest_of, load_weights
 from seamless_interaction.models.rotations import to_six
-from seamless_interaction.places.cache import write_whole
-from seamless_interaction.places.place import local_path
+from seamless_interaction.places.write import local_path, write_whole
 
 CHUNK = 60  # frames of a point in the space: 2 s
 DIMS = 32
