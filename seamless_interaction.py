@@ -19,11 +19,9 @@ import os
 import re
 import sys
 import typing
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cache, wraps
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import wraps
 from typing import NamedTuple
 
 import datasets
@@ -357,7 +355,7 @@ EVERY_MODALITY = {**MODALITIES, **ON_REQUEST}
 MODALITY_ALIASES = {"keypoints": "boxes_and_keypoints"}
 
 
-def resolve_modalities(modalities: list[str] | str | None) -> tuple[str, ...]:
+def resolve_modalities(modalities: Iterable[str] | str | None) -> tuple[str, ...]:
     """The columns that ``modalities`` ask for, in the schema's order.
 
     Args:
@@ -461,10 +459,6 @@ def _selection_of(options: Mapping):
     return Selection(**{name: options[name] for name in names if options.get(name) is not None})
 
 
-def _config_name(selection) -> str:
-    return "-".join(filter(None, [selection.size, selection.label]))
-
-
 def _configs() -> list[SeamlessInteractionConfig]:
     return [
         SeamlessInteractionConfig(
@@ -491,42 +485,6 @@ def _reach_submodules(base_path: str | None) -> None:
         sys.path.insert(0, base_path)
 
 
-_IMPORT = re.compile(r"from seamless_interaction((?:\.\w+)*) import (\([^)]*\)|[^\n]+)")
-
-
-@cache
-def code_digest(*more: str) -> str:
-    """Changes when code does that makes records: this file, and all that the builder imports, directly or not.
-
-    Args:
-        more: paths of modules that have a part in it, besides.
-    """
-    import seamless_interaction
-
-    (folder,) = seamless_interaction.__path__
-    with open(seamless_interaction.__file__, encoding="utf-8") as file:
-        code = {"": file.read()}
-    to_read = [*more, *_imported(inspect.getsource(SeamlessInteraction), folder)]
-    while to_read:
-        path = to_read.pop()
-        if path not in code:
-            with open(path, encoding="utf-8") as file:
-                code[path] = file.read()
-            to_read += _imported(code[path], folder)
-    return hashlib.sha256("".join(code[path] for path in sorted(code)).encode()).hexdigest()
-
-
-def _imported(text: str, folder: str) -> list[str]:
-    """Paths of the submodules that code imports."""
-    modules = [
-        os.path.join(folder, *package.split(".")[1:], name)
-        for package, names in _IMPORT.findall(text)
-        for name in ("", *re.findall(r"\w+", names))
-    ]
-    files = [path.rstrip(os.sep) + ".py" for path in modules if path.rstrip(os.sep) != folder]
-    return [path for path in files if os.path.isfile(path)]
-
-
 class SeamlessInteraction(datasets.ArrowBasedBuilder):
     """Raw files, wherever and however they lie, to typed Arrow records."""
 
@@ -537,62 +495,43 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
 
     def __init__(self, *args, base_path=None, data_dir=None, hash=None, storage_options=None, **kwargs):
         _reach_submodules(base_path)
-        from seamless_interaction.errors import SourceUnreachable
-        from seamless_interaction.places import cache as local_cache
-        from seamless_interaction.places.place import Place
-        from seamless_interaction.selection.expected import digest
-        from seamless_interaction.selection.selection import in_force
-        from seamless_interaction.source import addresses as sources
-        from seamless_interaction.source.index import Index
-        from seamless_interaction.source.listing import scan
+        from seamless_interaction.opening import Opening
+        from seamless_interaction.record.digest import code_digest
+        from seamless_interaction.selection.expected import configs_digest
+        from seamless_interaction.source.addresses import filelist_address
 
         self._base_path = base_path
+        options = {name: kwargs.get(name) for name in ("layout", "index")}
         # `datasets` writes options of its own into the dict that it gets.
-        place = Place(data_dir or sources.default_source(), storage_options)
-        self._options, storage_options = place.storage_options, dict(storage_options or {})
+        opening = Opening(data_dir, storage_options, **options, strict=kwargs.get("on_error") == "raise")
+        self._options, storage_options = opening.place.storage_options, dict(storage_options or {})
         if kwargs.get("config_name") is None:  # `datasets` would take the default one, whatever else was asked for
-            kwargs["config_name"] = _config_name(in_force(_selection_of(kwargs), place))
+            kwargs["config_name"] = opening.in_force(_selection_of(kwargs)).name
             kwargs = {name: value for name, value in kwargs.items() if name not in ("subset", "label")}
-        self._index: typing.Any = Index(kwargs["index"]) if kwargs.get("index") else None
-        self._listing: typing.Any = None
-        self._filelist: typing.Any = None  # once splits were made
-        name = f"{place.url} {kwargs.get('layout')} {kwargs.get('index')}"
-        try:
-            layout = kwargs.get("layout")
-            self._listing = self._index.listing(place, layout) if self._index else scan(place, layout)
-            identity = self._listing.identity
-            if not place.is_local:
-                local_cache.remember(name, identity)
-        except SourceUnreachable as error:  # what was prepared before can still be loaded
-            identity = local_cache.recall(name, error)
         # `datasets` answers from its cache what has the same name, config and hash; one version cannot read the
         # cache of every other.
         generation = datasets.__version__.partition(".")[0]
-        filelist = sources.filelist_address() if place.is_shared else None
-        parts = (hash, generation, code_digest(), digest(), identity, filelist)
-        hash = hashlib.sha256(repr(parts).encode()).hexdigest()
-        data_dir = place.url
+        filelist = filelist_address() if opening.place.is_shared else None
+        parts = (hash, generation, code_digest(), configs_digest(), opening.identity(), filelist)
         super().__init__(
-            *args, base_path=base_path, data_dir=data_dir, hash=hash, storage_options=storage_options, **kwargs
+            *args,
+            base_path=base_path,
+            data_dir=opening.place.url,
+            hash=hashlib.sha256(repr(parts).encode()).hexdigest(),
+            storage_options=storage_options,
+            **kwargs,
         )
         if self.config.on_error not in ON_ERROR:
             from seamless_interaction.errors import UnknownOption
 
             raise UnknownOption(self.config.on_error, ON_ERROR)
-        self._selection()  # raises what cannot be
+        _selection_of(vars(self.config))  # raises what cannot be
         self._writer_batch_size = 1000  # rows; tables are smaller, so each becomes one batch
-        self._passes: dict[str, _Pass] = {}  # by split
-        # What `_generate_tables` needs, once a process.
-        self._context: typing.Any = None
-        self._types: typing.Any = None
-        self._source: typing.Any = None
-        self._process: int | None = None
+        self._opening: typing.Any = opening
+        self._reading: typing.Any = None
 
     def __getstate__(self):
-        return {
-            **super().__getstate__(),
-            **dict.fromkeys(("_listing", "_filelist", "_index", "_context", "_types", "_source")),
-        }
+        return {**super().__getstate__(), "_opening": None, "_reading": None}
 
     def __setstate__(self, state):
         _reach_submodules(state["_base_path"])
@@ -610,67 +549,22 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        from seamless_interaction.errors import SourceNotFound
-        from seamless_interaction.places.place import Place
-        from seamless_interaction.selection import sizes as subsets
-        from seamless_interaction.selection.selection import tell_chosen
-        from seamless_interaction.source import addresses as sources
-        from seamless_interaction.source import indexing, recordings, tables
-        from seamless_interaction.source import layout as layouts
-        from seamless_interaction.source.index import Index
-        from seamless_interaction.source.listing import scan, unnamed
+        from seamless_interaction.opening import Opening
+        from seamless_interaction.record.reading import Reading, shards_of
+        from seamless_interaction.source.recordings import of_split
 
-        place = Place(self.config.data_dir, self._options)
-        index, listing = self._index, self._listing
-        if listing is None:  # in another process, or unreachable
-            index = Index(self.config.index) if self.config.index else None
-            listing = scan(place, self.config.layout) if index is None else index.listing(place)
-        filelist = index.found if index else sources.filelist_of(place, self.config.on_error == "raise")
-        self._filelist = filelist
-        if filelist is not None and not index and not place.can_be_listed:
-            listing = listing._replace(found=layouts.assumed(listing.layout, filelist))
-        meant = tables.read_selection(place)
-        held = None if filelist is None else tables.selected(place, filelist, meant)
-        selected = None if held is None else self._select(held)
-        if not index and listing.layout == "archives":
-            wanted = None if filelist is None else recordings.with_partners(filelist, selected)
-            index = indexing.silent_index(listing, wanted)
-            others = () if filelist is None else unnamed(listing, filelist)
-            listing = listing._replace(found=index.found, ignored=(*listing.ignored, *others))
-        listed = recordings.rows_of(listing.found, place.url) if filelist is None else filelist
-        if held is None or selected is None:
-            held = tables.selected(place, listed, meant)
-            selected = self._select(held)
-            size, everything = (
-                subsets.select(held, size, self.config.label) for size in (self._selection().size, "full")
-            )
-            if len(size) < len(everything):
-                logger.warning(
-                    "%s has no filelist.csv, so %r is %d of the %d recordings in it. Put the dataset's file list "
-                    "there, or load 'full'.",
-                    *(place.url, self.config.name, len(size), len(everything)),
-                )
-        found, gaps = recordings.recordings(listing.found, listed, selected, listing.layout, meant)
-        if meant is not None and (self._index or self.config.index or not place.can_be_listed):
-            found = recordings.without_what_is_not_meant(found, listing.layout)
-        self._report(listing, len(selected), gaps, index.archive_issues() if index else [])
-        # A silent index of tars knows those of the selection alone.
-        tell_chosen(place, self._selection(), selected, held, None if listing.layout == "archives" else listing.found)
-        if not len(found):
-            raise SourceNotFound(f"{place.url} holds none of the {len(selected)} recordings of {self.config.name!r}.")
-        source = {
-            "url": place.url,
-            "storage_options": self._options,
-            "layout": listing.layout,
-            "aliases": listing.aliases,
-            "index": index and index.path,
-        }
+        config = self.config
+        if self._opening is None:  # in another process
+            options = {"layout": config.layout, "index": config.index, "strict": config.on_error == "raise"}
+            self._opening = Opening(config.data_dir, self._options, **options)
+        opened = self._opening.joined(_selection_of(vars(config)))
+        self._reading = Reading(opened.source, *self._asked())
         generators = []
         for split in SPLITS:
-            rows = recordings.of_split(found, split)
-            shards = _shards(rows["file_id"].to_pylist(), self._columns())
+            rows = of_split(opened.rows, split)
+            shards = shards_of(rows["file_id"].to_pylist(), self._columns())
             if shards:
-                gen_kwargs = {"shards": shards, "rows": rows, "source": source, "split": split}
+                gen_kwargs = {"shards": shards, "rows": rows, "source": opened.source.describe(), "split": split}
                 generators.append(
                     datasets.SplitGenerator(name=split, gen_kwargs={**gen_kwargs, "num_shards": len(shards)})
                 )
@@ -680,124 +574,17 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         """Those that were asked for, besides identity, time and honesty."""
         return tuple(column for group in EVERY_MODALITY.values() for column in group if column in self.info.features)
 
-    def _selection(self):
-        """What the config selects; not kept, as another process may have to be told first where submodules are."""
-        return _selection_of(vars(self.config))
-
-    def _select(self, filelist):
-        """The rows of this config."""
-        from seamless_interaction.selection.selection import choose
-
-        return choose(filelist, self._selection())
-
-    def _report(self, listing, selected: int, gaps, archive_issues: list[str]) -> None:
-        """Say once what was selected and is not here, and what is here and was not selected."""
-        for issue in archive_issues:
-            logger.warning("%s", issue)
-        for names, what in (
-            (gaps.not_here, f"of the {selected} recordings of {self.config.name!r} are not in it"),
-            (gaps.strays, "recordings in it are not read: the file list does not name them, or names another place"),
-            (
-                listing.ignored,
-                "files or folders in it are not read: not in the file list, unknown by their names, or not extracted",
-            ),
-        ):
-            if names:
-                examples = f"{names[0]}, …" if len(names) > 1 else names[0]
-                logger.warning("%s: %d %s (%s)", listing.place.url, len(names), what, examples)
+    def _asked(self):
+        return self._columns(), self.info.features.arrow_schema, self.config.on_error
 
     def _generate_tables(self, shards, rows, source, split, num_shards):
-        from seamless_interaction.places.place import Place
-        from seamless_interaction.record import arrow
-        from seamless_interaction.source import tables
+        from seamless_interaction.record.reading import Reading
         from seamless_interaction.source.files import Source
-        from seamless_interaction.source.index import Index
 
-        if self._source is None or self._process != os.getpid():  # what is open does not survive a fork
-            place = Place(source["url"], source["storage_options"])
-            index = Index(source["index"]) if source["index"] else None
-            self._types = arrow.Types(self.info.features.arrow_schema)
-            if any(column in self.info.features for column in MODALITIES["context"]):
-                self._context = tables.Context(place, self.config.on_error == "raise")
-            self._process = os.getpid()
-            # Last, as `datasets` 5 generates in several threads when it shuffles.
-            self._source = Source(place, source["layout"], source["aliases"], index)
-        current = self._passes.get(split)
-        if current is None or not current.shards.isdisjoint(shards):  # the pass before was not finished
-            current = self._passes[split] = _Pass()
-        current.shards.update(shards)
-        # A stream asks for one shard at a time, and each record of it is wanted as soon as it is read.
-        max_rows = 1 if len(shards) == 1 else arrow.BATCH_ROWS
-        for number, table in enumerate(arrow.batches(self._records(shards, rows, current), self._types, max_rows)):
+        if self._reading is None or self._reading.process != os.getpid():  # what is open does not survive a fork
+            self._reading = Reading(Source.open(source), *self._asked())
+        for number, table in enumerate(self._reading.tables(shards, rows, split, num_shards)):
             yield f"{split} {shards[0][0]} {number}", table
-        current.finished += len(shards)
-        if len(shards) > 1 or current.finished == num_shards:
-            current.log(split)
-
-    def _records(self, shards, rows, current: _Pass):
-        from seamless_interaction.record.join import Join
-        from seamless_interaction.source.layout import parts_of
-        from seamless_interaction.source.recordings import Recording
-
-        columns = self._columns()
-        wanted = (Recording(**row) for start, stop in shards for row in rows.slice(start, stop - start).to_pylist())
-        for files in self._source.files(wanted, parts_of(columns)):
-            join = Join(files, columns, self._context)
-            current.recordings += 1
-            current.issues.update({issue["code"] for issue in join.issues})
-            if join.errors and self.config.on_error == "raise":
-                raise join.errors[0]
-            if join.errors and self.config.on_error == "skip":
-                current.skipped += 1
-            else:
-                yield join.values
-
-
-@dataclass
-class _Pass:
-    """What one pass over the shards of a split came upon."""
-
-    shards: set[tuple[int, int]] = field(default_factory=set)  # begun, not all of them finished
-    finished: int = 0
-    recordings: int = 0
-    skipped: int = 0
-    issues: Counter[str] = field(default_factory=Counter)  # in how many recordings, by code
-
-    def log(self, split: str) -> None:
-        ordinary = self.issues.keys() <= {"absent", "not_selected", "undisclosed", "no_partner"} and not self.skipped
-        logger.log(
-            logging.INFO if ordinary else logging.WARNING,
-            "%s: %d recordings, %d skipped; recordings with an issue: %s",
-            split,
-            self.recordings,
-            self.skipped,
-            ", ".join(f"{code} {count}" for code, count in sorted(self.issues.items())) or "none",
-        )
-
-
-def _shards(file_ids: list[str], columns: tuple[str, ...]) -> list[tuple[int, int]]:
-    """First and last row (exclusive) of each shard: whole interactions, about 64 MB of arrays and 2 to 16 of them.
-
-    Small shards are cheap to resume, large ones let many small files be fetched at a time. `datasets`
-    deals them out to nodes and workers, evenly if their number divides; so where there are many, or 24
-    would still be of use, there is a multiple of 24 of them.
-    """
-    from seamless_interaction.source.files import typical_bytes
-    from seamless_interaction.source.ids import INTERACTION_LENGTH
-    from seamless_interaction.source.layout import parts_of
-
-    starts = [
-        row
-        for row, file_id in enumerate(file_ids)
-        if not row or file_id[:INTERACTION_LENGTH] != file_ids[row - 1][:INTERACTION_LENGTH]
-    ]
-    size = min(16, max(2, (1 << 26) // (2 * typical_bytes(parts_of(columns)) + 1)))
-    number = max(min(24, len(starts)) if size == 2 else 1, len(starts) // size)
-    if number > 24:
-        number -= number % 24
-    bounds = [starts[len(starts) * shard // number] for shard in range(number)] if starts else []
-    bounds.append(len(file_ids))
-    return list(pairwise(bounds))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -816,19 +603,6 @@ def __getattr__(name: str):
 
         return use_storage_options
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def resolve_split(split: str | None, known: list[str]) -> str | None:
-    """``split`` in the dataset's own words, such as ``dev[:10%]``. Raises ``UnknownSplit`` if it is not known."""
-    if split is None:
-        return None
-    split = re.sub(r"\bvalidation\b", "dev", str(split))
-    unknown = [name for name in re.findall(r"[^+\[\]]+(?=\[|\+|$)", split) if name not in known]
-    if unknown:
-        from seamless_interaction.errors import UnknownSplit
-
-        raise UnknownSplit(unknown, known)
-    return split
 
 
 def known_keywords(more=()):
@@ -857,23 +631,12 @@ def known_keywords(more=()):
     return decorate
 
 
-@known_keywords()
+@known_keywords(more=SeamlessInteractionConfig.__annotations__)
 def load_dataset(
     subset: str | None = None,
     split: str | None = None,
     *,
     modalities: list[str] | str | None = None,
-    vendor: list[str] | str | None = None,
-    session: list[str] | str | None = None,
-    interaction: list[str] | str | None = None,
-    file_ids: list[str] | str | None = None,
-    annotated: str | bool | None = None,
-    movement: bool | None = None,
-    max_bytes: int | str | None = None,
-    sample: int | None = None,
-    seed: int = 0,
-    single: bool = False,
-    label: str | None = None,
     data_dir: str | os.PathLike | None = None,
     streaming: bool = False,
     layout: str | None = None,
@@ -882,6 +645,7 @@ def load_dataset(
     cache_dir: str | None = None,
     num_proc: int | None = None,
     storage_options: dict | None = None,
+    **criteria,
 ):
     """Load the dataset from its raw files, with any supported ``datasets``.
 
@@ -921,77 +685,71 @@ def load_dataset(
         BadFile: with ``on_error="raise"``, a file that cannot be used.
         TargetError: the cache, where prepared data go, cannot be written to, or is full.
     """
-    from seamless_interaction.errors import NotEnoughSpace, SeamlessInteractionError, TargetError, UsageError
-    from seamless_interaction.places import cache as local_cache
+    from seamless_interaction.errors import TargetError, UsageError
+    from seamless_interaction.places import cache
     from seamless_interaction.places.place import Place
-    from seamless_interaction.places.write import FULL, can_be_written
-    from seamless_interaction.publishing import reading as published
+    from seamless_interaction.places.write import can_be_written
+    from seamless_interaction.publishing import reading
     from seamless_interaction.record import view
+    from seamless_interaction.selection.selection import resolve_split
 
     if streaming and num_proc is not None:
         raise UsageError(f"num_proc is {num_proc}, for processes that prepare. With streaming nothing is prepared.")
-    criteria = {
-        "vendor": vendor,
-        "session": session,
-        "interaction": interaction,
-        "file_ids": file_ids,
-        "annotated": annotated,
-        "movement": movement,
-        "max_bytes": max_bytes,
-        "sample": sample,
-        "seed": seed,
-        "single": single,
-    }
-    if (sample or max_bytes) and split in (*SPLITS, "validation"):
+    if (criteria.get("sample") or criteria.get("max_bytes")) and split in (*SPLITS, "validation"):
         criteria["split"] = split
-    selection = _selection_of({**criteria, "subset": subset, "label": label, "modalities": modalities})
+    selection = _selection_of({**criteria, "subset": subset, "modalities": modalities})
+    prepared = cache_dir or datasets.config.HF_DATASETS_CACHE
     if streaming:
-        cache_dir = cache_dir or local_cache.cache_dir()
-    elif not can_be_written(prepared := cache_dir or datasets.config.HF_DATASETS_CACHE):
+        cache_dir = cache_dir or cache.cache_dir()
+    elif not can_be_written(prepared):
         raise TargetError(
             f"{prepared}, where prepared data go, cannot be written to. Name another folder by cache_dir= or the "
             "environment variable HF_DATASETS_CACHE, or load with streaming=True."
         )
-    if data_dir is not None and layout is None and index is None:
-        place = Place(data_dir, storage_options)
-        if published.is_published(place):
-            if on_error != "null":
-                raise UsageError(f"on_error is {on_error!r}. Of {place.url} it was decided when it was published.")
-            return published.load(place, subset, split, selection, streaming, cache_dir, num_proc)
+    place = None if data_dir is None else Place(data_dir, storage_options)
+    if place is not None and layout is None and index is None and reading.is_published(place):
+        if on_error != "null":
+            raise UsageError(f"on_error is {on_error!r}. Of {place.url} it was decided when it was published.")
+        return reading.load(place, subset, split, selection, streaming, cache_dir, num_proc)
+    # As the selection has them, so that the same one is found in the cache however it was written.
+    criteria = {name: getattr(selection, name) for name in criteria if name != "label"}
     builder = SeamlessInteraction(
-        config_name=None if subset is None else _config_name(selection),
+        config_name=None if subset is None else selection.name,
         cache_dir=cache_dir,
         **({"label": selection.label} if subset is None else {}),
-        data_dir=None if data_dir is None else os.fspath(data_dir),
+        data_dir=place,
         storage_options=storage_options,
         modalities=modalities,
         layout=layout,
         index=None if index is None else os.fspath(index),
         on_error=on_error,
-        # As the selection has them, so that the same one is found in the cache however it was written.
-        **{name: getattr(selection, name) for name in criteria},
+        **criteria,
     )
     if streaming:
         dataset = builder.as_streaming_dataset()
-        known = list(dataset)
-    else:
-        try:
-            builder.download_and_prepare(num_proc=num_proc)
-        except (datasets.exceptions.DatasetGenerationError, OSError) as error:
-            cause = error if isinstance(error, OSError) else error.__cause__
-            if isinstance(cause, SeamlessInteractionError):
-                raise cause from None
-            is_refused = "Not enough disk space" in str(cause)  # by `datasets`, before it begins
-            if isinstance(cause, OSError) and (is_refused or cause.errno in FULL):
-                raise NotEnoughSpace(
-                    f"{prepared}, where prepared data go: the disk is full. Make room, name another folder by "
-                    "cache_dir=, select less, or load with streaming=True."
-                ) from None
-            raise
-        known = list(builder.info.splits)
-    split = resolve_split(split, known)
-    if streaming and split is None:
-        return datasets.IterableDatasetDict({name: view.as_stream(stream) for name, stream in dataset.items()})
-    if streaming:
+        split = resolve_split(split, list(dataset))
+        if split is None:
+            return datasets.IterableDatasetDict({name: view.as_stream(stream) for name, stream in dataset.items()})
         return view.as_stream(dataset[split])
-    return view.of_prepared(builder.as_dataset(split))
+    _prepare(builder, num_proc, prepared)
+    return view.of_prepared(builder.as_dataset(resolve_split(split, list(builder.info.splits))))
+
+
+def _prepare(builder: SeamlessInteraction, num_proc: int | None, folder: str) -> None:
+    """Have `datasets` prepare, with errors of ours."""
+    from seamless_interaction.errors import NotEnoughSpace, SeamlessInteractionError
+    from seamless_interaction.places.write import FULL
+
+    try:
+        builder.download_and_prepare(num_proc=num_proc)
+    except (datasets.exceptions.DatasetGenerationError, OSError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, SeamlessInteractionError):
+            raise cause from None
+        is_refused = "Not enough disk space" in str(cause)  # by `datasets`, before it begins
+        if isinstance(cause, OSError) and (is_refused or cause.errno in FULL):
+            raise NotEnoughSpace(
+                f"{folder}, where prepared data go: the disk is full. Make room, name another folder by "
+                "cache_dir=, select less, or load with streaming=True."
+            ) from None
+        raise

@@ -7,9 +7,11 @@ from logging import Logger
 from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import datasets
+from typing_extensions import Unpack
 
 from seamless_interaction.conversations.dataset import SeamlessDataset as SeamlessDataset
 from seamless_interaction.places.place import use_storage_options as use_storage_options
+from seamless_interaction.selection.selection import Criteria
 
 __version__: str
 
@@ -86,7 +88,7 @@ ON_REQUEST: dict[str, dict[str, Any]]
 EVERY_MODALITY: dict[str, dict[str, Any]]
 MODALITY_ALIASES: dict[str, str]
 
-def resolve_modalities(modalities: list[str] | str | None) -> tuple[str, ...]: ...
+def resolve_modalities(modalities: Iterable[str] | str | None) -> tuple[str, ...]: ...
 def record_features(modalities: list[str] | str | None = None) -> datasets.Features: ...
 
 SUBSETS: tuple[str, ...]
@@ -155,9 +157,6 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         **kwargs: Any,
     ) -> None: ...
 
-def code_digest(*more: str) -> str: ...
-def resolve_split(split: str | None, known: list[str]) -> str | None: ...
-
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def known_keywords(more: Iterable[str] = ()) -> Callable[[_Function], _Function]: ...
@@ -167,17 +166,6 @@ def load_dataset(
     split: None = None,
     *,
     modalities: list[str] | str | None = None,
-    vendor: list[str] | str | None = None,
-    session: list[str] | str | None = None,
-    interaction: list[str] | str | None = None,
-    file_ids: list[str] | str | None = None,
-    annotated: str | bool | None = None,
-    movement: bool | None = None,
-    max_bytes: int | str | None = None,
-    sample: int | None = None,
-    seed: int = 0,
-    single: bool = False,
-    label: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     streaming: Literal[False] = False,
     layout: str | None = None,
@@ -186,6 +174,7 @@ def load_dataset(
     cache_dir: str | None = None,
     num_proc: int | None = None,
     storage_options: dict[str, Any] | None = None,
+    **criteria: Unpack[Criteria],
 ) -> datasets.DatasetDict: ...
 @overload
 def load_dataset(
@@ -193,17 +182,6 @@ def load_dataset(
     split: str = ...,
     *,
     modalities: list[str] | str | None = None,
-    vendor: list[str] | str | None = None,
-    session: list[str] | str | None = None,
-    interaction: list[str] | str | None = None,
-    file_ids: list[str] | str | None = None,
-    annotated: str | bool | None = None,
-    movement: bool | None = None,
-    max_bytes: int | str | None = None,
-    sample: int | None = None,
-    seed: int = 0,
-    single: bool = False,
-    label: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     streaming: Literal[False] = False,
     layout: str | None = None,
@@ -212,6 +190,7 @@ def load_dataset(
     cache_dir: str | None = None,
     num_proc: int | None = None,
     storage_options: dict[str, Any] | None = None,
+    **criteria: Unpack[Criteria],
 ) -> datasets.Dataset: ...
 @overload
 def load_dataset(
@@ -219,17 +198,6 @@ def load_dataset(
     split: None = None,
     *,
     modalities: list[str] | str | None = None,
-    vendor: list[str] | str | None = None,
-    session: list[str] | str | None = None,
-    interaction: list[str] | str | None = None,
-    file_ids: list[str] | str | None = None,
-    annotated: str | bool | None = None,
-    movement: bool | None = None,
-    max_bytes: int | str | None = None,
-    sample: int | None = None,
-    seed: int = 0,
-    single: bool = False,
-    label: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     streaming: Literal[True],
     layout: str | None = None,
@@ -238,6 +206,7 @@ def load_dataset(
     cache_dir: str | None = None,
     num_proc: int | None = None,
     storage_options: dict[str, Any] | None = None,
+    **criteria: Unpack[Criteria],
 ) -> datasets.IterableDatasetDict: ...
 @overload
 def load_dataset(
@@ -245,17 +214,6 @@ def load_dataset(
     split: str = ...,
     *,
     modalities: list[str] | str | None = None,
-    vendor: list[str] | str | None = None,
-    session: list[str] | str | None = None,
-    interaction: list[str] | str | None = None,
-    file_ids: list[str] | str | None = None,
-    annotated: str | bool | None = None,
-    movement: bool | None = None,
-    max_bytes: int | str | None = None,
-    sample: int | None = None,
-    seed: int = 0,
-    single: bool = False,
-    label: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     streaming: Literal[True],
     layout: str | None = None,
@@ -264,4 +222,5 @@ def load_dataset(
     cache_dir: str | None = None,
     num_proc: int | None = None,
     storage_options: dict[str, Any] | None = None,
+    **criteria: Unpack[Criteria],
 ) -> datasets.IterableDataset: ...

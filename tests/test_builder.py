@@ -23,6 +23,8 @@ from seamless_interaction.errors import (
     UnknownSplit,
     UnknownSubset,
 )
+from seamless_interaction.record.digest import code_digest
+from seamless_interaction.record.reading import shards_of
 from seamless_interaction.source.layout import tree_path
 from seamless_interaction.synthetic.writing import synthesize
 
@@ -193,7 +195,7 @@ def test_changed_data_or_code_is_prepared_anew(tmp_path, monkeypatch):
     second = load_dataset(split="train", data_dir=folder, modalities=["transcript"], cache_dir=str(tmp_path / "cache"))
     assert second[0]["transcript"] == "changed"
     after = cache_of(folder)
-    monkeypatch.setattr(seamless_interaction, "code_digest", lambda: "other code")
+    monkeypatch.setattr("seamless_interaction.record.digest.code_digest", lambda: "other code")
     assert len({before, after, cache_of(folder)}) == 3
 
 
@@ -240,7 +242,7 @@ def test_the_cache_follows_what_decides_and_makes_records_and_nothing_else(tree,
     def after(name):
         with open(copy / name, "a") as file:
             file.write("# edited\n")
-        seamless_interaction.code_digest.cache_clear()
+        code_digest.cache_clear()
         return cache_of(tree)
 
     code = [f"seamless_interaction/{name}.py" for name in ("record/join", "formats/mp4", "source/tables")]
@@ -255,7 +257,7 @@ def test_the_cache_follows_what_decides_and_makes_records_and_nothing_else(tree,
         "conversations/windows",
     ):
         assert after(f"seamless_interaction/{name}.py") == made[-1]
-    seamless_interaction.code_digest.cache_clear()
+    code_digest.cache_clear()
 
 
 def test_a_cache_is_used_again(tree, monkeypatch):
@@ -284,7 +286,7 @@ def test_shards_are_small_whole_interactions(corpora):
 def test_shards_divide_among_nodes(number):
     file_ids = [f"V00_S{n:04d}_I00000001_P000{p}" for n in range(number) for p in (1, 2)]
     for columns in [tuple(ARRAYS), ("smplh:body_pose",), ("segments",)]:
-        shards = seamless_interaction._shards(file_ids, columns)
+        shards = shards_of(file_ids, columns)
         assert [row for start, stop in shards for row in range(start, stop)] == list(range(2 * number))
         assert all(start % 2 == 0 for start, _ in shards)  # whole interactions
         fewest = min(number, 24) if len(columns) > 1 else 1

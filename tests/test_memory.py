@@ -24,7 +24,7 @@ import os
 import datasets
 from seamless_interaction import load_dataset
 import seamless_interaction.record.view, seamless_interaction.record.join, av, soundfile
-from seamless_interaction import arrow
+from seamless_interaction.record import arrow
 arrow.BATCH_BYTES >>= 4  # so that a small corpus fills many batches
 datasets.disable_progress_bars()
 for way, folder in zip(sys.argv[1::2], sys.argv[2::2]):  # each in a child, since to import all that takes seconds

@@ -15,7 +15,7 @@ import yaml
 from seamless_interaction import record_features
 from seamless_interaction.publishing import Selection, plan_shards, publish
 from seamless_interaction.publishing.rows import recording_features, recording_row, urls, video_path
-from seamless_interaction.synthetic import corpus
+from seamless_interaction.synthetic.corpus import corpus
 
 REPO = "me/interaction"
 FIRST_ROWS_BYTES = 200_000  # of an answer; beyond it, cells are cut to 100 bytes, of no fewer than ten rows

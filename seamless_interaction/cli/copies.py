@@ -101,20 +101,19 @@ def list_(
 ) -> None:
     """List the recordings that are selected, without fetching any. Reads nothing but the tables."""
     from seamless_interaction.errors import UsageError
-    from seamless_interaction.places.place import Place
+    from seamless_interaction.opening import Opening
     from seamless_interaction.selection.catalogue import as_text, catalogue
-    from seamless_interaction.selection.selection import in_force, tell_chosen
-    from seamless_interaction.source import addresses as sources
-    from seamless_interaction.source.tables import read_filelist_file
+    from seamless_interaction.selection.selection import tell_chosen
+    from seamless_interaction.source.addresses import address_of
 
     with named_errors(), quiet_pipe():
         if as_json and as_csv:
             raise UsageError("--json and --csv are two formats. Choose one.")
-        place = Place(sources.address_of(source))
-        listed = read_filelist_file(filelist) if filelist else sources.filelist_of(place)
+        opening = Opening(address_of(source), filelist=filelist)
+        place, listed = opening.place, opening.filelist
         if listed is None:
             raise UsageError(f"{place.url} has no filelist.csv. Name one with --filelist.")
-        selection = in_force(selection, place)
+        selection = opening.in_force(selection)
         table = catalogue(listed, selection, place)
         tell_chosen(place, selection, table, listed)
         if as_csv:

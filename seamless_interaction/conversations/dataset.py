@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import EVERY_MODALITY, SeamlessInteraction, known_keywords, resolve_modalities
+from seamless_interaction import EVERY_MODALITY, known_keywords, resolve_modalities
 from seamless_interaction.conversations.interaction import Interaction, ParticipantRecording, check_window, columns_of
 from seamless_interaction.conversations.storage import CACHE_BYTES, Storage
 from seamless_interaction.conversations.windows import Spec, Windows
-from seamless_interaction.errors import EmptySelection, SourceNotFound, UnknownConversation, UnknownSplit, UsageError
-from seamless_interaction.places import cache as local_cache
+from seamless_interaction.errors import EmptySelection, UnknownConversation, UsageError
+from seamless_interaction.opening import Opening
 from seamless_interaction.selection.selection import Criteria, Selection, choose
 from seamless_interaction.source.ids import INTERACTION_LENGTH
 from seamless_interaction.source.layout import is_meant
@@ -69,29 +69,11 @@ class SeamlessDataset(Sequence[Interaction]):
     ):
         if "modalities" in criteria:
             raise UsageError("modalities: nothing is read before it is used. Give them to window() or windows().")
+        opening = Opening(data_dir, storage_options, layout=layout, index=index)
         selection = Selection(subset, split=split, **criteria)  # type: ignore[arg-type]  # which it makes those it has
-        builder = SeamlessInteraction(
-            config_name=None if subset is None else "-".join(filter(None, [selection.size, selection.label])),
-            cache_dir=local_cache.cache_dir(),
-            data_dir=None if data_dir is None else os.fspath(data_dir),
-            storage_options=storage_options,
-            layout=layout,
-            index=None if index is None else os.fspath(index),
-            split=selection.split,
-            **{name: getattr(selection, name) for name in criteria if subset is None or name != "label"},
-        )
-        generators = builder._split_generators(None)
-        rows = pa.concat_tables([generator.gen_kwargs["rows"] for generator in generators])
-        if selection.split:
-            held = rows["split"].unique().to_pylist()
-            rows = rows.filter(pc.equal(rows["split"], selection.split))
-            if not len(rows):
-                raise UnknownSplit(selection.split, held)
-        if not len(rows):
-            raise SourceNotFound(f"{builder.config.data_dir} holds none of the recordings that were asked for.")
-        described = generators[0].gen_kwargs["source"]
-        rows = rows.sort_by("file_id").combine_chunks()
-        self._hold(Storage(described, rows, builder._listing.identity, cache_bytes), np.arange(len(rows)))
+        opened = opening.joined(opening.in_force(selection))
+        rows = opened.rows.sort_by("file_id").combine_chunks()
+        self._hold(Storage(opened.source, rows, opened.listing.identity, cache_bytes), np.arange(len(rows)))
 
     def _hold(self, storage: Storage, numbers: np.ndarray) -> None:
         """Be the dataset of these recordings, which are in the order of their ids."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -19,9 +19,8 @@ from seamless_interaction.formats.audio import Audio, AudioHeader
 from seamless_interaction.formats.mp4 import VideoHeader
 from seamless_interaction.formats.text import Records
 from seamless_interaction.formats.video import Video
-from seamless_interaction.places.place import Place
 from seamless_interaction.source.files import Files, Source, threads
-from seamless_interaction.source.index import Index, Known
+from seamless_interaction.source.index import Known
 from seamless_interaction.source.layout import PARTS
 from seamless_interaction.source.recordings import Recording, is_required
 from seamless_interaction.source.tables import Context
@@ -44,15 +43,15 @@ class Storage:
     stays open until it is done, whatever the bounds, and of a video each waits for its turn.
 
     Args:
-        described: url, storage_options, layout, aliases and index, as the builder describes its source.
+        source: where they lie. A pickle, and another process, opens it again by ``described``.
         rows: the fields of ``Recording``, a row each.
         identity: of what the place holds.
         cache_bytes: the most that is kept.
     """
 
-    def __init__(self, described: Mapping[str, Any], rows: pa.Table, identity: str, cache_bytes: int):
-        self.described, self.table, self.identity, self.cache_bytes = dict(described), rows, identity, cache_bytes
-        self._open: _Open | None = None
+    def __init__(self, source: Source, rows: pa.Table, identity: str, cache_bytes: int):
+        self.described, self.table, self.identity, self.cache_bytes = source.describe(), rows, identity, cache_bytes
+        self._open: _Open | None = _Open(source, cache_bytes)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": None}
@@ -61,7 +60,7 @@ class Storage:
     def open(self) -> _Open:
         """What this process has open."""
         if self._open is None or self._open.process != os.getpid():
-            self._open = _Open(self.described, self.cache_bytes)
+            self._open = _Open(Source.open(self.described), self.cache_bytes)
         return self._open
 
     def recording(self, number: int) -> Recording:
@@ -286,11 +285,8 @@ class Rows(NamedTuple):
 class _Open:
     """What one process has open and keeps."""
 
-    def __init__(self, described: Mapping[str, Any], cache_bytes: int):
-        self.process = os.getpid()
-        place = Place(described["url"], described["storage_options"])
-        index = Index(described["index"]) if described["index"] else None
-        self.source = Source(place, described["layout"], described["aliases"], index)
+    def __init__(self, source: Source, cache_bytes: int):
+        self.process, self.source = os.getpid(), source
         self.kept = Kept(cache_bytes)
         self.recordings, self.headers, self.audios, self.paths, self.known = (Kept(_RECORDINGS) for _ in range(5))
         self.videos = Kept(_VIDEOS)

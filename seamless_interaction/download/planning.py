@@ -8,6 +8,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,37 +20,33 @@ from seamless_interaction import ANNOTATION_KINDS, LABELS, SPLITS, VENDORS, know
 from seamless_interaction.download.manifest import ABSENT, CODES, DAMAGED, FAILED, MISSING, NAME, WHOLE, Manifest, mark
 from seamless_interaction.download.transfer import PARTIAL, Job, groups
 from seamless_interaction.errors import TargetError
+from seamless_interaction.opening import Opening
 from seamless_interaction.places.limits import MAX_MP4_BYTES
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.write import local_path
 from seamless_interaction.selection.expected import expected_bytes, expected_bytes_of_parts, expected_seconds
-from seamless_interaction.selection.selection import Selection, choose, in_force, tell_chosen
+from seamless_interaction.selection.selection import Selection
 from seamless_interaction.source import addresses as sources
-from seamless_interaction.source import indexing
 from seamless_interaction.source.files import Source
 from seamless_interaction.source.ids import INTERACTION_LENGTH
 from seamless_interaction.source.index import Index
 from seamless_interaction.source.layout import (
     BUNDLE,
     EXTENSIONS,
-    FOUND,
     PARTS,
     TREE,
     archive_path,
     archive_paths,
-    assumed,
     bits_of,
 )
-from seamless_interaction.source.listing import Listing, listed_folders, scan
+from seamless_interaction.source.listing import Listing, listed_folders
 from seamless_interaction.source.recordings import (
     OPTIONAL,
     Recording,
     recordings,
     required_bits,
-    rows_of,
     vendor_numbers,
 )
-from seamless_interaction.source.tables import FILELIST, read_filelist_file, read_selection, selected
 from seamless_interaction.work.text import decimal
 
 FOLDER = "seamless-interaction-data"
@@ -287,53 +284,42 @@ def plan(
         SourceError: the source cannot be read.
         TargetError: the target holds something else.
     """
-    target, place = local_path(target), Place(sources.address_of(os.fspath(source)), storage_options)
-    selection = in_force(selection or Selection(), place)
-    _refuse_target(target, place)
-    opened = Index(os.fspath(index)) if index else None
-    listing = opened.listing(place, layout) if opened else scan(place, layout)
-    if filelist is not None:
-        listed = read_filelist_file(filelist)
-    else:
-        listed = opened.found.select(FILELIST.names) if opened else sources.filelist_of(place)
-    if listed is None:
-        if listing.layout == "archives":
-            opened = indexing.silent_index(listing, None)
-        listed = rows_of(opened.found if opened else listing.found, place.url)
-    meant = read_selection(place)
-    held = selected(place, listed, meant)
-    chosen = choose(held, selection, _told_bytes(listing, held, selection) if opened is None else None)
-    found, whole = listing.found, frozenset[str]()
-    if listing.layout == "archives":
-        whole = _whole_archives(listed, chosen, selection) if place.is_hub else frozenset()  # it publishes hashes
-        opened = opened or indexing.silent_index(listing, chosen.filter(pc.invert(_lies_in(chosen, whole))))
-        found = _found_in_archives(opened, chosen, whole)
-    elif not place.can_be_listed and opened is None:
-        found = assumed(listing.layout, chosen)
-    rows, gaps = recordings(found, listed, chosen, listing.layout, meant)
-    tell_chosen(place, selection, chosen, held, None if listing.layout == "archives" else found)
+    target = local_path(target)
+    address = sources.address_of(os.fspath(source))
+    opening = Opening(address, storage_options, layout=layout, index=index, filelist=filelist)
+    _refuse_target(target, opening.place)
+    selection = opening.in_force(selection or Selection())
+    opened = opening.join(
+        selection,
+        partners=False,
+        num_bytes=partial(_told_bytes, selection),
+        # Which must come twice alike, where no hash is published.
+        whole=partial(_whole_archives, selection) if opening.place.is_hub else None,
+    )
+    opened.tell_chosen(selection)
+    rows, listing = opened.rows, opened.listing
     # What the source, if it is a partial copy itself, was made without is not asked of it.
     wanted = np.asarray(rows["meant"].combine_chunks(), np.int64) & bits_of(selection.parts)
     present, lacking = _present(rows, wanted, listing.layout)
     planned = Plan(
         selection=selection,
-        source=Source(place, listing.layout, listing.aliases, opened),
+        source=opened.source,
         target=target,
-        filelist=listed,
+        filelist=opened.filelist,
         recordings=rows,
         wanted=wanted,
         actions={"fetch": present},
         lacking=lacking,
-        sizes=known_sizes(listing, rows, selection.parts, opened),
-        whole_archives=whole,
-        not_here=gaps.not_here,
+        sizes=known_sizes(listing, rows, selection.parts, opened.source.index),
+        whole_archives=opened.whole,
+        not_here=opened.gaps.not_here,
         held=0,
         recorded=0,
     )
     return planned.compared(Manifest(target))
 
 
-def _told_bytes(listing: Listing, filelist: pa.Table, selection: Selection) -> pa.Array | None:
+def _told_bytes(selection: Selection, listing: Listing, filelist: pa.Table) -> pa.Array | None:
     """Bytes of what is selected of each row of a file list, where ``max_bytes`` needs them and the place tells."""
     if selection.max_bytes is None or listing.layout != "tree" or not listing.place.can_be_listed:
         return None
@@ -341,19 +327,6 @@ def _told_bytes(listing: Listing, filelist: pa.Table, selection: Selection) -> p
     num_bytes = np.maximum(known_sizes(listing, here, selection.parts), 0).sum(1)
     where = pc.index_in(filelist["file_id"].combine_chunks(), here["file_id"].combine_chunks())
     return pc.fill_null(pa.array(num_bytes).take(where), 0)
-
-
-def _lies_in(table: pa.Table, archives: frozenset[str]) -> pa.Array:
-    """Whether each recording lies in one of these tars."""
-    return pc.is_in(archive_paths(table), pa.array(archives, pa.string()))
-
-
-def _found_in_archives(index: Index, chosen: pa.Table, whole: frozenset[str]) -> pa.Table:
-    """What the tars hold: by the index, but of those that are fetched whole, which it need not know, everything."""
-    indexed = index.found.select([*FOUND.names, "row"])
-    everything = assumed("archives", chosen.filter(_lies_in(chosen, whole)))
-    everything = everything.append_column("row", pa.nulls(len(everything), pa.int64()))
-    return pa.concat_tables([indexed.filter(pc.invert(_lies_in(indexed, whole))), everything])
 
 
 def _refuse_target(target: Path, place: Place) -> None:
@@ -410,7 +383,7 @@ def known_sizes(listing: Listing, rows: pa.Table, parts: tuple[str, ...], index:
     return sizes
 
 
-def _whole_archives(listed: pa.Table, chosen: pa.Table, selection: Selection) -> frozenset[str]:
+def _whole_archives(selection: Selection, listed: pa.Table, chosen: pa.Table) -> frozenset[str]:
     """The tars most of which is wanted."""
     paths = archive_paths(chosen).dictionary_encode()
     all_paths = pc.index_in(archive_paths(listed), paths.dictionary)

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 import pyarrow.parquet as pq
 
-from seamless_interaction import MODALITIES, TABLES, __version__, code_digest
+from seamless_interaction import MODALITIES, TABLES, __version__
 from seamless_interaction.errors import AccessDenied, NotEnoughSpace, SeamlessInteractionError, SourceChanged
 from seamless_interaction.places.ranges import open_file
 from seamless_interaction.places.write import create, refuse_links, sha256_of, write_whole, writing
@@ -38,6 +38,7 @@ from seamless_interaction.publishing.rows import (
     video_path,
 )
 from seamless_interaction.record.arrow import table
+from seamless_interaction.record.digest import code_digest
 from seamless_interaction.record.join import Join
 from seamless_interaction.source.files import Source
 from seamless_interaction.source.layout import parts_of
@@ -54,7 +55,7 @@ _REQUESTS = 16
 @cache
 def code() -> str:
     """Changes when a module that has a part in a shard does."""
-    return code_digest(*map(str, Path(__file__).parent.glob("*.py")))
+    return code_digest("publishing/*.py")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -17,21 +17,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from seamless_interaction import LABELS, ON_ERROR, SPLITS, SUBSETS, SeamlessInteraction, __version__, known_keywords
+from seamless_interaction import (
+    LABELS,
+    ON_ERROR,
+    SPLITS,
+    SUBSETS,
+    __version__,
+    known_keywords,
+)
 from seamless_interaction.errors import BrokenTable, UnknownName, UnknownOption, UsageError
+from seamless_interaction.opening import Opening
 from seamless_interaction.places import cache as local_cache
 from seamless_interaction.places.options import redacted
-from seamless_interaction.places.place import Place
 from seamless_interaction.places.write import write_whole
 from seamless_interaction.publishing.reading import SELECTION
 from seamless_interaction.selection import expected
 from seamless_interaction.selection import sizes as subsets
-from seamless_interaction.selection.selection import Selection, choose, in_force
+from seamless_interaction.selection.selection import Selection
 from seamless_interaction.source import addresses as sources
-from seamless_interaction.source import tables
 from seamless_interaction.source.files import Source
 from seamless_interaction.source.ids import INTERACTION_LENGTH
-from seamless_interaction.source.index import Index
 from seamless_interaction.source.layout import parts_of
 from seamless_interaction.source.notice import is_synthetic
 from seamless_interaction.work.text import decimal
@@ -110,9 +115,7 @@ class ShardPlan:
 
     def open_source(self) -> Source:
         """The source, as it was found."""
-        place = Place(self.settings["url"], self.storage_options)
-        index = Index(self.settings["index"]) if self.settings["index"] else None
-        return Source(place, self.settings["layout"], self.settings["aliases"], index)
+        return Source.open({**self.settings, "storage_options": self.storage_options})
 
     def key(self, number: int) -> str:
         """Changes when a shard would come out different for any reason that is known beforehand."""
@@ -277,37 +280,23 @@ def plan_shards(
         raise UnknownName(audio, AUDIO)
     if on_error not in ON_ERROR:
         raise UnknownOption(on_error, ON_ERROR)
-    place = Place(sources.address_of(os.fspath(source)), storage_options)
-    selection = in_force(selection or Selection(), place)
-    criteria = {name: value for name, value in asdict(selection).items() if value is not None}
-    meant = tables.read_selection(place)
-    criteria |= {"modalities": selection.modalities and list(selection.modalities)}
-    builder = SeamlessInteraction(
-        config_name="-".join(filter(None, [selection.size, selection.label])),
-        cache_dir=local_cache.cache_dir(),
-        data_dir=place.url,
-        storage_options=place.storage_options,
+    opening = Opening(
+        sources.address_of(os.fspath(source)),
+        storage_options,
         layout=layout,
-        index=None if index is None else os.fspath(index),
-        on_error=on_error,
-        **{name: value for name, value in criteria.items() if name not in ("subset", "label")},
+        index=index,
+        strict=on_error == "raise",
     )
-    generators = builder._split_generators(None)
-    found = pa.concat_tables([generator.gen_kwargs["rows"] for generator in generators])
-    described = generators[0].gen_kwargs["source"]
-    listed = builder._filelist
-    chosen, sizes = found, {}
-    if listed is not None:
-        chosen = choose(tables.selected(place, listed, meant), selection)
-        sizes = _whole_sizes(listed, chosen, selection.size, selection.label)
+    selection = opening.in_force(selection or Selection())
+    opened = opening.joined(selection)
+    found, place = opened.rows, opening.place
+    sizes = {} if opened.is_made else _whole_sizes(opened.filelist, opened.chosen, selection.size, selection.label)
     size = _size_of_each(found["file_id"].combine_chunks(), sizes)
     names = [name for name in (*SUBSETS, SELECTION) if name in sizes or pc.index(size, name).as_py() >= 0]
-    lacks = pc.invert(pc.is_in(chosen["file_id"], found["file_id"].combine_chunks()))
     settings = {
-        "url": place.url,
-        **{name: described[name] for name in ("layout", "aliases", "index")},
+        **{name: value for name, value in opened.source.describe().items() if name != "storage_options"},
         "given_index": None if index is None else os.fspath(index),
-        "columns": list(builder._columns()),
+        "columns": list(selection.columns),
         "audio": audio,
         "video": _by_size(video, names),
         "on_error": on_error,
@@ -315,8 +304,8 @@ def plan_shards(
         "media_url": redacted(media_url).rstrip("/"),
         "label": selection.label,
         "synthetic": is_synthetic(place),
-        "identity": builder._listing.identity,
-        "not_here": chosen["file_id"].filter(lacks).to_pylist(),
+        "identity": opened.listing.identity,
+        "not_here": list(opened.gaps.not_here),
     }
     planned = _dealt(settings, found.append_column("size", size), place.storage_options)
     _refuse_too_many(planned)

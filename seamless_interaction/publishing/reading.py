@@ -26,7 +26,6 @@ from seamless_interaction import (
     SUBSETS,
     TIME,
     resolve_modalities,
-    resolve_split,
 )
 from seamless_interaction.errors import BrokenTable, SeamlessInteractionError, UnknownSubset, UsageError
 from seamless_interaction.formats.parquet import DAMAGED
@@ -35,7 +34,7 @@ from seamless_interaction.places.limits import MAX_INDEX_BYTES, MAX_TABLE_BYTES
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.ranges import RangeFile
 from seamless_interaction.record import view
-from seamless_interaction.selection.selection import Selection, choose
+from seamless_interaction.selection.selection import Selection, choose, resolve_split
 from seamless_interaction.source.tables import read_filelist
 
 logger = logging.getLogger("seamless_interaction")

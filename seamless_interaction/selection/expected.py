@@ -132,7 +132,7 @@ def configs_folder() -> Path:
     return inside if inside.is_dir() else _BESIDE.parent / "configs"
 
 
-def digest() -> str:
+def configs_digest() -> str:
     """Changes when the numbers of a size do."""
     content = b"".join(path.read_bytes() for path in sorted(configs_folder().glob("*.yaml")))
     return hashlib.sha256(content).hexdigest()

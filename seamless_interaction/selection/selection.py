@@ -9,8 +9,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, TypedDict
 
@@ -22,7 +21,6 @@ from seamless_interaction import ARRAYS, LABELS, SPLITS, SUBSETS, VENDORS, FileI
 from seamless_interaction.errors import (
     EmptySelection,
     InvalidId,
-    SourceUnreachable,
     UnknownAnnotation,
     UnknownId,
     UnknownLabel,
@@ -34,10 +32,8 @@ from seamless_interaction.errors import (
 from seamless_interaction.places.place import Place
 from seamless_interaction.selection.expected import expected, expected_bytes
 from seamless_interaction.selection.sizes import flag, select
-from seamless_interaction.source import addresses as sources
 from seamless_interaction.source.ids import interaction_ids, session_ids, strings, vendors_of
-from seamless_interaction.source.layout import PARTS, USUAL_PARTS, parts_of
-from seamless_interaction.source.tables import read_selection
+from seamless_interaction.source.layout import PARTS, parts_of
 from seamless_interaction.work.text import BYTES, number
 
 logger = logging.getLogger("seamless_interaction")
@@ -113,6 +109,13 @@ class Selection:
     single: bool = False
 
     def __post_init__(self) -> None:
+        self._write_alike()
+        self._check_names()
+        self._check_values()
+
+    def _write_alike(self) -> None:
+        """Give what can be written in several ways one form."""
+
         def normal(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
@@ -134,6 +137,8 @@ class Selection:
             normal("annotated", "any")
         if isinstance(given["max_bytes"], str):
             normal("max_bytes", number(given["max_bytes"], BYTES, "number of bytes", "20GB"))
+
+    def _check_names(self) -> None:
         for value, known, error in (
             (self.subset, SUBSETS, UnknownSubset),
             (self.label, LABELS, UnknownLabel),
@@ -145,6 +150,9 @@ class Selection:
         unknown = [vendor for vendor in self.vendor or () if vendor not in VENDORS]
         if unknown:
             raise UnknownVendor(unknown, VENDORS)
+        resolve_modalities(self.modalities)
+
+    def _check_values(self) -> None:
         for name, example in (("session", _SESSION), ("interaction", _INTERACTION)):
             for id in getattr(self, name) or ():
                 if not (isinstance(id, str) and re.fullmatch(re.sub("[0-9]", "[0-9]", example), id)):
@@ -160,21 +168,28 @@ class Selection:
         for name, answers in (("movement", (True, False, None)), ("single", (True, False))):
             if not any(getattr(self, name) is answer for answer in answers):  # any text would be as good as True
                 raise UsageError(f"{name} is {getattr(self, name)!r}. Give {' or '.join(map(str, answers))}.")
-        resolve_modalities(None if self.modalities is None else list(self.modalities))
 
     @property
     def size(self) -> str:
-        """The subset, where nobody wants all of a place unasked; see ``in_force``."""
+        """The subset, where nobody wants all of a place unasked; see ``opening.Opening.in_force``."""
         bounds = (self.session, self.interaction, self.file_ids, self.annotated, self.movement, self.sample)
         is_bounded = any(bound is not None for bound in (*bounds, self.max_bytes))
         return self.subset or ("full" if is_bounded else SUBSETS[0])
 
     @property
+    def name(self) -> str:
+        """Of the config that has this subset and label: ``10GB-improvised``."""
+        return "-".join(filter(None, [self.size, self.label]))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that ``modalities`` ask for, in the schema's order."""
+        return resolve_modalities(self.modalities)
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """The parts that ``modalities`` ask for, in the order of ``PARTS``; context is no part of a recording."""
-        if self.modalities is None:
-            return USUAL_PARTS
-        asked = parts_of(resolve_modalities(list(self.modalities)))
+        asked = parts_of(self.columns)
         return tuple(part for part in PARTS if part in asked)
 
 
@@ -182,15 +197,15 @@ class Selection:
 setattr(Selection, "__init__", known_keywords()(Selection.__init__))  # noqa: B010  mypy refuses an assignment
 
 
-def in_force(selection: Selection, place: Place) -> Selection:
-    """The same, with the subset that None stands for at a place. All that takes a selection and a place asks here."""
-    if selection.subset is not None:
-        return selection
-    is_partial = False
-    if sources.is_default(place):
-        with suppress(SourceUnreachable):  # who reads it finds out, or has it from before
-            is_partial = read_selection(place) is not None
-    return replace(selection, subset=selection.size if sources.is_default(place) and not is_partial else "full")
+def resolve_split(split: str | None, known: list[str]) -> str | None:
+    """``split`` in the dataset's own words, such as ``dev[:10%]``. Raises ``UnknownSplit`` if it is not known."""
+    if split is None:
+        return None
+    split = re.sub(r"\bvalidation\b", "dev", str(split))
+    unknown = [name for name in re.findall(r"[^+\[\]]+(?=\[|\+|$)", split) if name not in known]
+    if unknown:
+        raise UnknownSplit(unknown, known)
+    return split
 
 
 def tell_chosen(

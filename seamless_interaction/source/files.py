@@ -7,7 +7,7 @@ import os
 import posixpath
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import lru_cache, partial
@@ -64,6 +64,23 @@ class Source:
         self.answered = False  # the host, at least once
         self.doubt = Doubt()
         self._refusal: AccessDenied | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data, of which ``open`` makes the same again in another process."""
+        return {
+            "url": self.place.url,
+            "storage_options": self.place.storage_options,
+            "layout": self.layout,
+            "aliases": self.aliases,
+            "index": self.index and self.index.path,
+        }
+
+    @classmethod
+    def open(cls, described: Mapping[str, Any]) -> Source:
+        """Open what ``describe`` told of. Raises ``SourceError``."""
+        place = Place(described["url"], described["storage_options"])
+        index = Index(described["index"]) if described["index"] else None
+        return cls(place, described["layout"], described["aliases"], index)
 
     def files(self, recordings: Iterable[Recording], parts: tuple[str, ...]) -> Iterator[Files]:
         """The files of each recording; of a remote place, those of the next ones are read meanwhile."""
