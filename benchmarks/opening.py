@@ -14,7 +14,7 @@ from bench import MB, Bench, Row, Table
 
 from seamless_interaction.places.place import Place
 from seamless_interaction.source import index
-from seamless_interaction.source.layout import BUNDLE, EXTENSIONS, archive_paths
+from seamless_interaction.source.layout import BUNDLE, EXTENSIONS, LAYOUTS, archive_paths
 from seamless_interaction.source.listing import Listing
 from seamless_interaction.synthetic.filelist import synthetic_filelist
 
@@ -92,7 +92,7 @@ def opening(bench: Bench) -> list[Row | Table]:
     path = folder / "index.parquet"
     rows = synthetic_filelist()
     rows = rows.slice(0, bench.sizes.index_rows or len(rows))
-    listing = Listing(Place(folder), "archives", rows, {}, {}, "", ())
+    listing = Listing(Place(folder), LAYOUTS["archives"], rows, {}, {}, "", ())
     index.write(invented(rows), path, listing)
     findings: list[Row | Table] = []
     for name, code in WAYS.items():

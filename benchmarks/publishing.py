@@ -27,7 +27,7 @@ from seamless_interaction import ARRAYS
 from seamless_interaction.publishing import Selection, ShardPlan, convert, flac, parquet, plan_shards, publish
 from seamless_interaction.record.arrow import table
 from seamless_interaction.source.layout import parts_of
-from seamless_interaction.source.recordings import Recording, locate
+from seamless_interaction.source.recordings import Recording
 from seamless_interaction.source.tables import write_filelist
 from seamless_interaction.synthetic.filelist import synthetic_filelist
 
@@ -219,11 +219,7 @@ def input_bytes(planned: ShardPlan, number: int) -> dict[str, int]:
     """Extension -> bytes of the files that a shard is made of."""
     shard, source = planned.shards[number], planned.open_source()
     rows = planned.recordings.slice(shard.start, shard.stop - shard.start).select(Recording._fields).to_pylist()
-    located = [
-        locate(source.layout, source.aliases, Recording(**row), part)
-        for row in rows
-        for part in parts_of(planned.columns)
-    ]
+    located = [source.locate(Recording(**row), part) for row in rows for part in parts_of(planned.columns)]
     paths = {Path(planned.settings["url"]) / location.path for location in located if location}
     sizes: Counter[str] = Counter()
     for path in sorted(path for path in paths if path.exists()):

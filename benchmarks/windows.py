@@ -280,7 +280,7 @@ def _of_arrays(bench: Bench, amount: Amount) -> list[Row | Table]:
     recordings = tree.corpus.recordings
     paths = [tree.files_of(recording) for recording in recordings]
     npzs = [
-        bundles.folder / archive_path(r.label, r.split, r.batch, r.archive) / f"{r.file_id}.npz"
+        bundles.folder / archive_path(r.label, r.split, r.batch_idx, r.archive_idx) / f"{r.file_id}.npz"
         for r in bundles.corpus.recordings
     ]
     starts = _starts(amount.windows, amount.seconds)

@@ -26,7 +26,7 @@ from seamless_interaction.source.addresses import default_source, filelist_of, i
 from seamless_interaction.source.files import Source
 from seamless_interaction.source.index import Index
 from seamless_interaction.source.indexing import silent_index
-from seamless_interaction.source.layout import FOUND, archive_paths, assumed
+from seamless_interaction.source.layout import FOUND, archive_paths
 from seamless_interaction.source.listing import Listing, scan, unnamed
 from seamless_interaction.source.recordings import (
     Gaps,
@@ -97,7 +97,7 @@ class Opened:
     def tell_chosen(self, selection: Selection) -> None:
         """Say in a line that fewer than all the recordings of the place are selected, and by what."""
         # A silent index of tars knows those of the selection alone.
-        found = None if self.listing.layout == "archives" else self.listing.found
+        found = None if self.listing.layout.in_tars else self.listing.found
         tell_chosen(self.source.place, selection, self.chosen, self.held, found)
 
 
@@ -192,7 +192,7 @@ class Opening:
             SourceError
         """
         place, listing, index, filelist = self.place, self.listing, self.index, self.filelist
-        if filelist is None and listing.layout == "archives":
+        if filelist is None and listing.layout.in_tars:
             index = index or silent_index(listing, None)
             listing = listing._replace(found=index.found)
         is_made = filelist is None
@@ -200,7 +200,7 @@ class Opening:
         held = selected(place, filelist, self.meant)
         chosen = choose(held, selection, num_bytes(listing, held) if num_bytes and index is None else None)
         tars: frozenset[str] = frozenset()
-        if listing.layout == "archives":
+        if listing.layout.in_tars:
             tars = whole(filelist, chosen) if whole else tars
             if index is None:
                 wanted = with_partners(filelist, chosen) if partners else chosen
@@ -208,7 +208,7 @@ class Opening:
                 listing = listing._replace(ignored=(*listing.ignored, *unnamed(listing, filelist)))
             listing = listing._replace(found=_found(index, chosen, tars))
         elif index is None and not place.can_be_listed:
-            listing = listing._replace(found=assumed(listing.layout, filelist))
+            listing = listing._replace(found=listing.layout.assumed(filelist))
         rows, gaps = recordings(listing.found, filelist, chosen, listing.layout, self.meant)
         if self.meant is not None and (self.index or not place.can_be_listed):
             rows = without_what_is_not_meant(rows, listing.layout)
@@ -236,6 +236,6 @@ def _found(index: Index, chosen: pa.Table, whole: frozenset[str]) -> pa.Table:
     if not whole:
         return index.found
     indexed = index.found.select([*FOUND.names, "row"])
-    everything = assumed("archives", chosen.filter(_lies_in(chosen, whole)))
+    everything = index.layout.assumed(chosen.filter(_lies_in(chosen, whole)))
     everything = everything.append_column("row", pa.nulls(len(everything), pa.int64()))
     return pa.concat_tables([indexed.filter(pc.invert(_lies_in(indexed, whole))), everything])

@@ -205,4 +205,4 @@ def warnings(caplog):
 
 
 def tar_of(folder, recording):
-    return folder / f"{archive_path(recording.label, recording.split, recording.batch, recording.archive)}.tar"
+    return folder / f"{archive_path(recording.label, recording.split, recording.batch_idx, recording.archive_idx)}.tar"

@@ -556,7 +556,7 @@ def test_a_test_recording_in_a_dev_tar_does_not_leak(archives, tmp_path, caplog)
         assert len(records) == len(corpus.recordings)
         assert records[test.file_id]["split"] == "test" and records[test.file_id]["transcript"] != "leaked"
         assert records[dev.file_id]["split"] == "dev" and pairs(records[dev.file_id]) == []
-        told = [m for m in warnings(caplog) if "names another place" in m and f"improvised/dev/{dev.batch}" in m]
+        told = [m for m in warnings(caplog) if "names another place" in m and f"improvised/dev/{dev.batch_idx}" in m]
         assert len(told) == (index is None)  # an index holds what the file list names, and nothing else
 
 

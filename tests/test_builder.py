@@ -250,7 +250,7 @@ def test_the_cache_follows_what_decides_and_makes_records_and_nothing_else(tree,
     assert len(set(made)) == len(made)
     for name in (
         "work/progress",
-        "record/view",
+        "check/run",
         "cli/shared",
         "models/training",
         "publishing/push",

@@ -466,7 +466,7 @@ def test_what_the_file_list_flags_and_the_source_lacks_is_missing_for_every_door
     if layout == "tree":
         (source / gone).unlink()
     else:
-        path = source / archive_path(recording.label, recording.split, recording.batch, recording.archive)
+        path = source / archive_path(recording.label, recording.split, recording.batch_idx, recording.archive_idx)
         path = path / f"{recording.file_id}.json"
         content = json.loads(path.read_text("utf-8"))
         del content["annotations:3P-V"]

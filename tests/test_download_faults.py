@@ -493,7 +493,7 @@ def test_names_of_a_listing_lead_nowhere_else(small, tmp_path):
 
 def replaced(folder, recording, **members):
     """Rewrite members of a bundle, by extension; a function gets the old bytes."""
-    base = folder / recording.label / recording.split / f"{recording.batch:04d}" / f"{recording.archive:04d}"
+    base = folder / recording.label / recording.split / f"{recording.batch_idx:04d}" / f"{recording.archive_idx:04d}"
     for extension, change in members.items():
         path = base / f"{recording.file_id}.{extension}"
         path.write_bytes(change(path.read_bytes()))
@@ -564,7 +564,7 @@ def test_a_member_that_declares_more_than_its_archive_has_is_damaged(tmp_path):
     corpus = synthesize(tmp_path / "archives", "archives", 1, 2.0)
     recording = corpus.recordings[0]
     tar = tmp_path / "archives" / recording.label / recording.split
-    tar = tar / f"{recording.batch:04d}" / f"{recording.archive:04d}.tar"
+    tar = tar / f"{recording.batch_idx:04d}" / f"{recording.archive_idx:04d}.tar"
     content = tar.read_bytes()
     tar.write_bytes(content[: len(content) * 2 // 3])
     report = download(FULL, tmp_path / "archives", tmp_path / "copy")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import sys
@@ -33,6 +34,7 @@ from seamless_interaction.errors import (
 from seamless_interaction.places.place import Place
 from seamless_interaction.source import index as index_module
 from seamless_interaction.source import indexing
+from seamless_interaction.source import layout as layouts
 from seamless_interaction.source.addresses import filelist_of
 from seamless_interaction.source.index import SCHEMA, Index, write
 from seamless_interaction.source.indexing import make_index
@@ -388,12 +390,15 @@ def test_an_index_made_again_while_a_stream_waits_is_an_error_and_no_other_recor
     folder, index, corpus = small
     stream = load_dataset("full", "train", data_dir=folder, index=index, streaming=True, modalities=["transcript"])
     before = [recording_of(row) for row in Index(index).found.to_pylist()]
+    ids = [recording.file_id for recording in before if recording.split == "train"]
     first = min(recording.file_id for recording in corpus.recordings if recording.split == "train")
     rows = (folder / "filelist.csv").read_text().splitlines()
     (folder / "filelist.csv").write_text("\n".join(row for row in rows if first not in row) + "\n")
     index_of(folder, index)
+    assert [record["id"] for record in stream] == ids  # who began with one has it open
+    elsewhere = pickle.loads(pickle.dumps(stream))
     with pytest.raises(StaleIndex, match="made again"):
-        list(stream)
+        list(elsewhere)
     moved = [recording for recording in before if recording.file_id >= first and recording.split == "train"]
     assert len(moved) > 1
     for recording in moved:
@@ -509,7 +514,7 @@ def test_an_index_is_read_by_forked_processes_at_once(groups):
 
 
 def listing_of(place, layout="archives"):
-    return Listing(place, layout, None, {}, {}, "", ())
+    return Listing(place, layouts.LAYOUTS[layout], None, {}, {}, "", ())
 
 
 def recording_of(row):

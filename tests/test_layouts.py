@@ -1,16 +1,21 @@
 """What a place holds, found out from names."""
 
+import io
 import shutil
+from itertools import product
 
 import fsspec
+import numpy as np
 import pytest
 
-from seamless_interaction import LABELS
+from seamless_interaction import LABELS, SPLITS, load_dataset
+from seamless_interaction.download import Selection, download
 from seamless_interaction.errors import AmbiguousSource, DuplicateFileId, SourceNotFound, UnknownLayout
 from seamless_interaction.places.place import Place
-from seamless_interaction.source.layout import PARTS, TREE, tree_path
+from seamless_interaction.source.indexing import make_index
+from seamless_interaction.source.layout import LAYOUTS, PARTS, TREE, Folder, Layout, tree_path
 from seamless_interaction.source.listing import scan
-from seamless_interaction.source.recordings import Recording, locate, recordings, rows_of
+from seamless_interaction.source.recordings import Recording, recordings, rows_of
 from seamless_interaction.source.tables import read_filelist
 
 A, B, C = "V00_S0809_I00000582_P0947", "V00_S0809_I00000582_P1281A", "V03_S0001_I00000001_P0001"
@@ -42,8 +47,8 @@ def test_a_tree(tmp_path):
     assert (a.file_id, b.file_id) == (A, B)
     assert (a.partner, b.partner) == (B, A)
     assert a.partner_is_here and b.partner_is_here
-    assert locate("tree", {}, a, "vad").path == f"improvised/dev/metadata/vad/{A}.jsonl"
-    assert locate("tree", {}, a, "smplh:body_pose") is None
+    assert LAYOUTS["tree"].locate(a, "vad", {}).path == f"improvised/dev/metadata/vad/{A}.jsonl"
+    assert LAYOUTS["tree"].locate(a, "smplh:body_pose", {}) is None
     assert gaps == ((), ())
 
 
@@ -62,12 +67,12 @@ def test_bundles_beside_their_tars_and_bookkeeping(tmp_path):
         ".cache/huggingface/x.lock",
     )
     listing = scan(Place(tmp_path))
-    assert listing.layout == "bundles"
+    assert listing.layout.name == "bundles"
     assert listing.ignored == ("naturalistic/train/extra", "naturalistic/train/0003/0021.tar")
     (c,), _ = found(tmp_path)
-    assert (c.batch, c.archive, c.partner) == (3, 17, None)
-    assert locate("bundles", {}, c, "smplh:body_pose") == (f"{folder}/{C}.npz", "smplh:body_pose.npy")
-    assert locate("bundles", {}, c, "1P-IS") == (f"{folder}/{C}.json", "annotations:1P-IS")
+    assert (c.batch_idx, c.archive_idx, c.partner) == (3, 17, None)
+    assert listing.layout.locate(c, "smplh:body_pose", {}) == (f"{folder}/{C}.npz", "smplh:body_pose.npy")
+    assert listing.layout.locate(c, "1P-IS", {}) == (f"{folder}/{C}.json", "annotations:1P-IS")
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -78,7 +83,7 @@ def test_every_name_that_early_drafts_used(tmp_path, part):
         touch(root, f"improvised/train/{directory}/{A}{extension}")
         listing = scan(Place(root))
         (a,), _ = found(root)
-        assert locate(listing.layout, listing.aliases, a, part).path == f"improvised/train/{directory}/{A}{extension}"
+        assert listing.layout.locate(a, part, listing.aliases).path == f"improvised/train/{directory}/{A}{extension}"
 
 
 def test_the_drafts_of_the_readme_are_known():
@@ -141,7 +146,7 @@ def test_the_file_list_decides(tmp_path):
         (C, "naturalistic", "train", 2, 3),
     )
     records, gaps = found(tmp_path)
-    assert [(r.file_id, r.split, r.archive) for r in records] == [(A, "dev", 1), (B, "test", 49)]
+    assert [(r.file_id, r.split, r.archive_idx) for r in records] == [(A, "dev", 1), (B, "test", 49)]
     assert gaps.not_here == (C,)
     assert sorted(gaps.strays) == [f"improvised/dev/0/60/{B}", f"improvised/test/1/52/{B}"]
 
@@ -208,3 +213,97 @@ def test_folders_that_are_not_read_are_told(tmp_path):
     touch(tmp_path, tree_path("improvised", "dev", "audio", A))
     touch(tmp_path, f"{split}/movement_v5/pred_vertices/{A}.npy", f"{split}/smplh/betas/{A}.npy")
     assert scan(Place(tmp_path)).ignored == (f"{split}/movement_v5", f"{split}/smplh/betas")
+
+
+class Sorted(Layout):
+    """A layout that this package does not have: ``{label}/{split}/all/{part}/{file_id}{extension}``."""
+
+    name = "sorted"
+    keys = ("label", "split")
+    files = PARTS
+
+    def folder(self, spot, file, aliases):
+        return f"{spot['label']}/{spot['split']}/all/{file.replace(':', '.')}"
+
+    def extension(self, file):
+        return TREE[file][0]
+
+    def sign(self, folder, name, entries):
+        return f"{folder}/all" if name == "all" else None
+
+    def walk(self, place, splits, come_upon):
+        for label, split in splits:
+            for part in PARTS:
+                path = self.folder({"label": label, "split": split}, part, {})
+                yield Folder((label, split), path, list(place.entries(path)), {self.extension(part): part})
+
+
+class LayoutBehaviour:
+    """What holds of every layout. A subclass names it, and where a corpus lies in it."""
+
+    layout: str
+    modalities = ["vad", "transcript", "smplh:is_valid", "annotations"]
+
+    @pytest.fixture
+    def folder(self, corpora):
+        return corpora[self.layout][0]
+
+    def test_it_is_found_out_and_holds_every_recording(self, folder, corpora):
+        listing = scan(Place(folder))
+        assert listing.layout is LAYOUTS[self.layout]
+        if not listing.layout.in_tars:
+            assert sorted(listing.found["file_id"].to_pylist()) == sorted(
+                recording.file_id for recording in corpora["tree"][1].recordings
+            )
+
+    def test_records_are_those_of_the_tree(self, folder, corpora):
+        kinds = {"modalities": self.modalities, "streaming": True}
+        here, tree = (load_dataset("full", "dev", data_dir=root, **kinds) for root in (folder, corpora["tree"][0]))
+        plain = [list(stream.with_format("arrow")) for stream in (here, tree)]
+        for one, other in zip(*plain, strict=True):
+            assert one.drop_columns(["issues"]).equals(other.drop_columns(["issues"]))
+
+    def test_an_index_and_a_copy_of_it_are_those_of_the_tree(self, folder, corpora, tmp_path):
+        index = make_index(Place(folder), tmp_path / "index.parquet", read_filelist(Place(folder)))
+        assert index.layout is LAYOUTS[self.layout]
+        selection = Selection("full", split="test", modalities=self.modalities)
+        report = download(selection, folder, tmp_path / "copy", index=index.path)
+        assert not report.problems and report.files["whole"]
+        made = {path.relative_to(tmp_path / "copy") for path in (tmp_path / "copy").glob("*/test/**/*.npy")}
+        assert made
+        for path in made:
+            content = (corpora["tree"][0] / path).read_bytes()
+            assert np.array_equal(np.load(tmp_path / "copy" / path), np.load(io.BytesIO(content)))
+
+
+class TestTree(LayoutBehaviour):
+    layout = "tree"
+
+
+class TestBundles(LayoutBehaviour):
+    layout = "bundles"
+
+
+class TestArchives(LayoutBehaviour):
+    layout = "archives"
+
+
+class TestSorted(LayoutBehaviour):
+    """One class, and nothing else, is what a new layout takes."""
+
+    layout = "sorted"
+
+    @pytest.fixture
+    def folder(self, corpora, tmp_path, monkeypatch):
+        monkeypatch.setitem(LAYOUTS, "sorted", Sorted())
+        tree, folder = corpora["tree"][0], tmp_path / "sorted"
+        folder.mkdir()
+        for table in tree.glob("*.csv"):
+            (folder / table.name).symlink_to(table)
+        for label, split, (part, (_, (directory, *_))) in product(LABELS, SPLITS, TREE.items()):
+            source = tree / label / split / directory
+            if source.is_dir():
+                target = folder / Sorted().folder({"label": label, "split": split}, part, {})
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(source, target_is_directory=True)
+        return folder

@@ -17,7 +17,7 @@ import fsspec
 import numpy as np
 import pytest
 import soundfile
-from conftest import LAYOUTS, WITHOUT_TORCH, pairs, warnings
+from conftest import WITHOUT_TORCH, pairs, warnings
 from datasets.utils.file_utils import xopen
 from servers import S3, Bucket, Hub, use_hub
 
@@ -36,7 +36,7 @@ from seamless_interaction.source import addresses as sources
 from seamless_interaction.source import files as parts
 from seamless_interaction.source.addresses import filelist_of
 from seamless_interaction.source.indexing import make_index
-from seamless_interaction.source.layout import archive_path, tree_path
+from seamless_interaction.source.layout import LAYOUTS, archive_path, tree_path
 
 HOSTS = ("127.0.0.1", "localhost", "::1", None)
 PREFIX = "seamless_interaction"  # as the real bucket's
@@ -131,7 +131,7 @@ def file_of(folder, recording, part):
 
 
 def tar_of(recording):
-    return archive_path(recording.label, recording.split, recording.batch, recording.archive) + ".tar"
+    return archive_path(recording.label, recording.split, recording.batch_idx, recording.archive_idx) + ".tar"
 
 
 def gets(server, ending=""):
@@ -810,7 +810,7 @@ def test_what_is_read_ahead_is_bounded_by_memory(tree, pool, monkeypatch, ahead)
     monkeypatch.setattr(parts, "_AHEAD_BYTES", ahead * size)
     with Bucket(tree) as bucket:
         place = Place(bucket.url)
-        source = parts.Source(place, "tree")
+        source = parts.Source(place, LAYOUTS["tree"])
         wanted = recordings_of(place)
         files = source.files(wanted, ("smplh:body_pose",))
         for number in range(4):
@@ -820,11 +820,10 @@ def test_what_is_read_ahead_is_bounded_by_memory(tree, pool, monkeypatch, ahead)
 
 
 def recordings_of(place):
-    from seamless_interaction.source import layout as layouts
     from seamless_interaction.source import recordings
 
     filelist = filelist_of(place)
-    found, _ = recordings.recordings(layouts.assumed("tree", filelist), filelist, filelist, "tree")
+    found, _ = recordings.recordings(LAYOUTS["tree"].assumed(filelist), filelist, filelist, LAYOUTS["tree"])
     return [recordings.Recording(**row) for row in found.to_pylist()]
 
 
@@ -843,7 +842,7 @@ def test_who_stops_early_leaves_nothing_running(tree, pool):
     with Bucket(tree, on_request=lambda path: answer.wait()) as bucket:
         wanted = recordings_of(Place(bucket.url))
         answer.clear()
-        files = parts.Source(Place(bucket.url), "tree").files(wanted, small)
+        files = parts.Source(Place(bucket.url), LAYOUTS["tree"]).files(wanted, small)
         first = next(files)
         assert len(first._fetched) == len(small) and pool._work_queue.qsize() > 30  # those of recordings to come
         files.close()

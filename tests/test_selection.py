@@ -579,7 +579,7 @@ def test_the_catalogue_has_partners_flags_and_the_context(corpora):
         for column in ("interaction_id", "session_id", "participant_id", "vendor_id", "partner_id", "label"):
             assert row[column] == record[column], column
         assert (row["interaction_type"], row["relationship"]) == (record["interaction_type"], record["relationship"])
-        assert (row["split"], row["batch_idx"]) == (corpus[row["file_id"]].split, corpus[row["file_id"]].batch)
+        assert (row["split"], row["batch_idx"]) == (corpus[row["file_id"]].split, corpus[row["file_id"]].batch_idx)
         assert (row["expected_bytes"], row["expected_seconds"]) == (47_800_000, 249.0)
     assert any(listed["relationship"].to_pylist()) and any(listed["interaction_type"].to_pylist())
     assert catalogue(filelist, selection)["relationship"].null_count == len(listed)

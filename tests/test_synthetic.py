@@ -73,7 +73,7 @@ def table(root: Path, name: str) -> list[dict[str, str]]:
 
 
 def bundle(root: Path, recording: SyntheticRecording, extension: str) -> Path:
-    folder = archive_path(recording.label, recording.split, recording.batch, recording.archive)
+    folder = archive_path(recording.label, recording.split, recording.batch_idx, recording.archive_idx)
     return root / folder / f"{recording.file_id}{extension}"
 
 
@@ -140,7 +140,7 @@ def test_a_thousand_interactions_have_unique_ids_and_constant_sessions():
     by_id = {recording.file_id: recording for recording in recordings}
     pairs = [(recording, by_id[recording.partner]) for recording in recordings if recording.partner]
     assert all(other.partner == one.file_id and one.ids[:3] == other.ids[:3] for one, other in pairs)
-    assert np.mean([one.archive != other.archive for one, other in pairs]) > 0.95
+    assert np.mean([one.archive_idx != other.archive_idx for one, other in pairs]) > 0.95
 
 
 def test_invalid_arguments_are_named(tmp_path):
@@ -236,7 +236,7 @@ def test_bundles_and_archives_hold_what_the_methods_give(made):
     tars, _ = made["archives"]
     for r in corpus.recordings:
         content = {e: bundle(folder, r, e).read_bytes() for e in (".json", ".mp4", ".npz", ".wav")}
-        with tarfile.open(tars / f"{archive_path(r.label, r.split, r.batch, r.archive)}.tar") as tar:
+        with tarfile.open(tars / f"{archive_path(r.label, r.split, r.batch_idx, r.archive_idx)}.tar") as tar:
             members = [member for member in tar.getmembers() if member.name.startswith(f"{r.file_id}.")]
             assert [member.name for member in members] == [f"{r.file_id}{extension}" for extension in content]
             assert {member.mtime for member in members} == {0}

@@ -29,7 +29,6 @@ from seamless_interaction.places.place import Place
 from seamless_interaction.source.ids import INTERACTION_LENGTH
 from seamless_interaction.source.layout import archive_paths, tree_path
 from seamless_interaction.source.listing import Listing, scan
-from seamless_interaction.source.recordings import spots
 
 AGREES, DISAGREES, CANNOT_TELL = "agrees", "disagrees", "cannot tell"
 
@@ -154,7 +153,7 @@ def check(
     for number, row in enumerate(rows):
         if progress:
             progress(number, len(rows))
-        seen.append(look(reader, listing.layout, row, small))
+        seen.append(look(reader, listing.layout.name, row, small))
         if not any(found.files for found in seen) and not any(tables.values()):
             break
     if progress:
@@ -162,7 +161,7 @@ def check(
     if not any(found.files for found in seen):
         _refuse(reader, rows)
     survey = Survey(
-        listing.layout,
+        listing.layout.name,
         seen,
         tables,
         _host(reader, seen) if place.is_http else {},
@@ -176,7 +175,7 @@ def check(
         "python": platform.python_version(),
         "date": started.isoformat(timespec="seconds"),
         "source": place.url,
-        "layout": listing.layout,
+        "layout": listing.layout.name,
         "small": small,
         "note": _SMALL_NOTE if small else _WHOLE_NOTE,
         "file_ids": [row.file_id for row in rows],
@@ -194,9 +193,9 @@ def _here(listing: Listing, filelist: pa.Table) -> pa.Table:
     """The rows of a file list that a place has, as far as it can be listed."""
     if not listing.place.can_be_listed:
         return filelist
-    if listing.layout == "archives":
+    if listing.layout.in_tars:
         return filelist.filter(pc.is_in(archive_paths(filelist), pa.array(list(listing.archives), pa.string())))
-    return filelist.filter(pc.is_in(spots(filelist, listing.layout), spots(listing.found, listing.layout)))
+    return filelist.filter(pc.is_in(listing.layout.spots(filelist), listing.layout.spots(listing.found)))
 
 
 def choose(filelist: pa.Table) -> list[Row]:

@@ -140,7 +140,7 @@ class SeamlessDataset(Sequence[Interaction]):
         dataset = self
         if criteria or split is not None:
             flag = {"has_imitator_movement": pc.starts_with(self._ids, "V00")}
-            rows = [flag.get(f.name, None if f.name in flag else self._column(f.name)) for f in FILELIST]
+            rows = [flag[f.name] if f.name in flag else self._table[f.name] for f in FILELIST]
             chosen = choose(pa.table(rows, schema=FILELIST), Selection("full", split=split, **criteria))  # type: ignore[arg-type]
             kept = pc.is_in(self._ids, chosen["file_id"].combine_chunks())
             dataset = self._part(self._numbers[np.asarray(kept)])
@@ -150,9 +150,6 @@ class SeamlessDataset(Sequence[Interaction]):
         if not places:
             raise EmptySelection(f"no conversation is selected: of {len(dataset)}, the function wants none.")
         return dataset._of(places)
-
-    def _column(self, name: str) -> pa.ChunkedArray:
-        return self._table[{"batch_idx": "batch", "archive_idx": "archive"}.get(name, name)]
 
     # --- by id
 

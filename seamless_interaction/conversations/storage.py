@@ -98,7 +98,7 @@ class Storage:
             For each its rows, None if the recording has none, or what is wrong with it.
         """
         keys, opened = tuple(keys), self.open
-        if opened.source.layout != "tree":
+        if opened.source.layout.is_packed:
             return {
                 key: value if not isinstance(value, np.ndarray) else _rows_of(value, span(key, len(value)))
                 for key, value in self.arrays(number, keys).items()
@@ -122,7 +122,7 @@ class Storage:
         """Whole arrays, (T, *shape), not to be handed out: mapped into memory where they are local files, else kept."""
         keys, kept = tuple(keys), self.open.kept
         source, recording = self.open.source, self.recording(number)
-        is_mapped = source.layout == "tree" and source.place.is_local
+        is_mapped = source.place.is_local and not source.layout.is_packed
         values = {key: kept.find((number, key), _LACKS) for key in keys}
         lacking = [key for key, value in values.items() if value is _LACKS]
         if lacking:
@@ -264,9 +264,8 @@ class Storage:
         facts = self.facts(number)
         if facts.duration is not None:
             return facts.duration
-        files = self.recording(number).files
-        is_tree = self.open.source.layout == "tree"
-        parts = [key for key in EVERY_ARRAY if not is_tree or files >> PARTS.index(key) & 1]
+        files, layout = self.recording(number).files, self.open.source.layout
+        parts = [key for key in EVERY_ARRAY if layout.has(files, key)]
         for key in parts:
             rows = self.rows(number, [key], lambda key, num_rows: (0, 0))[key]
             if isinstance(rows, Rows) and rows.num_rows:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from seamless_interaction import ANNOTATION_KINDS, LABELS, SPLITS, VENDORS, known_keywords
 from seamless_interaction.download.manifest import ABSENT, CODES, DAMAGED, FAILED, MISSING, NAME, WHOLE, Manifest, mark
-from seamless_interaction.download.transfer import PARTIAL, Job, groups
+from seamless_interaction.download.transfer import PARTIAL, Job
 from seamless_interaction.errors import TargetError
 from seamless_interaction.opening import Opening
 from seamless_interaction.places.limits import MAX_MP4_BYTES
@@ -31,15 +31,14 @@ from seamless_interaction.source.files import Source
 from seamless_interaction.source.ids import INTERACTION_LENGTH
 from seamless_interaction.source.index import Index
 from seamless_interaction.source.layout import (
-    BUNDLE,
-    EXTENSIONS,
     PARTS,
     TREE,
-    archive_path,
+    Layout,
     archive_paths,
     bits_of,
+    listed_folders,
 )
-from seamless_interaction.source.listing import Listing, listed_folders
+from seamless_interaction.source.listing import Listing
 from seamless_interaction.source.recordings import (
     OPTIONAL,
     Recording,
@@ -233,7 +232,7 @@ class Plan:
         """What is to be fetched, a piece at a time, in the order of recordings."""
         todo = self.actions["fetch"] | self.actions["resume"] | self.actions["verify"]
         layout = self.source.layout
-        archives = _archives_of(self.recordings) if layout == "archives" else None
+        archives = archive_paths(self.recordings) if layout.in_tars else None
         by_archive: dict[str, list[tuple[Recording, tuple[str, ...]]]] = {}
         for row in np.flatnonzero(todo):
             recording = _recording(self.recordings, int(row))
@@ -242,15 +241,9 @@ class Plan:
             if path in self.whole_archives:
                 by_archive.setdefault(path, []).append((recording, parts))
             else:
-                yield from (Job(((recording, group),)) for group in groups(parts, layout))
+                yield from (Job(((recording, group),)) for group in layout.groups(parts))
         for path, wanted in by_archive.items():
             yield Job(tuple(wanted), path)
-
-
-def _archives_of(rows: pa.Table) -> pa.Array:
-    """The tar that each recording lies in."""
-    names = {"label": "label", "split": "split", "batch": "batch_idx", "archive": "archive_idx"}
-    return archive_paths(pa.table([rows[name] for name in names], list(names.values())))
 
 
 def _recording(table: pa.Table, row: int) -> Recording:
@@ -321,7 +314,7 @@ def plan(
 
 def _told_bytes(selection: Selection, listing: Listing, filelist: pa.Table) -> pa.Array | None:
     """Bytes of what is selected of each row of a file list, where ``max_bytes`` needs them and the place tells."""
-    if selection.max_bytes is None or listing.layout != "tree" or not listing.place.can_be_listed:
+    if selection.max_bytes is None or listing.layout.is_packed or not listing.place.can_be_listed:
         return None
     here, _ = recordings(listing.found, filelist, filelist, listing.layout)
     num_bytes = np.maximum(known_sizes(listing, here, selection.parts), 0).sum(1)
@@ -362,17 +355,14 @@ def known_sizes(listing: Listing, rows: pa.Table, parts: tuple[str, ...], index:
             in_index = np.asarray(pc.fill_null(rows["row"], 0))
             sizes[:, PARTS.index(part)] = np.where(has_row, lengths[in_index], -1) if len(lengths) else -1
         return sizes
-    parts = parts if layout == "tree" else tuple(part for part in ("audio", "video") if part in parts)
+    if layout.is_packed:
+        parts = tuple(part for part in ("audio", "video") if part in parts)
     folders: dict[str, dict[str, int]] = {}  # folder -> extension -> the part's position
-    keys = ["label", "split", *([] if layout == "tree" else ["batch", "archive"])]
-    for spot in rows.select(keys).group_by(keys).aggregate([]).to_pylist():
+    for spot in rows.select(layout.keys).group_by(layout.keys).aggregate([]).to_pylist():
         for part in parts:
-            extension, directories = TREE[part]
-            root = f"{spot['label']}/{spot['split']}"
-            folder = f"{root}/{listing.aliases.get(f'{root}/{part}', directories[0])}"
-            if layout == "bundles":
-                extension, folder = BUNDLE[part][0], archive_path(**spot)
-            folders.setdefault(folder, {})[extension] = PARTS.index(part)
+            file = layout.file_of(part)
+            extensions = folders.setdefault(layout.folder(spot, file, listing.aliases), {})
+            extensions[layout.extension(file)] = PARTS.index(part)
     numbers = {file_id: row for row, file_id in enumerate(rows["file_id"].to_pylist())}
     for bits, entries in zip(folders.values(), listed_folders(place, list(folders)), strict=True):
         for entry in entries:
@@ -394,18 +384,13 @@ def _whole_archives(selection: Selection, listed: pa.Table, chosen: pa.Table) ->
     return frozenset(paths.dictionary.filter(pa.array(wanted >= _MOST_OF_IT * held)).to_pylist())
 
 
-def _present(rows: pa.Table, wanted: np.ndarray, layout: str) -> tuple[np.ndarray, np.ndarray]:
+def _present(rows: pa.Table, wanted: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     """The wanted parts that the source may have of each recording; those that it should have, and lacks."""
     files = np.asarray(rows["files"].combine_chunks(), np.int64)
     required = required_bits(rows)
-    if layout == "tree":
-        present = files & wanted
-    else:
-        present = np.zeros_like(files)
-        for bit, extension in enumerate(EXTENSIONS):
-            inside = np.int64(bits_of(part for part in PARTS if BUNDLE[part][0] == extension))
-            present |= np.where(files >> bit & 1, inside, 0)
-        present &= wanted & (required | np.int64(bits_of(OPTIONAL)))
+    present = layout.parts_in(files) & wanted
+    if layout.is_packed:  # what its files hold is not known by name
+        present &= required | np.int64(bits_of(OPTIONAL))
     return present, wanted & required & ~present
 
 

@@ -55,9 +55,9 @@ from seamless_interaction.places.limits import MAX_MP4_BYTES, MAX_TAR_BYTES, MAX
 from seamless_interaction.places.place import ATTEMPTS, Place
 from seamless_interaction.places.write import FULL, create, refuse_links, sha256_of, writing
 from seamless_interaction.source.files import Source
-from seamless_interaction.source.index import MEMBERS, Known
-from seamless_interaction.source.layout import BUNDLE, tree_path
-from seamless_interaction.source.recordings import Recording, is_required, locate
+from seamless_interaction.source.index import Known
+from seamless_interaction.source.layout import BUNDLE, MEMBERS, tree_path
+from seamless_interaction.source.recordings import Recording, is_required
 from seamless_interaction.work.typed_json import load_as
 
 PARTIAL = ".partial"
@@ -344,19 +344,19 @@ class Transfer:
     def _of_source(self, recording: Recording, parts: tuple[str, ...]) -> Iterator[Made]:
         source = self._source
         known = source.index.known(recording, parts) if source.index else None
-        location = locate(source.layout, source.aliases, recording, parts[0])
+        location = source.locate(recording, parts[0])
         if location is None:
             raise MissingFile(f"{recording.file_id} {parts[0]}", "not in the source")
         name = source.place.path(location.path)
         whole = _Container(source.place, location.path, 0, None, name)
-        if source.layout == "tree":
-            yield from self._file(recording, parts[0], whole)
-        elif source.layout == "bundles":
-            yield from self._of_bundle(recording, parts, whole)
-        else:
+        if source.layout.in_tars:
             assert known is not None
             source.check(location.path, known)
             yield from self._member(recording, parts, whole, known)
+        elif source.layout.is_packed:
+            yield from self._of_bundle(recording, parts, whole)
+        else:
+            yield from self._file(recording, parts[0], whole)
 
     def _member(
         self, recording: Recording, parts: tuple[str, ...], archive: _Container, known: Known
@@ -410,7 +410,7 @@ class Transfer:
         problems = dict(found.problems)
         proof = fetched.proof
         for recording, parts in wanted:
-            for group in groups(parts, "archives"):
+            for group in self._source.layout.groups(parts):
                 name = f"{recording.file_id}{BUNDLE[group[0]][0]}"
                 if name not in members:
                     problem = problems.get(name) or problems.get("")
@@ -739,16 +739,6 @@ class Transfer:
             os.replace(file, self._target / path)
             self._discard(file)
         return Made(recording.file_id, part, entry["status"], entry["bytes"], entry.get("detail"))
-
-
-def groups(parts: Iterable[str], layout: str) -> list[tuple[str, ...]]:
-    """Parts of a recording that lie in one file."""
-    if layout == "tree":
-        return [(part,) for part in parts]
-    found: dict[str, list[str]] = {}
-    for part in parts:
-        found.setdefault(BUNDLE[part][0], []).append(part)
-    return [tuple(group) for group in found.values()]
 
 
 def _compared(fetched: _Fetched, what: str, is_same: bool) -> _Fetched:

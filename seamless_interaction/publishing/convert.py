@@ -42,7 +42,7 @@ from seamless_interaction.record.digest import code_digest
 from seamless_interaction.record.join import Join
 from seamless_interaction.source.files import Source
 from seamless_interaction.source.layout import parts_of
-from seamless_interaction.source.recordings import Recording, locate
+from seamless_interaction.source.recordings import Recording
 from seamless_interaction.source.tables import Context
 from seamless_interaction.work.typed_json import load_as
 
@@ -335,7 +335,7 @@ _Input = tuple[str, int | None, str]
 def _inputs(source: Source, recordings: list[Recording], columns: tuple[str, ...]) -> list[_Input]:
     """The files that rows are made of, as they are now."""
     parts = parts_of(columns)
-    located = (locate(source.layout, source.aliases, recording, part) for recording in recordings for part in parts)
+    located = (source.locate(recording, part) for recording in recordings for part in parts)
     paths = sorted({location.path for location in located if location})
     if has_context(columns):
         paths += [name for name in TABLES if name != "filelist.csv"]

@@ -28,9 +28,9 @@ from seamless_interaction.places.entry import Entry
 from seamless_interaction.places.limits import MAX_TEXT_BYTES
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.ranges import RangeFile, SharedFile, member_path
-from seamless_interaction.source.index import MEMBERS, Index, Known, Span, stamp_number
-from seamless_interaction.source.layout import BUNDLE, DIRECTORIES
-from seamless_interaction.source.recordings import Location, Recording, locate
+from seamless_interaction.source.index import Index, Known, Span, stamp_number
+from seamless_interaction.source.layout import BUNDLE, DIRECTORIES, LAYOUTS, Layout, Location
+from seamless_interaction.source.recordings import Recording
 
 _BLOCK = 1 << 14  # bytes that a request for a header of remote media fetches
 _REQUESTS = 32  # at a time, of a remote place
@@ -54,7 +54,7 @@ class Source:
     """A place, how recordings lie in it, and its index if there is one."""
 
     def __init__(
-        self, place: Place, layout: str, aliases: dict[str, str] | None = None, index: Index | None = None
+        self, place: Place, layout: Layout, aliases: dict[str, str] | None = None, index: Index | None = None
     ) -> None:
         self.place, self.layout, self.aliases, self.index = place, layout, aliases or {}, index
         self._lock = threading.Lock()
@@ -70,7 +70,7 @@ class Source:
         return {
             "url": self.place.url,
             "storage_options": self.place.storage_options,
-            "layout": self.layout,
+            "layout": self.layout.name,
             "aliases": self.aliases,
             "index": self.index and self.index.path,
         }
@@ -80,7 +80,7 @@ class Source:
         """Open what ``describe`` told of. Raises ``SourceError``."""
         place = Place(described["url"], described["storage_options"])
         index = Index(described["index"]) if described["index"] else None
-        return cls(place, described["layout"], described["aliases"], index)
+        return cls(place, LAYOUTS[described["layout"]], described["aliases"], index)
 
     def files(self, recordings: Iterable[Recording], parts: tuple[str, ...]) -> Iterator[Files]:
         """The files of each recording; of a remote place, those of the next ones are read meanwhile."""
@@ -139,6 +139,10 @@ class Source:
         if not self.place.is_local:
             self._looked_at.add(folder)
 
+    def locate(self, recording: Recording, part: str) -> Location | None:
+        """Where a part of a recording lies; None if its file is not there."""
+        return self.layout.locate(recording, part, self.aliases)
+
     def other_arrays(self, recording: Recording) -> tuple[str, ...]:
         """Keys of arrays that a tree may hold of recordings of this label and split, and that the schema lacks."""
         root = f"{recording.label}/{recording.split}"
@@ -170,7 +174,7 @@ class Source:
 
     def _siblings(self, recording: Recording, part: str) -> Iterator[str]:
         """The files to ask for in place of that of ``part``."""
-        own, *others = (locate(self.layout, self.aliases, recording, name) for name in (part, *_SIBLINGS))
+        own, *others = (self.locate(recording, name) for name in (part, *_SIBLINGS))
         yield from dict.fromkeys(other.path for other in others if other and not (own and own.path == other.path))
 
     def _answers(self, path: str) -> bool:
@@ -276,7 +280,7 @@ class Files:
         header = getattr(self._known, part, None)
         if header:
             with suppress(FileNotFoundError, AccessDenied):  # a copy may do without
-                self._check(part, locate(self._source.layout, self._source.aliases, self.recording, part))
+                self._check(part, self._source.locate(self.recording, part))
         return header
 
     def path(self, part: str) -> str | None:
@@ -289,7 +293,7 @@ class Files:
         if location is None:
             return None
         path = self._source.place.path(location.path)
-        if self._source.layout != "archives":
+        if not self._source.layout.in_tars:
             return path
         span = self._span(part)
         return member_path(f"{self.recording.file_id}{BUNDLE[part][0]}", path, span.offset, span.length)
@@ -310,7 +314,7 @@ class Files:
             if not self._recording_is_there(part):
                 raise MissingFile(self._name(part), "not there, nor is anything else of this recording") from error
             # Whether a part of a tree, or an array, may be missing is for the format to say. Bundles have all files.
-            if self._source.layout != "tree" and part not in EVERY_ARRAY:
+            if self._source.layout.is_packed and part not in EVERY_ARRAY:
                 raise MissingFile(self._name(part), "not found, and every bundle has one") from error
             return None
         if value is not None and self._known is None:  # it was asked for, not known
@@ -329,7 +333,7 @@ class Files:
             raise
         except BadFile:
             place = self._source.place
-            location = locate(self._source.layout, self._source.aliases, self.recording, part)
+            location = self._source.locate(self.recording, part)
             if place.is_local or location is None or self._is_known_to_be_wrong(part):
                 raise
             with self._lock:
@@ -341,13 +345,13 @@ class Files:
                 except UNDOUBTED:
                     raise
                 except BadFile:
-                    if self._source.layout == "tree":
+                    if not self._source.layout.is_packed:
                         self._source.doubt.about(place, location.path)
                     raise
 
     def _is_known_to_be_wrong(self, part: str) -> bool:
         """Whether it is the index that says so, and nothing was read."""
-        column = part if self._source.layout == "tree" else MEMBERS[BUNDLE[part][0]]
+        column = self._source.layout.column_of(part)
         return self._known is not None and not self._known.problems.keys().isdisjoint({part, column})
 
     def _recording_is_there(self, part: str) -> bool:
@@ -362,7 +366,7 @@ class Files:
         if window is None or (self._known and self._known.probed):
             return window and self.known_header(part)
         probe: Callable[..., VideoHeader | AudioHeader] = probe_video if part == "video" else probe_audio
-        if self._source.place.is_local and self._source.layout != "archives":
+        if self._source.place.is_local and not self._source.layout.in_tars:
             return probe(window.name)
         with window.open() as file:
             return probe(window.name, file)
@@ -407,15 +411,15 @@ class Files:
 
     def has(self, key: str) -> bool:
         """Whether an array is there, as a file or as a member; one that cannot be read is. Raises ``BadFile``."""
-        if self._source.layout != "tree":
+        if self._source.layout.is_packed:
             npz: Npz = self._once("npz", self.npz)
             return f"{key}.npy" in npz.members
-        location = locate(self._source.layout, self._source.aliases, self.recording, key)
+        location = self._source.locate(self.recording, key)
         return location is not None and (self._source.place.can_be_listed or self._source.place.exists(location.path))
 
     def unknown_arrays(self) -> list[str]:
         """Keys of arrays that are there, in a tree or an NPZ, and not in ``EVERY_ARRAY``. Raises ``BadFile``."""
-        if self._source.layout != "tree":
+        if self._source.layout.is_packed:
             members = self._once("npz", self.npz).members
             return [key for name in members if (key := name.removesuffix(".npy")) not in EVERY_ARRAY]
         return [key for key in self._source.other_arrays(self.recording) if self._source.place.exists(self._other(key))]
@@ -423,7 +427,7 @@ class Files:
     def unknown_array(self, key: str) -> np.ndarray:
         """One of these, as it is: local files of a tree are mapped into memory. Raises ``BadFile``."""
         array = Array(key, (), "", "not in this package's schema", is_open=True)
-        if self._source.layout == "tree":
+        if not self._source.layout.is_packed:
             return read_npy(self._source.place, self._other(key), array)
         npz: Npz = self._once("npz", self.npz)
         value = npz.array(f"{key}.npy", array)
@@ -439,7 +443,7 @@ class Files:
         window = self._window(part)
         if window is None:
             return None
-        member = BUNDLE[part][1] if self._source.layout != "tree" else None
+        member = self._source.layout.member_of(part)
         if member is None:
             content = check_text(window.read(0, MAX_TEXT_BYTES + 1), window.name)
             return parse_records(part, parse_json_lines(content, window.name), window.name)
@@ -466,11 +470,11 @@ class Files:
     # --- where it lies ---
 
     def _locate(self, part: str) -> Location | None:
-        location = locate(self._source.layout, self._source.aliases, self.recording, part)
+        location = self._source.locate(self.recording, part)
         self._check(part, location)
         self._refuse(part)
-        if self._source.layout != "tree":
-            self._refuse(MEMBERS[BUNDLE[part][0]])
+        if self._source.layout.is_packed:
+            self._refuse(self._source.layout.column_of(part))
             # What is optional in a bundle's JSON is not known without it; what a vendor's NPZ has, is.
             if location is None and part not in EVERY_ARRAY:
                 raise MissingFile(self._name(part), "not in the source, and every bundle has one")
@@ -478,8 +482,8 @@ class Files:
 
     def _check(self, part: str, location: Location | None) -> None:
         """Raise ``StaleIndex`` if a file of its own is another one than the index tells of."""
-        if location and self._known and self._source.index and self._source.layout != "archives":
-            span = self._known.spans.get(part if self._source.layout == "tree" else MEMBERS[BUNDLE[part][0]])
+        if location and self._known and self._source.index and not self._source.layout.in_tars:
+            span = self._known.spans.get(self._source.layout.column_of(part))
             if span:
                 self._source.check_file(location.path, span)
 
@@ -491,25 +495,25 @@ class Files:
 
     def _name(self, part: str) -> str:
         """A part's file, for messages."""
-        location = locate(self._source.layout, self._source.aliases, self.recording, part) if part in BUNDLE else None
-        if self._source.layout == "tree":
+        location = self._source.locate(self.recording, part) if part in BUNDLE else None
+        if not self._source.layout.is_packed:
             return self._source.place.path(location.path) if location else f"{self.recording.file_id} {part}"
         name = f"{self.recording.file_id}{BUNDLE[part][0] if part in BUNDLE else f'.{part}'}"
         if location is None:
             return name
         path = self._source.place.path(location.path)
-        return f"{path}::{name}" if self._source.layout == "archives" else path
+        return f"{path}::{name}" if self._source.layout.in_tars else path
 
     def _span(self, part: str) -> Any:
         assert self._known is not None  # archives are read by an index
-        return self._known.spans[MEMBERS[BUNDLE[part][0]]]
+        return self._known.spans[self._source.layout.column_of(part)]
 
     def _window(self, part: str) -> _Window | None:
         location = self._locate(part)
         if location is None:
             return None
         whole = self._file(location.path)
-        if self._source.layout != "archives":
+        if not self._source.layout.in_tars:
             return whole._replace(name=self._source.place.path(location.path))
         span = self._span(part)
         read = whole.read
@@ -522,7 +526,7 @@ class Files:
     def _file(self, path: str) -> _Window:
         """A whole file of the place."""
         place = self._source.place
-        if self._known and self._source.index and self._source.layout == "archives":
+        if self._known and self._source.index and self._source.layout.in_tars:
             self._source.check(path, self._known)
         if not place.is_local:
             told = self._told.get(path)

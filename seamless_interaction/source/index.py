@@ -55,9 +55,9 @@ from seamless_interaction.places.cache import drop, local_copy
 from seamless_interaction.places.options import redacted
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.write import write_whole
-from seamless_interaction.source.layout import BUNDLE, EXTENSIONS, LAYOUTS, PARTS, TREE
+from seamless_interaction.source.layout import DIRECTORIES, LAYOUTS, MEMBERS, PARTS
 from seamless_interaction.source.listing import Listing, tables_identity
-from seamless_interaction.source.recordings import Recording, locate, recordings, without_what_is_not_meant
+from seamless_interaction.source.recordings import Recording, recordings, without_what_is_not_meant
 from seamless_interaction.source.tables import FILELIST, read_selection
 from seamless_interaction.work.typed_json import load_as, read_as
 
@@ -69,7 +69,6 @@ _KEPT = 4  # row groups in memory
 
 SPAN = pa.struct([("offset", pa.int64()), ("length", pa.int64()), ("compression", pa.int8()), ("crc32", pa.uint32())])
 SPANS = (*PARTS, "json", "npz")
-MEMBERS = dict(zip(EXTENSIONS, ("audio", "video", "npz", "json"), strict=True))  # file of a bundle -> its column
 _ISSUE = pa.struct([("column", pa.string()), ("code", pa.string()), ("detail", pa.string())])
 SCHEMA = pa.schema(
     [
@@ -151,7 +150,7 @@ class Index:
         self._opened: tuple[int, pq.ParquetFile] | None = None
         self._copy: Path | None = None  # of a remote one
         metadata = self._metadata()
-        self.url, self.layout, self.aliases = metadata.url, metadata.layout, metadata.aliases
+        self.url, self.layout, self.aliases = metadata.url, LAYOUTS[metadata.layout], metadata.aliases
         self.identity = metadata.identity
         self._notes = metadata.notes
         self._groups: OrderedDict[tuple[int, tuple[str, ...]], pa.Table] = OrderedDict()
@@ -197,8 +196,7 @@ class Index:
             if found.get("version") != VERSION:
                 raise ValueError(f"of version {found.get('version')}, and this package reads {VERSION}")
             metadata = cast("_Metadata", read_as(_Metadata, found, "its metadata"))
-            known = {name for _, directories in TREE.values() for name in directories}
-            if metadata.layout not in LAYOUTS or not set(metadata.aliases.values()) <= known:
+            if metadata.layout not in LAYOUTS or not set(metadata.aliases.values()) <= DIRECTORIES:
                 raise ValueError("of an unknown layout")
             if not schema.equals(SCHEMA):
                 raise ValueError("has other columns")
@@ -247,8 +245,8 @@ class Index:
             UsageError: the place is said to be in another layout than the index.
             StaleIndex: another place, which has none of the recordings.
         """
-        if layout not in (None, self.layout):
-            raise UsageError(f"layout is {layout!r}, and {self.path} is of {self.layout}. Leave one out.")
+        if layout not in (None, self.layout.name):
+            raise UsageError(f"layout is {layout!r}, and {self.path} is of {self.layout.name}. Leave one out.")
         ids = self.found["file_id"]
         if len(set(ids.to_pylist())) < len(ids):
             raise BrokenIndex(f"{self.path}: has recordings twice. {_AGAIN}")
@@ -276,7 +274,7 @@ class Index:
             return True
 
     def _files(self, recording: Recording) -> Iterable[str]:
-        locations = (locate(self.layout, self.aliases, recording, part) for part in PARTS)
+        locations = (self.layout.locate(recording, part, self.aliases) for part in PARTS)
         return dict.fromkeys(location.path for location in locations if location)
 
     def known(self, recording: Recording, parts: tuple[str, ...]) -> Known:
@@ -286,8 +284,8 @@ class Index:
             StaleIndex: the file is another one than that in which the recording was found.
             BrokenIndex: the row cannot be.
         """
-        files = set() if self.layout == "tree" else {MEMBERS[BUNDLE[part][0]] for part in parts}
-        media = () if self.layout == "archives" else ("video", "audio")  # of which the headers tell, asked for or not
+        files = {self.layout.column_of(part) for part in parts}
+        media = () if self.layout.in_tars else ("video", "audio")  # of which the headers tell, asked for or not
         names = (*(name for name in SPANS if name in parts or name in files or name in media), *_ALWAYS)
         values = self._row(recording.row or 0, names)
         if values is None or [values[name] for name in _WHERE] != list(recording[: len(_WHERE)]):
@@ -300,9 +298,9 @@ class Index:
                 issue["column"]: _ERRORS[issue["code"]](recording.file_id, issue["detail"])
                 for issue in values["issues"] or []
             }
-            if self.layout == "archives":
+            if self.layout.in_tars:
                 _check_members(recording.files, spans, problems, files)
-            _check_spans(spans, values["archive_bytes"] if self.layout == "archives" else _MAX_BYTES)
+            _check_spans(spans, values["archive_bytes"] if self.layout.in_tars else _MAX_BYTES)
             return Known(
                 spans,
                 problems,
@@ -376,6 +374,6 @@ def write(table: pa.Table, path: Path, listing: Listing, notes: Sequence[str] = 
     content = pa.BufferOutputStream()
     pq.write_table(table, content, compression="none", use_dictionary=False, write_statistics=False)
     identity = hashlib.sha256(content.getvalue()).hexdigest()
-    metadata = _Metadata(VERSION, listing.place.url, listing.layout, listing.aliases, identity, list(notes))
+    metadata = _Metadata(VERSION, listing.place.url, listing.layout.name, listing.aliases, identity, list(notes))
     table = table.replace_schema_metadata({METADATA: json.dumps(metadata._asdict())})
     write_whole(path, lambda file: pq.write_table(table, file, **options))

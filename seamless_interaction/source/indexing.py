@@ -42,7 +42,6 @@ from seamless_interaction.places.ranges import HEADER_BLOCK
 from seamless_interaction.places.write import local_path, require_writable
 from seamless_interaction.source.files import Files, Source
 from seamless_interaction.source.index import (
-    MEMBERS,
     METADATA,
     SCHEMA,
     SPANS,
@@ -53,9 +52,9 @@ from seamless_interaction.source.index import (
     stamp_number,
     write,
 )
-from seamless_interaction.source.layout import EXTENSIONS, PARTS, archive_paths, assumed, is_file_id
+from seamless_interaction.source.layout import EXTENSIONS, MEMBERS, PARTS, Layout, archive_paths, is_file_id
 from seamless_interaction.source.listing import Listing, scan
-from seamless_interaction.source.recordings import Recording, locate, recordings, rows_of, spots
+from seamless_interaction.source.recordings import Recording, recordings, rows_of
 from seamless_interaction.source.tables import FILELIST
 
 logger = logging.getLogger("seamless_interaction")
@@ -68,9 +67,6 @@ _WHERE = FILELIST.names[:5]  # whose the row is, and where
 _GONE = Entry("", False, -1, "")
 
 _SILENT = 16  # silent indexes kept of a place: of several selections, and of what was there before it changed
-
-# Columns of a bundle's files in the index, and a part that lies in each.
-_PARTS = {"audio": "audio", "video": "video", "npz": next(iter(ARRAYS)), "json": "vad"}
 
 Row = dict[str, Any]
 
@@ -120,8 +116,8 @@ def make_index(
     archives = _named(listing, filelist)
     parts = output.with_name(f"{output.name}.parts")
     before = _before([output, *_files(parts)], listing, archives, probed=True)
-    if listing.layout == "archives":
-        units = _archive_units(place, archives, before, probe=True)
+    if listing.layout.in_tars:
+        units = _archive_units(listing, archives, before, probe=True)
     else:
         units = _file_units(listing, filelist, before)
     rows, notes = _look(units, before, parts, listing, progress)
@@ -151,7 +147,7 @@ def silent_index(listing: Listing, selected: pa.Table | None) -> Index:
             return index
     others = sorted(_files(folder), key=_modified, reverse=True)
     before = _before([*others, *_files(folder / "parts")], listing, archives, probed=False)
-    rows, notes = _look(_archive_units(listing.place, archives, before, probe=False), before, folder / "parts", listing)
+    rows, notes = _look(_archive_units(listing, archives, before, probe=False), before, folder / "parts", listing)
     write(rows, output, listing, notes)
     shutil.rmtree(folder / "parts", ignore_errors=True)
     for path in others[_SILENT - 1 :]:
@@ -165,7 +161,7 @@ def _named(listing: Listing, filelist: pa.Table | None) -> dict[str, Entry]:
     Raises:
         AccessDenied: the host refuses all of them.
     """
-    if filelist is None or listing.layout != "archives":
+    if filelist is None or not listing.layout.in_tars:
         return listing.archives
     paths = archive_paths(filelist).unique().to_pylist()
     if listing.place.can_be_listed:
@@ -290,9 +286,9 @@ def _look(
     return pa.concat_tables([*tables, pa.Table.from_pylist(rows, SCHEMA)]), notes
 
 
-def _listed(rows: pa.Table, filelist: pa.Table, layout: str) -> pa.Table:
+def _listed(rows: pa.Table, filelist: pa.Table, layout: Layout) -> pa.Table:
     """The rows that the file list names, with its flags; and a row for what is not there."""
-    here = pc.index_in(spots(filelist, layout), spots(rows, layout))
+    here = pc.index_in(layout.spots(filelist), layout.spots(rows))
     found = rows.take(here.drop_null())
     listed = filelist.filter(here.is_valid())
     for flag in FILELIST_FLAGS:
@@ -307,12 +303,13 @@ def _listed(rows: pa.Table, filelist: pa.Table, layout: str) -> pa.Table:
 # --- archives -------------------------------------------------------------------------------------
 
 
-def _archive_units(place: Place, archives: dict[str, Entry], before: pa.Table | None, probe: bool) -> list[Unit]:
+def _archive_units(listing: Listing, archives: dict[str, Entry], before: pa.Table | None, probe: bool) -> list[Unit]:
     done = set() if before is None else set(before["archive"].unique().to_pylist())
-    return [partial(_archive_rows, place, path, entry, probe) for path, entry in archives.items() if path not in done]
+    here = listing.place, listing.layout
+    return [partial(_archive_rows, *here, path, entry, probe) for path, entry in archives.items() if path not in done]
 
 
-def _archive_rows(place: Place, path: str, entry: Entry, probe: bool) -> Looked:
+def _archive_rows(place: Place, layout: Layout, path: str, entry: Entry, probe: bool) -> Looked:
     """A row for each recording in an archive."""
     label, split, batch, archive = path.removesuffix(".tar").split("/")
     whole = place
@@ -364,7 +361,7 @@ def _archive_rows(place: Place, path: str, entry: Entry, probe: bool) -> Looked:
     for row in rows.values():
         row["archive_issue"] = issue
         if probe:
-            _probe(Source(place, "archives"), row)
+            _probe(Source(place, layout), row)
     return Looked(list(rows.values()), None if rows else issue)
 
 
@@ -394,7 +391,7 @@ class _Blockwise(Place):
 
 def _file_units(listing: Listing, filelist: pa.Table | None, before: pa.Table | None) -> list[Unit]:
     place = listing.place
-    found = assumed(listing.layout, filelist) if filelist is not None and not place.can_be_listed else listing.found
+    found = listing.layout.assumed(filelist) if filelist is not None and not place.can_be_listed else listing.found
     names = rows_of(found, place.url) if filelist is None else filelist
     joined, gaps = recordings(found, names, names, listing.layout)
     if gaps.strays:
@@ -409,7 +406,7 @@ def _file_units(listing: Listing, filelist: pa.Table | None, before: pa.Table | 
 
 
 def _file_rows(source: Source, group: list[Recording], identity: str) -> Looked:
-    members = [(part, part) for part in PARTS] if source.layout == "tree" else list(_PARTS.items())
+    members = {source.layout.column_of(part): part for part in PARTS}
     rows = []
     for recording in group:
         row: Row = {
@@ -421,13 +418,13 @@ def _file_rows(source: Source, group: list[Recording], identity: str) -> Looked:
             "issues": [],
         }
         refused = ""
-        for bit, (column, part) in enumerate(members):
-            location = locate(source.layout, source.aliases, recording, part)
+        for column, part in members.items():
+            location = source.layout.locate(recording, part, source.aliases)
             try:
                 if location:
                     entry = source.place.stat(location.path)
                     row[column] = {"offset": 0, "length": entry.size, "crc32": stamp_number(entry.stamp)}
-                    row["files"] |= 1 << bit
+                    row["files"] |= 1 << source.layout.files.index(source.layout.file_of(part))
             except FileNotFoundError:
                 continue
             except AccessDenied:
@@ -456,8 +453,8 @@ def _probe(source: Source, row: Row) -> None:
         file_id=row["file_id"],
         label=row["label"],
         split=row["split"],
-        batch=row["batch_idx"],
-        archive=row["archive_idx"],
+        batch_idx=row["batch_idx"],
+        archive_idx=row["archive_idx"],
         files=row["files"],
         row=None,
         partner=None,
@@ -477,7 +474,7 @@ def _probe(source: Source, row: Row) -> None:
                 row.update({f"{prefix}{name}": value for name, value in zip(header._fields, values, strict=False)})
             except BadFile as error:
                 note(part, error)
-        if source.layout != "tree" and row["files"] >> EXTENSIONS.index(".npz") & 1:
+        if source.layout.is_packed and source.layout.has(row["files"], next(iter(ARRAYS))):
             _probe_arrays(files, row, note)
     row["probed"] = True
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -16,21 +15,16 @@ from seamless_interaction.errors import AccessDenied, AmbiguousSource, SourceNot
 from seamless_interaction.places.entry import Entry
 from seamless_interaction.places.place import Place
 from seamless_interaction.source.layout import (
-    EXTENSIONS,
+    BOOKKEEPING,
     FOUND,
     LAYOUTS,
-    TREE,
+    Layout,
     Spot,
-    archive_path,
+    Walk,
     archive_paths,
     is_file_id,
+    listed_folders,
 )
-
-_FOUR_DIGITS = re.compile(r"[0-9]{4}|[1-9][0-9]{4,8}")  # as numbers are written: one name each
-
-
-_BOOKKEEPING = (".lock", ".metadata", ".incomplete", ".tar")  # of the Hub's client, and archives beside folders
-
 
 _REQUESTS = 16  # folders of a remote place listed at a time
 
@@ -39,7 +33,7 @@ class Listing(NamedTuple):
     """What a place holds, by name only."""
 
     place: Place
-    layout: str
+    layout: Layout
     found: pa.Table  # FOUND; of archives, which have to be opened to know, nothing
     aliases: dict[str, str]  # of a tree: "{label}/{split}/{part}" -> a directory of an early draft
     archives: dict[str, Entry]  # path -> the tar
@@ -56,10 +50,10 @@ def scan(place: Place, layout: str | None = None) -> Listing:
         UnknownLayout: ``layout`` is none of ``LAYOUTS``.
     """
     if layout is not None and layout not in LAYOUTS:
-        raise UnknownLayout(layout, LAYOUTS)
+        raise UnknownLayout(layout, tuple(LAYOUTS))
     digest = hashlib.sha256(tables_identity(place).encode())
     if not place.can_be_listed:
-        return Listing(place, layout or "tree", FOUND.empty_table(), {}, {}, digest.hexdigest(), ())
+        return Listing(place, LAYOUTS[layout or "tree"], FOUND.empty_table(), {}, {}, digest.hexdigest(), ())
     if not place.exists(""):
         raise SourceNotFound(
             f"{place.url} does not exist. data_dir must be the folder that holds {' and '.join(LABELS)}."
@@ -70,31 +64,26 @@ def scan(place: Place, layout: str | None = None) -> Listing:
         spot: [entry.name for entry in entries]
         for spot, entries in zip(folders, listed_folders(place, ["/".join(spot) for spot in folders]), strict=True)
     }
-    layout = layout or _detect(place, splits, sorted(top))
+    kind = LAYOUTS[layout] if layout else _detect(place, splits, sorted(top))
     files: dict[Spot, dict[str, int]] = {}
-    aliases: dict[str, str] = {}
-    archives: dict[str, Entry] = {}
-    ignored: list[str] = []
-    if layout == "archives":
-        for path, entry in _walk_archives(place, splits, ignored):
-            archives[path] = entry
-            digest.update(f"{path}:{entry.size}:{entry.stamp};".encode())
-    walk = {"tree": _walk_tree, "bundles": _walk_bundles}.get(layout)
-    for spot, folder, entries, extensions in walk(place, splits, aliases, ignored) if walk else ():
+    walk = Walk({}, {}, [])
+    for spot, folder, entries, extensions in kind.walk(place, splits, walk):
         found = files.setdefault(spot, {})
+        bits = {extension: 1 << kind.files.index(file) for extension, file in extensions.items()}
         for entry in entries:
-            if entry.is_folder or entry.name.endswith(_BOOKKEEPING) or entry.name.startswith("."):
+            if entry.is_folder or entry.name.endswith(BOOKKEEPING) or entry.name.startswith("."):
                 continue
             stem, extension = os.path.splitext(entry.name)
-            bit = extensions.get(extension)
-            if bit is None or not (stem in found or is_file_id(stem)):
-                ignored.append(f"{folder}/{entry.name}")
+            if extension not in bits or not (stem in found or is_file_id(stem)):
+                walk.ignored.append(f"{folder}/{entry.name}")
                 continue
-            found[stem] = found.get(stem, 0) | 1 << bit
+            found[stem] = found.get(stem, 0) | bits[extension]
             digest.update(f"{folder}/{entry.name}:{entry.size}:{entry.stamp};".encode())
-    if not archives and not any(files.values()):
-        raise SourceNotFound(f"{place.url} holds no recording in the layout {layout!r}.")
-    return Listing(place, layout, _table(files), aliases, archives, digest.hexdigest(), tuple(ignored))
+    for path, entry in walk.archives.items():
+        digest.update(f"{path}:{entry.size}:{entry.stamp};".encode())
+    if not walk.archives and not any(files.values()):
+        raise SourceNotFound(f"{place.url} holds no recording in the layout {kind.name!r}.")
+    return Listing(place, kind, _table(files), walk.aliases, walk.archives, digest.hexdigest(), tuple(walk.ignored))
 
 
 def tables_identity(place: Place) -> str:
@@ -114,14 +103,6 @@ def tables_identity(place: Place) -> str:
         return repr(list(pool.map(stat, names)))
 
 
-def listed_folders(place: Place, folders: list[str]) -> list[list[Entry]]:
-    """The entries of each folder; of remote ones, several at a time."""
-    if place.is_local:
-        return [list(place.entries(folder)) for folder in folders]
-    with ThreadPoolExecutor(_REQUESTS) as pool:
-        return list(pool.map(lambda folder: list(place.entries(folder)), folders))
-
-
 def _table(files: dict[Spot, dict[str, int]]) -> pa.Table:
     spots = [(*spot, 0, 0)[:4] for spot, found in files.items() for _ in found]
     label, split, batch, archive = zip(*spots, strict=True) if spots else ((), (), (), ())
@@ -133,89 +114,19 @@ def _table(files: dict[Spot, dict[str, int]]) -> pa.Table:
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, FOUND, strict=True)], schema=FOUND)
 
 
-# A folder of recordings' files: its spot, path and entries, and the bit of each extension.
-_Folder = tuple[Spot, str, list[Entry], dict[str, int]]
-
-
-def _walk_tree(
-    place: Place, splits: dict[Spot, list[str]], aliases: dict[str, str], ignored: list[str]
-) -> Iterator[_Folder]:
-    known = {directory for _, directories in TREE.values() for directory in directories}
-    parents = {directory.split("/")[0] for directory in known}
-    for (label, split), names in splits.items():
-        root = f"{label}/{split}"
-        here = {name for name in names if name in known}
-        for parent in sorted(parents & set(names) - known):
-            here |= {f"{parent}/{entry.name}" for entry in place.entries(f"{root}/{parent}")}
-        ignored += [f"{root}/{name}" for name in sorted((here - known) | (set(names) - parents))]
-        for bit, (part, (extension, directories)) in enumerate(TREE.items()):
-            found = {d: list(place.entries(f"{root}/{d}")) for d in directories if d in here}
-            found = {directory: entries for directory, entries in found.items() if entries}
-            if len(found) > 1:
-                raise AmbiguousSource(
-                    f"{place.url}/{root} holds {part} twice, in {' and '.join(found)}. Move one away."
-                )
-            for directory, entries in found.items():
-                if directory != directories[0]:
-                    aliases[f"{root}/{part}"] = directory
-                yield (label, split), f"{root}/{directory}", entries, {extension: bit}
-
-
-def _walk_bundles(
-    place: Place, splits: dict[Spot, list[str]], aliases: dict[str, str], ignored: list[str]
-) -> Iterator[_Folder]:
-    extensions = {extension: bit for bit, extension in enumerate(EXTENSIONS)}
-    for (label, split, batch), entries in _walk_batches(place, splits, ignored):
-        folder = f"{label}/{split}/{batch:04d}"
-        archives = {entry.name: entry for entry in entries}
-        for name, entry in archives.items():
-            stem, extension = os.path.splitext(name)
-            if entry.is_folder and _FOUR_DIGITS.fullmatch(name):
-                path = f"{folder}/{name}"
-                yield (label, split, batch, int(name)), path, list(place.entries(path)), extensions
-            elif not (extension in _BOOKKEEPING and (extension != ".tar" or stem in archives)):
-                ignored.append(f"{folder}/{name}")
-
-
-def _walk_archives(place: Place, splits: dict[Spot, list[str]], ignored: list[str]) -> Iterator[tuple[str, Entry]]:
-    for (label, split, batch), entries in _walk_batches(place, splits, ignored):
-        for entry in entries:
-            stem, extension = os.path.splitext(entry.name)
-            if extension == ".tar" and _FOUR_DIGITS.fullmatch(stem) and not entry.is_folder:
-                yield f"{archive_path(label, split, batch, int(stem))}.tar", entry
-            elif (extension == ".tar" or extension not in _BOOKKEEPING) and not entry.name.startswith("."):
-                ignored.append(f"{label}/{split}/{batch:04d}/{entry.name}")
-
-
-def _walk_batches(
-    place: Place, splits: dict[Spot, list[str]], ignored: list[str]
-) -> Iterator[tuple[Spot, list[Entry]]]:
-    batches = [(*spot, name) for spot, names in splits.items() for name in names]
-    ignored += ["/".join(batch) for batch in batches if not _FOUR_DIGITS.fullmatch(batch[2])]
-    batches = [batch for batch in batches if _FOUR_DIGITS.fullmatch(batch[2])]
-    for (label, split, name), entries in zip(
-        batches, listed_folders(place, ["/".join(b) for b in batches]), strict=True
-    ):
-        yield (label, split, int(name)), entries
-
-
-def _detect(place: Place, splits: dict[Spot, list[str]], top: list[str]) -> str:
+def _detect(place: Place, splits: dict[Spot, list[str]], top: list[str]) -> Layout:
     """The layout, from the names below the splits."""
-    tree_names = {directory.split("/")[0] for _, directories in TREE.values() for directory in directories}
     found: dict[str, str] = {}
-    for (label, split), names in splits.items():
+    for spot, names in splits.items():
         for name in names:
-            folder = f"{label}/{split}/{name}"
-            if name in tree_names:
-                found.setdefault("tree", folder)
-            elif _FOUR_DIGITS.fullmatch(name):
-                for entry in place.entries(folder):
-                    if entry.is_folder and _FOUR_DIGITS.fullmatch(entry.name):
-                        found.setdefault("bundles", f"{folder}/{entry.name}")
-                    elif not entry.is_folder and entry.name.endswith(".tar"):
-                        found.setdefault("archives", f"{folder}/{entry.name}")
-    if "bundles" in found:  # extracted bundles often have their tars beside them
-        found.pop("archives", None)
+            folder = f"{'/'.join(spot)}/{name}"
+            entries = cache(lambda folder=folder: list(place.entries(folder)))
+            for layout in LAYOUTS.values():
+                path = None if layout.name in found else layout.sign("/".join(spot), name, entries)
+                if path:
+                    found[layout.name] = path
+    for hidden in [hidden for name in found for hidden in LAYOUTS[name].hides]:
+        found.pop(hidden, None)
     if not found:
         raise SourceNotFound(
             f"{place.url} holds nothing of the dataset: expected {', '.join(f'{label}/<split>' for label in LABELS)} "
@@ -227,7 +138,7 @@ def _detect(place: Place, splits: dict[Spot, list[str]], top: list[str]) -> str:
             f"{place.url} holds {len(found)} layouts: {', '.join(f'{k} ({v})' for k, v in found.items())}. "
             f"Say which one to read with layout=, one of {', '.join(LAYOUTS)}."
         )
-    return next(iter(found))
+    return LAYOUTS[next(iter(found))]
 
 
 def unnamed(listing: Listing, filelist: pa.Table) -> list[str]:

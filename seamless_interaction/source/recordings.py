@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MOVEMENT_V4, VENDORS
 from seamless_interaction.errors import DuplicateFileId
 from seamless_interaction.source.ids import INTERACTION_LENGTH, partners
-from seamless_interaction.source.layout import BUNDLE, EVERY_PART, EXTENSIONS, PARTS, TREE, archive_path, bits_of
+from seamless_interaction.source.layout import EVERY_PART, PARTS, Layout, bits_of
 from seamless_interaction.source.tables import FILELIST
 
 
@@ -22,9 +22,9 @@ class Recording(NamedTuple):
     file_id: str
     label: str
     split: str
-    batch: int
-    archive: int
-    files: int  # which files are there, a bit each: PARTS in a tree, EXTENSIONS in bundles and archives
+    batch_idx: int
+    archive_idx: int
+    files: int  # which files are there, a bit each: those of the layout
     row: int | None  # in the index, where there is one
     partner: str | None  # the other file id of the interaction, whether it is here or not
     partner_is_here: bool
@@ -72,7 +72,7 @@ class Gaps(NamedTuple):
 
 
 def recordings(
-    found: pa.Table, filelist: pa.Table, selected: pa.Table, layout: str, meant: pa.Table | None = None
+    found: pa.Table, filelist: pa.Table, selected: pa.Table, layout: Layout, meant: pa.Table | None = None
 ) -> tuple[pa.Table, Gaps]:
     """The selected recordings of a place, ordered by interaction, partners adjacent.
 
@@ -94,7 +94,7 @@ def recordings(
         filelist = filelist.take(order)
     else:
         filelist = filelist.take(order)
-        listed, here = spots(filelist, layout), spots(found, layout)
+        listed, here = layout.spots(filelist), layout.spots(found)
         place, strays = pc.index_in(listed, here), found.filter(pc.invert(pc.is_in(here, listed)))
     ids = filelist["file_id"].combine_chunks()
     files = pc.fill_null(found["files"].combine_chunks().take(place), 0)
@@ -126,22 +126,17 @@ def recordings(
         wanted = pc.is_in(ids, selected["file_id"].combine_chunks())
     gaps = Gaps(
         tuple(ids.filter(pc.and_(wanted, pc.invert(is_here))).to_pylist()),
-        tuple(spots(strays, layout).to_pylist()),
+        tuple(layout.spots(strays).to_pylist()),
     )
     here = everything.filter(pc.and_(wanted, is_here)).combine_chunks()
     pa.default_memory_pool().release_unused()  # or what it took stays with the process: 50 MB for the whole dataset
     return here, gaps
 
 
-def without_what_is_not_meant(here: pa.Table, layout: str) -> pa.Table:
+def without_what_is_not_meant(here: pa.Table, layout: Layout) -> pa.Table:
     """Recordings of a place that nobody has listed: what it is not meant to hold is not there."""
     files, meant = (np.asarray(here[name].combine_chunks(), np.int64) for name in ("files", "meant"))
-    if layout == "tree":
-        files = files & meant
-    else:
-        for bit, extension in enumerate(EXTENSIONS):
-            inside = bits_of(part for part, (of, _) in BUNDLE.items() if of == extension)
-            files = np.where(meant & inside, files, files & ~(1 << bit))
+    files = files & layout.files_with(meant)
     is_here = pc.and_(here["partner_is_here"], here["partner_is_meant"])
     for name, column in (("files", pa.array(files)), ("partner_is_here", is_here)):
         here = here.set_column(here.column_names.index(name), name, column)
@@ -157,12 +152,6 @@ def with_partners(filelist: pa.Table, selected: pa.Table) -> pa.Table:
 def of_split(table: pa.Table, split: str) -> pa.Table:
     """The rows of one split."""
     return table.filter(pc.equal(table["split"], split)).combine_chunks()
-
-
-def spots(table: pa.Table, layout: str) -> pa.Array:
-    """Where each row lies, as text: ``dev/improvised/0/40/V00_…``."""
-    names = ["label", "split", *([] if layout == "tree" else ["batch_idx", "archive_idx"]), "file_id"]
-    return pc.binary_join_element_wise(*(table[name].combine_chunks().cast(pa.string()) for name in names), "/")
 
 
 def rows_of(found: pa.Table, where: str) -> pa.Table:
@@ -183,28 +172,3 @@ def rows_of(found: pa.Table, where: str) -> pa.Table:
         )
     columns = [found[f.name] if f.name in found.column_names else pa.nulls(len(found), f.type) for f in FILELIST]
     return pa.table(columns, schema=FILELIST)
-
-
-class Location(NamedTuple):
-    """A file of a place, and the name in it where it holds several things."""
-
-    path: str
-    member: str | None = None
-
-
-def locate(layout: str, aliases: dict[str, str], recording: Recording, part: str) -> Location | None:
-    """Where a part of a recording lies; None if its file is not there.
-
-    In archives, the path is the tar's, and the member's offset is the index's to tell.
-    """
-    if layout == "tree":
-        if not recording.files >> PARTS.index(part) & 1:
-            return None
-        extension, directories = TREE[part]
-        directory = aliases.get(f"{recording.label}/{recording.split}/{part}", directories[0])
-        return Location(f"{recording.label}/{recording.split}/{directory}/{recording.file_id}{extension}")
-    extension, member = BUNDLE[part]
-    if not recording.files >> EXTENSIONS.index(extension) & 1:
-        return None
-    folder = archive_path(recording.label, recording.split, recording.batch, recording.archive)
-    return Location(f"{folder}.tar" if layout == "archives" else f"{folder}/{recording.file_id}{extension}", member)

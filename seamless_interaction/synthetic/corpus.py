@@ -31,10 +31,9 @@ from seamless_interaction import (
     FileId,
 )
 from seamless_interaction.errors import UnknownLayout, UsageError
-from seamless_interaction.source.layout import LAYOUTS as READ_LAYOUTS
+from seamless_interaction.source.layout import LAYOUTS
 from seamless_interaction.synthetic.media import PICTURE_SCALE, chunks, generator, signal, sound
 
-LAYOUTS = tuple(dict.fromkeys((*READ_LAYOUTS, "archives")))
 MAX_INTERACTIONS = 20_000  # ids have four digits for a session and for a participant
 MAX_SECONDS = 2 * 75 * 60  # twice the longest real recording
 MIN_SECONDS = 2.0  # the shortest real recording
@@ -214,8 +213,8 @@ class SyntheticRecording:
     file_id: str
     label: str
     split: str
-    batch: int
-    archive: int
+    batch_idx: int
+    archive_idx: int
     partner: str | None
     profile: str
     role: int
@@ -554,8 +553,8 @@ def _interaction(
                 file_id=file_id,
                 label=profile.label,
                 split=profile.split,
-                batch=cycle // 20,
-                archive=_ARCHIVES[slot % len(_ARCHIVES)],
+                batch_idx=cycle // 20,
+                archive_idx=_ARCHIVES[slot % len(_ARCHIVES)],
                 partner=file_ids[1 - role] if len(file_ids) == 2 else None,
                 profile=name,
                 role=role,

@@ -72,7 +72,7 @@ def _listed(recording: SyntheticRecording) -> dict[str, str]:
         any(kind.startswith("1P") for kind in recording.kinds),
         any(kind.startswith("3P") for kind in recording.kinds),
     )
-    values = (recording.file_id, recording.label, recording.split, recording.batch, recording.archive)
+    values = (recording.file_id, recording.label, recording.split, recording.batch_idx, recording.archive_idx)
     columns = (*TABLES["filelist.csv"], *FILELIST_FLAGS)
     return dict(zip(columns, [*map(str, values), *(str(int(flag)) for flag in flags)], strict=True))
 
@@ -299,7 +299,7 @@ def _write_bookkeeping(root: Path, corpus: Corpus) -> None:
     """What lies about in real copies and is no data: a downloader's files, tars beside their content, ``extra``."""
     listed = [recording for recording in corpus.recordings if not recording.defect]
     first = listed[0]
-    path = archive_path(first.label, first.split, first.batch, first.archive)
+    path = archive_path(first.label, first.split, first.batch_idx, first.archive_idx)
     notes = root / ".cache" / "huggingface" / "download" / f"{path}.tar"
     notes.parent.mkdir(parents=True)
     for extension in (".lock", ".metadata", ".0123abcd.incomplete"):
@@ -330,7 +330,7 @@ def _write_recordings(root: Path, corpus: Corpus) -> None:
     archives: dict[str, list[SyntheticRecording]] = defaultdict(list)
     for recording in _shuffled(corpus.recordings, corpus.seed):
         if _is_written(recording, "text"):
-            where = archive_path(recording.label, recording.split, recording.batch, recording.archive)
+            where = archive_path(recording.label, recording.split, recording.batch_idx, recording.archive_idx)
             archives[where].append(recording)
     if corpus.layout == "archives" or corpus.defects:
         archives[stray].append(corpus.stray)
