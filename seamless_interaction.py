@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 import logging
 import os
 import re
@@ -21,7 +20,6 @@ import sys
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import wraps
 from typing import NamedTuple
 
 import datasets
@@ -605,33 +603,6 @@ def __getattr__(name: str):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def known_keywords(more=()):
-    """A decorator of functions: keywords that they do not take are told with those like them.
-
-    Args:
-        more: what a ``**`` parameter takes.
-    """
-
-    def decorate(function):
-        parameters = inspect.signature(function).parameters.values()
-        names = [one.name for one in parameters if one.name != "self" and one.kind is not one.VAR_KEYWORD]
-        names += more
-
-        @wraps(function)
-        def call(*args, **kwargs):
-            unknown = [name for name in kwargs if name not in names]
-            if unknown:
-                from seamless_interaction.errors import UnknownKeyword
-
-                raise UnknownKeyword(unknown, names)
-            return function(*args, **kwargs)
-
-        return call
-
-    return decorate
-
-
-@known_keywords(more=SeamlessInteractionConfig.__annotations__)
 def load_dataset(
     subset: str | None = None,
     split: str | None = None,
@@ -685,14 +656,16 @@ def load_dataset(
         BadFile: with ``on_error="raise"``, a file that cannot be used.
         TargetError: the cache, where prepared data go, cannot be written to, or is full.
     """
-    from seamless_interaction.errors import TargetError, UsageError
+    from seamless_interaction.errors import TargetError, UsageError, refuse_unknown
     from seamless_interaction.places import cache
     from seamless_interaction.places.place import Place
     from seamless_interaction.places.write import can_be_written
     from seamless_interaction.publishing import reading
     from seamless_interaction.record import view
+    from seamless_interaction.record.reading import prepare
     from seamless_interaction.selection.selection import resolve_split
 
+    refuse_unknown(criteria, load_dataset, SeamlessInteractionConfig.__annotations__)
     if streaming and num_proc is not None:
         raise UsageError(f"num_proc is {num_proc}, for processes that prepare. With streaming nothing is prepared.")
     if (criteria.get("sample") or criteria.get("max_bytes")) and split in (*SPLITS, "validation"):
@@ -731,25 +704,5 @@ def load_dataset(
         if split is None:
             return datasets.IterableDatasetDict({name: view.as_stream(stream) for name, stream in dataset.items()})
         return view.as_stream(dataset[split])
-    _prepare(builder, num_proc, prepared)
+    prepare(builder, num_proc, prepared)
     return view.of_prepared(builder.as_dataset(resolve_split(split, list(builder.info.splits))))
-
-
-def _prepare(builder: SeamlessInteraction, num_proc: int | None, folder: str) -> None:
-    """Have `datasets` prepare, with errors of ours."""
-    from seamless_interaction.errors import NotEnoughSpace, SeamlessInteractionError
-    from seamless_interaction.places.write import FULL
-
-    try:
-        builder.download_and_prepare(num_proc=num_proc)
-    except (datasets.exceptions.DatasetGenerationError, OSError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if isinstance(cause, SeamlessInteractionError):
-            raise cause from None
-        is_refused = "Not enough disk space" in str(cause)  # by `datasets`, before it begins
-        if isinstance(cause, OSError) and (is_refused or cause.errno in FULL):
-            raise NotEnoughSpace(
-                f"{folder}, where prepared data go: the disk is full. Make room, name another folder by "
-                "cache_dir=, select less, or load with streaming=True."
-            ) from None
-        raise

@@ -2,9 +2,9 @@
 # and so find this folder first. `make types` fails where this file and the script disagree.
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from logging import Logger
-from typing import Any, Literal, NamedTuple, TypeVar, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import datasets
 from typing_extensions import Unpack
@@ -157,9 +157,6 @@ class SeamlessInteraction(datasets.ArrowBasedBuilder):
         **kwargs: Any,
     ) -> None: ...
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-def known_keywords(more: Iterable[str] = ()) -> Callable[[_Function], _Function]: ...
 @overload
 def load_dataset(
     subset: str | None = None,

@@ -7,8 +7,11 @@ that stands in the record's ``issues`` when ``on_error="null"``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
 from difflib import SequenceMatcher, get_close_matches
+from functools import wraps
+from typing import Any, TypedDict, TypeVar
 
 from datasets.exceptions import DatasetGenerationError
 
@@ -424,3 +427,52 @@ class HeadMoved(HubError):
 
 class HubRefused(HubError):
     """The Hub answers a request with an error that is none of the others."""
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def known_keywords(more: Iterable[str] = ()) -> Callable[[_Function], _Function]:
+    """A decorator of functions: keywords that they do not take are told with those like them.
+
+    Args:
+        more: what a ``**`` parameter takes.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            refuse_unknown(kwargs, function, more)
+            return function(*args, **kwargs)
+
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+def refuse_unknown(keywords: Iterable[str], function: Callable[..., Any], more: Iterable[str] = ()) -> None:
+    """Raise ``UnknownKeyword`` for keywords that a function does not take; ``more`` is what its ``**`` parameter does."""
+    parameters = inspect.signature(function).parameters.values()
+    names = [one.name for one in parameters if one.name != "self" and one.kind is not one.VAR_KEYWORD]
+    names += more
+    unknown = [name for name in keywords if name not in names]
+    if unknown:
+        raise UnknownKeyword(unknown, names)
+
+
+# --- issues ---------------------------------------------------------------------------------------
+
+
+class Issue(TypedDict):
+    """What is missing or broken in a record, a window, or features; ``code`` is one of ``ISSUES``."""
+
+    column: str
+    code: str
+    detail: str
+
+
+def add_issue(issues: list[Issue], column: str, code: str, detail: str) -> None:
+    """Add an issue, once: one broken JSON of a bundle breaks five kinds of annotations."""
+    issue: Issue = {"column": column, "code": code, "detail": detail}
+    if issue not in issues:
+        issues.append(issue)

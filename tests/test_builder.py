@@ -23,6 +23,7 @@ from seamless_interaction.errors import (
     UnknownSplit,
     UnknownSubset,
 )
+from seamless_interaction.places.place import Place
 from seamless_interaction.record.digest import code_digest
 from seamless_interaction.record.reading import shards_of
 from seamless_interaction.source.layout import tree_path
@@ -258,6 +259,22 @@ def test_the_cache_follows_what_decides_and_makes_records_and_nothing_else(tree,
     ):
         assert after(f"seamless_interaction/{name}.py") == made[-1]
     code_digest.cache_clear()
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_place_is_opened_once_and_each_table_is_read_once(corpora, tmp_path, monkeypatch, streaming):
+    opened, read = [], []
+    init, raw = Place.__init__, Place.read
+    monkeypatch.setattr(Place, "__init__", lambda place, *args: opened.append(args) or init(place, *args))
+    monkeypatch.setattr(
+        Place, "read", lambda place, name, *args, **how: read.append(name) or raw(place, name, *args, **how)
+    )
+    folder, _ = corpora["bundles"]
+    options = {"streaming": True} if streaming else {"cache_dir": str(tmp_path)}
+    assert list(load_dataset("full", "dev", data_dir=folder, modalities=["vad", "context"], **options))
+    assert len(opened) == 1
+    tables = [name for name in read if name.endswith(".csv")]
+    assert sorted(tables) == sorted(set(tables)) and {"filelist.csv", "interactions.csv"} <= set(tables)
 
 
 def test_a_cache_is_used_again(tree, monkeypatch):

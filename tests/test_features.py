@@ -551,8 +551,9 @@ def test_a_copy_of_text_only_has_what_the_text_tells(tmp_path):
     features = extract_features(dataset[0], ["head", "dyadic"])
     assert [row[:3] for row in events(features, "turns")] == [(A, 0.5, 2.0), (B, 3.0, 5.5), (A, 6.0, 8.5)]
     assert features.masks[A]["dyadic:state"].all() and len(features.times) == 9 * FPS
-    said = "duration: absent: no video, audio or array tells it; by the text at least 9.000 s"
-    assert features.issues[A][0] == features.issues[B][0] == said
+    said = "no video, audio or array tells it; by the text at least 9.000 s"
+    issue = {"column": "duration", "code": "absent", "detail": said}
+    assert features.issues[A][0] == features.issues[B][0] == issue
     windows = dataset.windows(4.0, hop=4.0, modalities=["vad"], paired=True, ends="pad")
     assert len(windows) == 3 and windows[2]["mask"]["vad"].sum(1).tolist() == [FPS, FPS]
     with pytest.raises(UsageError, match=r"none of 1 has 60 s, the longest 9\.000 s"):
@@ -565,7 +566,7 @@ def test_what_is_dyadic_is_never_masked_without_a_word(tmp_path):
         f"file_id,modalities\n{interaction.id}_P0202,\n{interaction.id}_P0203,smplh\n"
     )
     features = extract_features(SeamlessDataset(tmp_path)[0], ["dyadic"])
-    assert features.issues[B] == ["vad: not_selected: this copy was made without it"]
+    assert [(issue["column"], issue["code"]) for issue in features.issues[B]] == [("vad", "not_selected")]
     assert not features.masks[A]["dyadic:state"].any()
 
 
@@ -594,7 +595,7 @@ def test_no_voice_activity_beside_a_transcript_is_not_silence(tmp_path):
     spoken = {**arrays(), "vad": [], "words": [("velo", 1.0, 2.0)]}
     features = extract_features(plant(tmp_path, {A: spoken, B: {**arrays(), "vad": VAD_B}}), ["dyadic"], FPS)
     assert not features.masks[A]["dyadic:state"].any()
-    assert [issue.split(": ")[1] for issue in features.issues[A]] == ["vad_contradicts"]
+    assert [issue["code"] for issue in features.issues[A]] == ["vad_contradicts"]
 
 
 def test_silent_partners_are_known_to_be_silent(tmp_path):
@@ -614,7 +615,7 @@ def test_sound_of_another_rate_is_masked_with_an_issue(tmp_path):
     features = extract_features(SeamlessDataset(tmp_path)[0], ["prosody"], FPS)
     assert_consistent(features)
     assert not features.masks[A]["prosody:rms"].any()
-    assert "44100" in features.issues[A][0]
+    assert "44100" in features.issues[A][0]["detail"]
 
 
 def test_every_kind_of_recording_gives_finite_features(broken):

@@ -195,7 +195,11 @@ def test_windows_have_it_masked_and_not_what_is_no_row_a_frame(places, tmp_path)
     for recording, code, why in ((other, "wrong_type", "50 rows"), (mine, "unsafe", "unpickled")):
         window = dataset.get_recording(recording.file_id).window(0.5, 1.0, FACE)
         (issue,) = window["issues"]
-        assert issue.startswith(f"{FACE}: {code}: ") and why in issue and not window["mask"][FACE].any()
+        assert (
+            (issue["column"], issue["code"]) == (FACE, code)
+            and why in issue["detail"]
+            and not window["mask"][FACE].any()
+        )
     with pytest.raises(WindowError, match=FACE):
         list(dataset.windows(1.0, modalities=FACE, on_error="raise"))
 

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import EVERY_MODALITY, known_keywords, resolve_modalities
+from seamless_interaction import EVERY_MODALITY, resolve_modalities
 from seamless_interaction.conversations.interaction import Interaction, ParticipantRecording, check_window, columns_of
 from seamless_interaction.conversations.storage import CACHE_BYTES, Storage
 from seamless_interaction.conversations.windows import Spec, Windows
-from seamless_interaction.errors import EmptySelection, UnknownConversation, UsageError
+from seamless_interaction.errors import EmptySelection, UnknownConversation, UsageError, known_keywords
 from seamless_interaction.opening import Opening
 from seamless_interaction.selection.selection import Criteria, Selection, choose
 from seamless_interaction.source.ids import INTERACTION_LENGTH

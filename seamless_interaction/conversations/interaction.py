@@ -10,20 +10,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from seamless_interaction import (
-    ANNOTATION_KINDS,
-    EVERY_ARRAY,
-    MASKS,
-    MODALITIES,
-    FileId,
-    known_keywords,
-    resolve_modalities,
-)
+from seamless_interaction import ANNOTATION_KINDS, EVERY_ARRAY, MASKS, MODALITIES, FileId, resolve_modalities
 from seamless_interaction.conversations.clock import Span
 from seamless_interaction.conversations.collate import stack
 from seamless_interaction.conversations.read_window import Sample, cut, words_between
 from seamless_interaction.conversations.storage import Storage
-from seamless_interaction.errors import InvalidWindow, UnknownArray, UnknownConversation
+from seamless_interaction.errors import InvalidWindow, Issue, UnknownArray, UnknownConversation, known_keywords
 from seamless_interaction.formats.audio import Audio
 from seamless_interaction.formats.mp4 import VideoHeader
 from seamless_interaction.formats.video import Video
@@ -308,7 +300,7 @@ class ParticipantRecording:
         return self._storage.context(self._number)[0]
 
     @property
-    def issues(self) -> list[dict[str, str]]:
+    def issues(self) -> list[Issue]:
         """What is missing or broken, as a record has it: column, code, detail. Reads the whole recording."""
         columns = tuple(column for group in MODALITIES.values() for column in group)
         with self._storage.files(self._number, parts_of(columns)) as files:
@@ -431,7 +423,7 @@ class Interaction:
         return self._each(lambda recording: recording.context)
 
     @property
-    def issues(self) -> ByParticipant[list[dict[str, str]]]:
+    def issues(self) -> ByParticipant[list[Issue]]:
         return self._each(lambda recording: recording.issues)
 
     @property

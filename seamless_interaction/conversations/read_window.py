@@ -11,7 +11,7 @@ from seamless_interaction import ANNOTATION_KINDS, EVERY_ARRAY, MASKS, MODALITIE
 from seamless_interaction.conversations.clock import Facts, RowsOf, Span
 from seamless_interaction.conversations.resample import at_positions
 from seamless_interaction.conversations.storage import Rows, Storage
-from seamless_interaction.errors import BadFile, EmptyFile, WrongType
+from seamless_interaction.errors import BadFile, EmptyFile, Issue, WrongType, add_issue
 from seamless_interaction.source.layout import PARTS
 
 Sample = dict[str, Any]
@@ -45,7 +45,7 @@ def cut(
     keys = tuple(column for column in columns if column in EVERY_ARRAY)
     is_of_array = not {"video", "vad"} & set(columns) and not any(EVERY_ARRAY[key].is_open for key in keys)
     facts = storage.facts(number, of_array=is_of_array)
-    issues: list[str] = []
+    issues: list[Issue] = []
     sample: Sample = {
         "id": recording.file_id,
         "interaction_id": ids.interaction_id,
@@ -91,26 +91,20 @@ _BETWEEN = {key: array.between for key, array in EVERY_ARRAY.items()}
 _FRAMES_PER_ROW = {key: array.frames_per_row for key, array in EVERY_ARRAY.items()}
 
 
-def note(error: BadFile, column: str) -> str:
-    """An error of a file as a line of ``issues``."""
-    return f"{column}: {error.code}: {error}"
+def note(issues: list[Issue], column: str, error: BadFile) -> None:
+    """Add an error of a file."""
+    add_issue(issues, column, error.code, str(error))
 
 
-def left_out(column: str) -> str:
-    """What a copy was made without, as a line of ``issues``."""
-    return f"{column}: not_selected: this copy was made without it"
+def note_left_out(issues: list[Issue], column: str) -> None:
+    """Add what a copy was made without."""
+    add_issue(issues, column, "not_selected", "this copy was made without it")
 
 
-def is_left_out(line: str) -> bool:
-    """Whether a line of ``issues`` tells of what a copy was made without, and of no file that is at fault."""
-    return ": not_selected: " in line
-
-
-def _note_absent(storage: Storage, number: int, part: str, column: str, issues: list[str]) -> None:
+def _note_absent(storage: Storage, number: int, part: str, column: str, issues: list[Issue]) -> None:
     """What is not there has an issue if this copy was made without it."""
-    line = left_out(column)
-    if not storage.recording(number).meant >> PARTS.index(part) & 1 and line not in issues:
-        issues.append(line)
+    if not storage.recording(number).meant >> PARTS.index(part) & 1:
+        note_left_out(issues, column)
 
 
 # --- arrays ---------------------------------------------------------------------------------------
@@ -124,7 +118,7 @@ def _arrays(
     facts: Facts,
     sample: Sample,
     mask: dict[str, np.ndarray],
-    issues: list[str],
+    issues: list[Issue],
 ) -> None:
     wanted: dict[tuple[int, int], RowsOf] = {}  # by number of rows and frames per row, of which there are few
 
@@ -146,7 +140,7 @@ def _arrays(
     for key in needed:
         rows = read[key]
         if isinstance(rows, BadFile):
-            issues.append(note(rows, key))
+            note(issues, key, rows)
         elif rows is None:
             _note_absent(storage, number, key, key, issues)
         if key not in keys:
@@ -180,7 +174,7 @@ def _scale(
     size: tuple[int, int],
     sample: Sample,
     mask: dict[str, np.ndarray],
-    issues: list[str],
+    issues: list[Issue],
 ) -> None:
     """Boxes and keypoints to pixels of a picture of this size; masked where no video tells of which size they are."""
     try:
@@ -194,7 +188,7 @@ def _scale(
             sample[key] *= np.array([factors[axis] for axis in PIXELS[key]], np.float32)
         elif mask[key].any():
             mask[key][:], sample[key][:] = False, 0
-            issues.append(f"{key}: absent: {reason}")
+            add_issue(issues, key, "absent", reason)
 
 
 def _on_grid(values: np.ndarray, valid: np.ndarray | None, of: RowsOf, between: str) -> tuple[np.ndarray, np.ndarray]:
@@ -212,7 +206,7 @@ def _on_grid(values: np.ndarray, valid: np.ndarray | None, of: RowsOf, between: 
 # --- media ----------------------------------------------------------------------------------------
 
 
-def _audio(storage: Storage, number: int, span: Span, issues: list[str]) -> tuple[np.ndarray, int]:
+def _audio(storage: Storage, number: int, span: Span, issues: list[Issue]) -> tuple[np.ndarray, int]:
     """The sound, (N,) float32, and how much of it is the recording's own."""
     first, wanted = round(span.start * SAMPLING_RATE), round(span.duration * SAMPLING_RATE)
     try:
@@ -224,7 +218,7 @@ def _audio(storage: Storage, number: int, span: Span, issues: list[str]) -> tupl
         if samples is None:
             _note_absent(storage, number, "audio", "audio", issues)
     except BadFile as error:
-        issues.append(note(error, "audio"))
+        note(issues, "audio", error)
         samples = None
     if samples is None:
         return np.zeros(wanted, np.float32), 0
@@ -234,7 +228,7 @@ def _audio(storage: Storage, number: int, span: Span, issues: list[str]) -> tupl
 
 
 def _video(
-    storage: Storage, number: int, span: Span, facts: Facts, size: tuple[int, int] | None, issues: list[str]
+    storage: Storage, number: int, span: Span, facts: Facts, size: tuple[int, int] | None, issues: list[Issue]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The frames nearest to the times of the grid, (T, height, width, 3) uint8, and which of them are."""
     times = span.times(facts.fps)
@@ -250,7 +244,7 @@ def _video(
             return frames, inside
         _note_absent(storage, number, "video", "video", issues)
     except BadFile as error:
-        issues.append(note(error, "video"))
+        note(issues, "video", error)
     return np.zeros((len(times), *(size or (0, 0)), 3), np.uint8), np.zeros(len(times), bool)
 
 
@@ -258,7 +252,7 @@ def _video(
 
 
 def _records(
-    storage: Storage, number: int, part: str, issues: list[str], column: str | None = None
+    storage: Storage, number: int, part: str, issues: list[Issue], column: str | None = None
 ) -> list[dict[str, Any]] | None:
     records = None
     try:
@@ -269,9 +263,7 @@ def _records(
     except BadFile as error:
         problem = error
     if problem:
-        line = note(problem, column or part)
-        if line not in issues:  # one broken JSON of a bundle breaks five kinds of annotations
-            issues.append(line)
+        note(issues, column or part, problem)
     return records
 
 

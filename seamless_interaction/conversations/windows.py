@@ -25,7 +25,7 @@ from seamless_interaction.conversations.clock import Span
 from seamless_interaction.conversations.collate import collate, is_torch_used, stack
 from seamless_interaction.conversations.condition import Where
 from seamless_interaction.conversations.quantities import QUANTITIES, durations, kept_windows
-from seamless_interaction.conversations.read_window import Sample, cut, is_left_out
+from seamless_interaction.conversations.read_window import Sample, cut
 from seamless_interaction.conversations.shuffle import Order
 from seamless_interaction.conversations.storage import Storage
 from seamless_interaction.errors import EmptySelection, ForeignState, UnknownName, UsageError, WindowError
@@ -217,11 +217,11 @@ class Windows(Sequence[Sample]):
         except Exception as error:
             raise WindowError(f"{self._describe(recordings, start)}: {type(error).__name__}: {error}") from error
         issues = list(chain(*sample["issues"])) if self.spec.paired else sample["issues"]
-        self._bad_in_a_row = 0 if all(map(is_left_out, issues)) else self._bad_in_a_row + 1
+        self._bad_in_a_row = 0 if all(issue["code"] == "not_selected" for issue in issues) else self._bad_in_a_row + 1
         if not issues:
             return {**sample, "epoch": self.epoch, "position": position}
         self.bad += 1
-        where = f"{self._describe(recordings, start)}: {issues[0]}"
+        where = f"{self._describe(recordings, start)}: {': '.join(issues[0].values())}"
         if self._bad_in_a_row >= MOST_BAD:
             raise WindowError(f"{where}. It is the {MOST_BAD}th window in a row of which a file cannot be used.")
         if self.spec.on_error == "raise" or (self.spec.on_error == "skip" and not may_skip):
@@ -398,6 +398,9 @@ class _Shared:
     """
 
     def __init__(self, epoch: int = 0, first: int = 0):
+        self._make(epoch, first)
+
+    def _make(self, epoch: int, first: int) -> None:
         self._process = os.getpid()
         handle, self._path = tempfile.mkstemp(prefix="seamless-interaction-epoch-")
         with os.fdopen(handle, "r+b") as file:
@@ -419,7 +422,7 @@ class _Shared:
                 self._process, self._path = process, path
                 self._map(file)
         except (OSError, ValueError):
-            self.__init__(epoch, first)  # type: ignore[misc]
+            self._make(epoch, first)
 
     @property
     def epoch(self) -> int:

@@ -18,10 +18,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from seamless_interaction import known_keywords
 from seamless_interaction.download.planning import FOLDER, Plan, plan
 from seamless_interaction.download.run import WORKERS, Report, carry_out
 from seamless_interaction.download.verifying import Verification, verify
+from seamless_interaction.errors import known_keywords
 from seamless_interaction.selection.selection import Selection
 from seamless_interaction.work.progress import Progress
 

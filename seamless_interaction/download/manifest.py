@@ -87,13 +87,16 @@ class Manifest:
 
     def __init__(self, folder: Path):
         self.path = folder / NAME
+        self._file: int | None = None
+        self._synced = time.monotonic()
+        self._lock = threading.Lock()
+        self._read()
+
+    def _read(self) -> None:
         self.rows: dict[str, int] = {}
         self._cells = np.zeros((64, len(PARTS)), _CELL)
         self._others: dict[str, int] = {}  # paths outside the tree, and where their lines begin
         self._lines = self._end = 0
-        self._file: int | None = None
-        self._synced = time.monotonic()
-        self._lock = threading.Lock()
         if self.path.exists():
             if not self.path.is_file():  # a pipe would be waited for
                 raise TargetError(f"{self.path} is no file. Move it away.")
@@ -208,7 +211,7 @@ class Manifest:
                     target.write(file.readline())
 
         write_whole(self.path, copy)
-        self.__init__(self.path.parent)  # type: ignore[misc]
+        self._read()
 
     def close(self) -> None:
         """Have it all on disk."""

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from seamless_interaction import EVERY_MODALITY, SELECTION, known_keywords
+from seamless_interaction import EVERY_MODALITY, SELECTION
 from seamless_interaction.download.manifest import CODES, DAMAGED, FAILED, MISSING, NAME, WHOLE, Manifest, mark
 from seamless_interaction.download.planning import FOLDER, on_disk, plan
 from seamless_interaction.download.run import WORKERS, Report, carry_out
-from seamless_interaction.errors import SourceNotFound, UsageError
+from seamless_interaction.errors import SourceNotFound, UsageError, known_keywords
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.write import can_be_written, local_path, locked, sha256_of
 from seamless_interaction.selection.selection import Selection

@@ -19,8 +19,7 @@ def samples(seen: Seen, groups: tuple[str, ...], left_out: Counter[str]) -> Iter
     if len(seen.interaction) != 2:
         left_out["one participant only"] += 1
         return
-    issues: list[str] = []
-    records = [voice_activity(recording, issues) for recording in seen.interaction.recordings]
+    records = [voice_activity(recording, []) for recording in seen.interaction.recordings]
     if records[0] is None or records[1] is None:
         left_out["voice activity not known"] += 1
         return

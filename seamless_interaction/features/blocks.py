@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from seamless_interaction import SAMPLING_RATE
+from seamless_interaction import ISSUES, SAMPLING_RATE
 from seamless_interaction.conversations.interaction import ParticipantRecording
 from seamless_interaction.conversations.read_window import Sample, note
-from seamless_interaction.errors import BadFile, MissingDependency
+from seamless_interaction.errors import BadFile, Issue, MissingDependency, add_issue
 from seamless_interaction.formats.text import Records
 
 RATE = 16_000  # Hz: what speech is analysed at
@@ -105,7 +105,7 @@ class Part(Protocol):
 
 
 def blocks(
-    recording: ParticipantRecording, grid: Grid, columns: list[str], seconds: float, issues: list[str]
+    recording: ParticipantRecording, grid: Grid, columns: list[str], seconds: float, issues: list[Issue]
 ) -> Iterator[Block]:
     """A recording's blocks, as far as it goes. What is wrong with its files is added to ``issues``, each once."""
     step = max(1, round(seconds * grid.fps))
@@ -119,7 +119,7 @@ def blocks(
             return
         sample = recording.window(begin, (last + around - first + lead) / grid.fps, columns, fps=grid.fps)
         for issue in sample["issues"]:
-            add_issue(issues, issue)
+            add_issue(issues, **issue)
         yield Block(grid, first, last, lead, sample)
 
 
@@ -134,22 +134,16 @@ def needed(name: str) -> Any:
         raise MissingDependency("This group of features", package, "features") from error
 
 
-def voice_activity(recording: ParticipantRecording, issues: list[str]) -> list[dict[str, Any]] | None:
+def voice_activity(recording: ParticipantRecording, issues: list[Issue]) -> list[dict[str, Any]] | None:
     """The recording's voice activity; None where it is not known: also where it is empty, and words were spoken."""
     try:
         records = recording.vad
         if isinstance(records, Records) and records.problem:
-            add_issue(issues, note(records.problem, "vad"))
+            note(issues, "vad", records.problem)
         if records == [] and any(segment["words"] for segment in recording.segments or ()):
-            add_issue(issues, "vad: vad_contradicts: no voice activity, yet a transcript")
+            add_issue(issues, "vad", "vad_contradicts", ISSUES["vad_contradicts"])
             return None
         return records
     except BadFile as error:
-        add_issue(issues, note(error, "vad"))
+        note(issues, "vad", error)
         return None
-
-
-def add_issue(issues: list[str], issue: str) -> None:
-    """Once."""
-    if issue not in issues:
-        issues.append(issue)

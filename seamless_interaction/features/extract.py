@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from seamless_interaction import known_keywords
 from seamless_interaction.conversations.interaction import (
     ByParticipant,
     Interaction,
     ParticipantRecording,
     check_window,
 )
-from seamless_interaction.conversations.read_window import left_out
-from seamless_interaction.errors import InvalidWindow
+from seamless_interaction.conversations.read_window import note_left_out
+from seamless_interaction.errors import InvalidWindow, Issue, add_issue, known_keywords
 from seamless_interaction.features import dyadic
 from seamless_interaction.features.blocks import BLOCK, Grid, Made, Part, blocks, voice_activity
 from seamless_interaction.features.face import Face
@@ -39,7 +38,7 @@ class Features(ByParticipant[dict[str, np.ndarray]]):
         events: key -> table, times in seconds from the recordings' start: participant_id, start, end, and what
             ``FEATURES`` names. Of both participants, in the order of time.
         shares: participant id -> key -> a number, None where not known.
-        issues: participant id -> what cannot be used of the recording's files, as column: code: reason.
+        issues: participant id -> what cannot be used of the recording's files, as column, code and detail.
         names: key -> the names of its D columns; units: key -> the unit of its values.
         ids: participant id -> file id.
         interaction_id, groups, fps, start: what was asked for.
@@ -52,7 +51,7 @@ class Features(ByParticipant[dict[str, np.ndarray]]):
         self.fps, self.start, self.times = grid.fps, grid.start, grid.times
         self.masks: ByParticipant[dict[str, np.ndarray]] = ByParticipant({one: {} for one in ids})
         self.shares: ByParticipant[dict[str, float | None]] = ByParticipant({one: {} for one in ids})
-        self.issues: ByParticipant[list[str]] = ByParticipant({one: [] for one in ids})
+        self.issues: ByParticipant[list[Issue]] = ByParticipant({one: [] for one in ids})
         self.events: dict[str, pa.Table] = {}
 
     def __repr__(self) -> str:
@@ -106,9 +105,8 @@ def extract_features(
     features = Features(interaction.id, ids, groups, grid)
     for participant, recording in zip(ids, interaction.recordings, strict=True):
         if not recording.is_duration_known:
-            features.issues[participant].append(
-                f"duration: absent: no video, audio or array tells it; by the text at least {recording.duration:.3f} s"
-            )
+            told = f"no video, audio or array tells it; by the text at least {recording.duration:.3f} s"
+            add_issue(features.issues[participant], "duration", "absent", told)
         made = _of_recording(recording, groups, grid, block, features.issues[participant])
         features[participant] = {key: values for key, (values, _) in made.items()}
         features.masks[participant] = {key: mask for key, (_, mask) in made.items()}
@@ -121,7 +119,7 @@ def extract_features(
 
 
 def _of_recording(
-    recording: ParticipantRecording, groups: tuple[str, ...], grid: Grid, seconds: float, issues: list[str]
+    recording: ParticipantRecording, groups: tuple[str, ...], grid: Grid, seconds: float, issues: list[Issue]
 ) -> Made:
     parts: list[Part] = [_PARTS[group](recording, grid, issues) for group in groups if group in _PARTS]
     columns = list(dict.fromkeys(column for part in parts for column in part.columns))
@@ -148,14 +146,12 @@ def _add_dyadic(interaction: Interaction, features: Features, grid: Grid) -> Non
     records = [voice_activity(one, features.issues[one.participant_id]) for one in interaction.recordings]
     for participant, recording, found in zip(participants, interaction.recordings, records, strict=True):
         issues = features.issues[participant]
-        if found is None and not any(issue.startswith("vad: ") for issue in issues):
-            issues.append(left_out("vad"))
-        if len(records) < 2:
-            issues.append(
-                f"partner_id: partner_missing: {recording.partner_id} is not here"
-                if recording.partner_id
-                else "partner_id: no_partner: the interaction has one participant"
-            )
+        if found is None and not any(issue["column"] == "vad" for issue in issues):
+            note_left_out(issues, "vad")
+        if len(records) < 2 and recording.partner_id:
+            add_issue(issues, "partner_id", "partner_missing", f"{recording.partner_id} is not here")
+        elif len(records) < 2:
+            add_issue(issues, "partner_id", "no_partner", "the interaction has one participant")
     if len(records) == 2:
         first, second = records
         end = min(grid.end, *(recording.duration for recording in interaction.recordings))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from seamless_interaction.conversations.interaction import ParticipantRecording
+from seamless_interaction.errors import Issue
 from seamless_interaction.features.blocks import Block, Grid, Made
 from seamless_interaction.features.motion import at_rows
 from seamless_interaction.features.table import ACTION_UNITS
@@ -22,7 +23,7 @@ class Face:
 
     columns = ("movement:FAUValue", "movement:gaze_encodings")
 
-    def __init__(self, recording: ParticipantRecording, grid: Grid, issues: list[str]):
+    def __init__(self, recording: ParticipantRecording, grid: Grid, issues: list[Issue]):
         self._fps = grid.fps
         self._units = np.zeros((grid.frames, 24), np.float32)
         self._gaze = np.zeros((grid.frames, 1), np.float32)

@@ -18,6 +18,7 @@ import numpy as np
 
 from seamless_interaction.conversations.interaction import ParticipantRecording
 from seamless_interaction.conversations.resample import quaternions, vectors
+from seamless_interaction.errors import Issue
 from seamless_interaction.features.blocks import Block, Grid, Made
 from seamless_interaction.features.table import HEAD, LIMBS, NECK, SPINE
 
@@ -87,7 +88,7 @@ class Head:
 
     columns = ("smplh:global_orient", "smplh:body_pose", _TRACKED)
 
-    def __init__(self, recording: ParticipantRecording, grid: Grid, issues: list[str]):
+    def __init__(self, recording: ParticipantRecording, grid: Grid, issues: list[Issue]):
         self._fps = grid.fps
         self._velocity = np.zeros((grid.frames, 3), np.float32)
         self._mask = np.zeros(grid.frames, bool)
@@ -120,7 +121,7 @@ class Gesture:
 
     columns = ("smplh:body_pose", "smplh:left_hand_pose", "smplh:right_hand_pose", _TRACKED)
 
-    def __init__(self, recording: ParticipantRecording, grid: Grid, issues: list[str]):
+    def __init__(self, recording: ParticipantRecording, grid: Grid, issues: list[Issue]):
         self._fps = grid.fps
         self._body, self._hands = (
             np.zeros((grid.frames, len(LIMBS)), np.float32),

@@ -16,8 +16,8 @@ import numpy as np
 
 from seamless_interaction.conversations.interaction import ParticipantRecording
 from seamless_interaction.conversations.read_window import note
-from seamless_interaction.errors import BadFile
-from seamless_interaction.features.blocks import RATE, Block, Grid, Made, add_issue, needed
+from seamless_interaction.errors import BadFile, Issue
+from seamless_interaction.features.blocks import RATE, Block, Grid, Made, needed
 from seamless_interaction.features.table import NUM_MELS
 
 FRAME = 1024  # samples
@@ -35,7 +35,7 @@ class Prosody:
 
     columns = ("audio",)
 
-    def __init__(self, recording: ParticipantRecording, grid: Grid, issues: list[str]):
+    def __init__(self, recording: ParticipantRecording, grid: Grid, issues: list[Issue]):
         librosa, frames = needed("librosa"), grid.frames
         self._recording, self._grid, self._issues = recording, grid, issues
         self._librosa = librosa
@@ -85,7 +85,7 @@ class Prosody:
             segments = self._recording.segments
         except BadFile as error:
             segments = None
-            add_issue(self._issues, note(error, "transcript"))
+            note(self._issues, "transcript", error)
         rate = np.zeros((self._grid.frames, 1), np.float32)
         known = np.zeros(self._grid.frames, bool)
         if segments is not None:

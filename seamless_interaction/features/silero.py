@@ -8,6 +8,7 @@ import numpy as np
 
 from seamless_interaction.conversations.interaction import ParticipantRecording
 from seamless_interaction.conversations.read_window import inside_any
+from seamless_interaction.errors import Issue
 from seamless_interaction.features.blocks import RATE, Block, Grid, Made, needed, voice_activity
 
 _of_thread = threading.local()  # the model, which takes a quarter of a second to load, and has a state
@@ -19,7 +20,7 @@ class Silero:
 
     columns = ("audio",)
 
-    def __init__(self, recording: ParticipantRecording, grid: Grid, issues: list[str]):
+    def __init__(self, recording: ParticipantRecording, grid: Grid, issues: list[Issue]):
         self._torch = needed("torch")
         threads = self._torch.get_num_threads()
         self._silero = needed("silero_vad")

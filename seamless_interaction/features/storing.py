@@ -23,14 +23,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seamless_interaction import __version__, known_keywords
+from seamless_interaction import __version__
 from seamless_interaction.conversations.dataset import SeamlessDataset
 from seamless_interaction.conversations.interaction import check_window
-from seamless_interaction.errors import ForeignFeatures, SeamlessInteractionError
+from seamless_interaction.errors import ForeignFeatures, Issue, SeamlessInteractionError, known_keywords
 from seamless_interaction.features.blocks import Grid
 from seamless_interaction.features.extract import Features, event_table, extract_features
 from seamless_interaction.features.table import DEFAULT_GROUPS, FEATURES, features_of, resolve_groups
 from seamless_interaction.places.write import local_path, require_writable, write_whole
+from seamless_interaction.source.index import ISSUE
 from seamless_interaction.work.executors import in_pool
 from seamless_interaction.work.progress import Meter
 from seamless_interaction.work.text import decimal
@@ -131,7 +132,7 @@ def make_features(
             report.made, report.bytes = report.made + 1, report.bytes + len(one.content)
             report.seconds += one.seconds
             for issue in one.issues:
-                code = ": ".join(issue.split(": ")[:2])
+                code = f"{issue['column']}: {issue['code']}"
                 report.issues[code] = report.issues.get(code, 0) + 1
     report.took = time.monotonic() - began
     return report
@@ -143,7 +144,7 @@ class _Computed(NamedTuple):
     number: int
     content: bytes
     seconds: float
-    issues: list[str]
+    issues: list[Issue]
 
 
 def _computed(dataset: SeamlessDataset, groups: tuple[str, ...], fps: float, number: int) -> _Computed:
@@ -225,7 +226,7 @@ def _as_parquet(features: Features) -> bytes:
         "participant_id": pa.array(participants, pa.string()),
         "fps": pa.array([features.fps] * len(participants), pa.float64()),
         "start": pa.array([features.start] * len(participants), pa.float64()),
-        "issues": pa.array([features.issues[one] for one in participants], pa.list_(pa.string())),
+        "issues": pa.array([features.issues[one] for one in participants], pa.list_(ISSUE)),
     }
     lengths = np.arange(len(participants) + 1) * len(features.times)
     for feature in features_of(features.groups):

@@ -17,15 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from seamless_interaction import (
-    LABELS,
-    ON_ERROR,
-    SPLITS,
-    SUBSETS,
-    __version__,
-    known_keywords,
-)
-from seamless_interaction.errors import BrokenTable, UnknownName, UnknownOption, UsageError
+from seamless_interaction import LABELS, ON_ERROR, SPLITS, SUBSETS, __version__
+from seamless_interaction.errors import BrokenTable, UnknownName, UnknownOption, UsageError, known_keywords
 from seamless_interaction.opening import Opening
 from seamless_interaction.places import cache as local_cache
 from seamless_interaction.places.options import redacted

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from seamless_interaction import TABLES, known_keywords
-from seamless_interaction.errors import IncompletePublication, NotEnoughSpace, TargetError, UsageError
+from seamless_interaction import TABLES
+from seamless_interaction.errors import IncompletePublication, NotEnoughSpace, TargetError, UsageError, known_keywords
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.write import local_path, locked, refuse_links, writing
 from seamless_interaction.publishing.card import RECORDINGS

@@ -18,7 +18,6 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from seamless_interaction import known_keywords
 from seamless_interaction.errors import (
     ForeignFiles,
     HeadMoved,
@@ -31,6 +30,7 @@ from seamless_interaction.errors import (
     SourceUnreachable,
     UsageError,
     WrongVisibility,
+    known_keywords,
 )
 from seamless_interaction.formats.parquet import DAMAGED
 from seamless_interaction.places.write import local_path

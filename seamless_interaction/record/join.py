@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from seamless_interaction import ANNOTATION_KINDS, EVERY_ARRAY, MAX_FRAMES_APART, MAX_SECONDS_APART, TIME, FileId
-from seamless_interaction.errors import BadFile, EmptyFile, MissingFile, NonFinite
+from seamless_interaction.errors import BadFile, EmptyFile, Issue, MissingFile, NonFinite, add_issue
 from seamless_interaction.formats.text import Records
 from seamless_interaction.source.files import Files
 from seamless_interaction.source.layout import PARTS
@@ -38,7 +38,7 @@ class Join:
         self._recording, self._files, self._columns = files.recording, files, columns
         recording = files.recording
         ids = FileId.parse(recording.file_id)
-        self.issues: list[dict[str, str]] = []
+        self.issues: list[Issue] = []
         self.errors: list[BadFile] = []
         self.values: dict[str, Any] = {
             "id": recording.file_id,
@@ -71,9 +71,7 @@ class Join:
                 self._note(*note)
 
     def _note(self, column: str, code: str, detail: str) -> None:
-        issue = {"column": column, "code": code, "detail": detail}
-        if issue not in self.issues:  # one broken JSON of a bundle breaks five kinds of annotations
-            self.issues.append(issue)
+        add_issue(self.issues, column, code, detail)
 
     def _error(self, column: str, error: BadFile) -> None:
         self.errors.append(error)

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import datasets
 import pyarrow as pa
 
 from seamless_interaction import MODALITIES
+from seamless_interaction.errors import NotEnoughSpace, SeamlessInteractionError
+from seamless_interaction.places.write import FULL
 from seamless_interaction.record.arrow import BATCH_ROWS, Types, batches
 from seamless_interaction.record.join import Join
 from seamless_interaction.source.files import Source, typical_bytes
@@ -132,3 +135,20 @@ class _Pass:
             self.skipped,
             ", ".join(f"{code} {count}" for code, count in sorted(self.issues.items())) or "none",
         )
+
+
+def prepare(builder: datasets.DatasetBuilder, num_proc: int | None, folder: str) -> None:
+    """Have `datasets` prepare what a builder generates, in a folder, with errors of ours."""
+    try:
+        builder.download_and_prepare(num_proc=num_proc)
+    except (datasets.exceptions.DatasetGenerationError, OSError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, SeamlessInteractionError):
+            raise cause from None
+        is_refused = "Not enough disk space" in str(cause)  # by `datasets`, before it begins
+        if isinstance(cause, OSError) and (is_refused or cause.errno in FULL):
+            raise NotEnoughSpace(
+                f"{folder}, where prepared data go: the disk is full. Make room, name another folder by "
+                "cache_dir=, select less, or load with streaming=True."
+            ) from None
+        raise

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seamless_interaction import ARRAYS, LABELS, SPLITS, SUBSETS, VENDORS, FileId, known_keywords, resolve_modalities
+from seamless_interaction import ARRAYS, LABELS, SPLITS, SUBSETS, VENDORS, FileId, resolve_modalities
 from seamless_interaction.errors import (
     EmptySelection,
     InvalidId,
@@ -28,6 +28,7 @@ from seamless_interaction.errors import (
     UnknownSubset,
     UnknownVendor,
     UsageError,
+    known_keywords,
 )
 from seamless_interaction.places.place import Place
 from seamless_interaction.selection.expected import expected, expected_bytes

@@ -69,7 +69,7 @@ _KEPT = 4  # row groups in memory
 
 SPAN = pa.struct([("offset", pa.int64()), ("length", pa.int64()), ("compression", pa.int8()), ("crc32", pa.uint32())])
 SPANS = (*PARTS, "json", "npz")
-_ISSUE = pa.struct([("column", pa.string()), ("code", pa.string()), ("detail", pa.string())])
+ISSUE = pa.struct([("column", pa.string()), ("code", pa.string()), ("detail", pa.string())])
 SCHEMA = pa.schema(
     [
         *FILELIST,
@@ -84,7 +84,7 @@ SCHEMA = pa.schema(
         *((name, pa.int64()) for name in ("num_frames", "width", "height")),
         ("audio_duration", pa.float64()),
         *((f"audio_{name}", pa.int64()) for name in ("sampling_rate", "num_samples", "num_channels")),
-        ("issues", pa.list_(_ISSUE)),
+        ("issues", pa.list_(ISSUE)),
     ]
 )
 _CORE = [*FILELIST.names, "files"]  # what is in memory as long as the index is open
@@ -113,11 +113,11 @@ class Known(NamedTuple):
 
     spans: dict[str, Span]  # of the parts asked for
     problems: dict[str, BadFile]  # by column, or "json", or "npz"
-    probed: bool
-    video: VideoHeader | None
-    audio: AudioHeader | None
-    archive_bytes: int | None
-    archive_stamp: str | None
+    probed: bool = False
+    video: VideoHeader | None = None
+    audio: AudioHeader | None = None
+    archive_bytes: int | None = None
+    archive_stamp: str | None = None
 
 
 class _Metadata(NamedTuple):

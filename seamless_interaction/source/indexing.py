@@ -30,6 +30,7 @@ from seamless_interaction.errors import (
     SourceNotFound,
     SourceUnreachable,
     UsageError,
+    add_issue,
 )
 from seamless_interaction.formats.audio import AudioHeader
 from seamless_interaction.formats.mp4 import VideoHeader
@@ -294,7 +295,12 @@ def _listed(rows: pa.Table, filelist: pa.Table, layout: Layout) -> pa.Table:
     for flag in FILELIST_FLAGS:
         found = found.set_column(SCHEMA.get_field_index(flag), SCHEMA.field(flag), listed[flag])
     lacking = [
-        {**row, "files": 0, "probed": True, "issues": [_issue("", "missing", "not in the source")]}
+        {
+            **row,
+            "files": 0,
+            "probed": True,
+            "issues": [{"column": "", "code": "missing", "detail": "not in the source"}],
+        }
         for row in filelist.filter(here.is_null()).to_pylist()
     ]
     return pa.concat_tables([found, pa.Table.from_pylist(lacking, SCHEMA)])
@@ -311,21 +317,31 @@ def _archive_units(listing: Listing, archives: dict[str, Entry], before: pa.Tabl
 
 def _archive_rows(place: Place, layout: Layout, path: str, entry: Entry, probe: bool) -> Looked:
     """A row for each recording in an archive."""
-    label, split, batch, archive = path.removesuffix(".tar").split("/")
-    whole = place
 
-    def look() -> Contents:
-        nonlocal place
-        place = _Blockwise(whole, entry.size) if probe and not whole.is_local else whole
-        return contents(partial(place.read, path, within=True, of=entry), entry.size, place.path(path))
+    def look() -> tuple[Place, Contents]:
+        seen = _Blockwise(place, entry.size) if probe and not place.is_local else place
+        return seen, contents(partial(seen.read, path, within=True, of=entry), entry.size, place.path(path))
 
     try:
-        found = look()
+        seen, found = look()
         if (found.problems or not found.members) and not place.is_local:  # it may be of the way here
             with fetched_anew():
-                found = min(found, look(), key=lambda contents: (not contents.members, len(contents.problems)))
+                again = look()
+            seen, found = min((seen, found), again, key=lambda one: (not one[1].members, len(one[1].problems)))
     except FileNotFoundError:
         return Looked([], f"{place.path(path)}: gone since it was listed")
+    rows, notes = _member_rows(path, entry, found)
+    issue = f"{path}: {'; '.join(notes)}" if notes else None
+    for row in rows:
+        row["archive_issue"] = issue
+        if probe:
+            _probe(Source(seen, layout), row)
+    return Looked(rows, None if rows else issue)
+
+
+def _member_rows(path: str, entry: Entry, found: Contents) -> tuple[list[Row], list[str]]:
+    """A row for each recording of which an archive has members, and what is wrong with the archive."""
+    label, split, batch, archive = path.removesuffix(".tar").split("/")
     rows: dict[str, Row] = {}
     notes = [error.reason for name, error in found.problems if not name]
     strangers = []
@@ -337,39 +353,37 @@ def _archive_rows(place: Place, layout: Layout, path: str, entry: Entry, probe: 
         if extension not in EXTENSIONS or not is_file_id(file_id):
             strangers.append(name)
             continue
-        row = rows.setdefault(
-            file_id,
-            {
-                **dict(zip(_WHERE, (file_id, label, split, int(batch), int(archive)), strict=True)),
-                "files": 0,
-                "archive": path,
-                "archive_bytes": entry.size,
-                "archive_stamp": entry.stamp,
-                "probed": False,
-                "issues": [],
-            },
-        )
+        where = (file_id, label, split, int(batch), int(archive))
+        row = rows.setdefault(file_id, _row(where, path, entry.size, entry.stamp))
         column = MEMBERS[extension]
         row["files"] |= 1 << EXTENSIONS.index(extension)
         if error is not None:
-            row["issues"].append(_issue(column, error.code, error.reason))
+            add_issue(row["issues"], column, error.code, error.reason)
         elif member is not None:
             row[column] = {"offset": member.offset, "length": member.size}
     if strangers:
         notes.append(f"not read, as their names are no recordings: {', '.join(map(repr, strangers[:5]))}")
-    issue = f"{path}: {'; '.join(notes)}" if notes else None
-    for row in rows.values():
-        row["archive_issue"] = issue
-        if probe:
-            _probe(Source(place, layout), row)
-    return Looked(list(rows.values()), None if rows else issue)
+    return list(rows.values()), notes
+
+
+def _row(where: Iterable[Any], archive: str | None, num_bytes: int, stamp: str) -> Row:
+    """A row of a recording of which no file was found yet."""
+    return {
+        **dict(zip(_WHERE, where, strict=False)),
+        "files": 0,
+        "archive": archive,
+        "archive_bytes": num_bytes,
+        "archive_stamp": stamp,
+        "probed": False,
+        "issues": [],
+    }
 
 
 class _Blockwise(Place):
     """A remote place from one file of which much is read in small pieces that lie near each other."""
 
     def __init__(self, place: Place, size: int):
-        self.__dict__.update(place.__dict__)
+        super().__init__(place.url, place.storage_options)
         self._size = size
         self._blocks: BlockCache | None = None
 
@@ -409,14 +423,7 @@ def _file_rows(source: Source, group: list[Recording], identity: str) -> Looked:
     members = {source.layout.column_of(part): part for part in PARTS}
     rows = []
     for recording in group:
-        row: Row = {
-            **dict(zip(_WHERE, recording, strict=False)),
-            "files": 0,
-            "archive_bytes": 0,
-            "archive_stamp": identity,
-            "probed": False,
-            "issues": [],
-        }
+        row = _row(recording, None, 0, identity)
         refused = ""
         for column, part in members.items():
             location = source.layout.locate(recording, part, source.aliases)
@@ -447,25 +454,12 @@ def _probe(source: Source, row: Row) -> None:
     known = Known(
         {name: Span(span["offset"], span["length"]) for name in SPANS if (span := row.get(name))},
         {issue["column"]: BadFile("", "") for issue in row["issues"]},
-        *(False, None, None, None, None),
     )
-    recording = Recording(
-        file_id=row["file_id"],
-        label=row["label"],
-        split=row["split"],
-        batch_idx=row["batch_idx"],
-        archive_idx=row["archive_idx"],
-        files=row["files"],
-        row=None,
-        partner=None,
-        partner_is_here=False,
-        has_annotation_1p=None,
-        has_annotation_3p=None,
-    )
+    recording = Recording(*(row[name] for name in (*_WHERE, "files")))
 
     def note(column: str, error: BadFile) -> None:
         if column not in known.problems:
-            row["issues"].append(_issue(column, error.code, error.reason))
+            add_issue(row["issues"], column, error.code, error.reason)
 
     with Files(source, recording, known) as files:
         for part, header, prefix in (("video", VideoHeader, ""), ("audio", AudioHeader, "audio_")):
@@ -496,8 +490,4 @@ def _probe_arrays(files: Files, row: Row, note: Callable[[str, BadFile], None]) 
             continue
         row[key] = {**packed._asdict(), "offset": start + packed.offset}
         if npz.num_bytes[f"{key}.npy"] <= _NPY_HEADER:
-            row["issues"].append(_issue(key, "empty", f"{key} has no frames"))
-
-
-def _issue(column: str, code: str, detail: str) -> dict[str, str]:
-    return {"column": column, "code": code, "detail": detail}
+            add_issue(row["issues"], key, "empty", f"{key} has no frames")

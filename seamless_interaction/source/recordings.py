@@ -25,11 +25,11 @@ class Recording(NamedTuple):
     batch_idx: int
     archive_idx: int
     files: int  # which files are there, a bit each: those of the layout
-    row: int | None  # in the index, where there is one
-    partner: str | None  # the other file id of the interaction, whether it is here or not
-    partner_is_here: bool
-    has_annotation_1p: bool | None  # what the file list says; None if it does not
-    has_annotation_3p: bool | None
+    row: int | None = None  # in the index, where there is one
+    partner: str | None = None  # the other file id of the interaction, whether it is here or not
+    partner_is_here: bool = False
+    has_annotation_1p: bool | None = None  # what the file list says; None if it does not
+    has_annotation_3p: bool | None = None
     meant: int = EVERY_PART  # which parts the place is meant to hold, a bit each; see selection.csv
     partner_is_meant: bool = True
 
