@@ -451,7 +451,7 @@ def known_keywords(more: Iterable[str] = ()) -> Callable[[_Function], _Function]
 
 
 def refuse_unknown(keywords: Iterable[str], function: Callable[..., Any], more: Iterable[str] = ()) -> None:
-    """Raise ``UnknownKeyword`` for keywords that a function does not take; ``more`` is what its ``**`` parameter does."""
+    """Raise ``UnknownKeyword`` for keywords that a function does not take; ``more`` is what ``**`` stands for."""
     parameters = inspect.signature(function).parameters.values()
     names = [one.name for one in parameters if one.name != "self" and one.kind is not one.VAR_KEYWORD]
     names += more

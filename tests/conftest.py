@@ -25,7 +25,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 from seamless_interaction import ARRAYS
-from seamless_interaction.places import ranges as files
+from seamless_interaction.places import ranges
 from seamless_interaction.source import indexing
 from seamless_interaction.source.layout import archive_path
 from seamless_interaction.synthetic.corpus import SyntheticRecording, corpus
@@ -171,7 +171,7 @@ def opened(monkeypatch):
         found.append(CountedFile(path))
         return found[-1]
 
-    monkeypatch.setattr(files, "open_file", open_counting)
+    monkeypatch.setattr(ranges, "open_file", open_counting)
     return found
 
 

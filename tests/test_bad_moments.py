@@ -13,7 +13,7 @@ from seamless_interaction import SeamlessDataset, load_dataset
 from seamless_interaction.cli import app
 from seamless_interaction.download import Selection, download
 from seamless_interaction.errors import SeamlessInteractionError, SourceChanged, SourceError
-from seamless_interaction.places import cache as local_cache
+from seamless_interaction.places import cache
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.range_cache import kept_in
 from seamless_interaction.source.indexing import make_index
@@ -161,7 +161,7 @@ def test_what_is_kept_of_tables_and_indexes_and_was_damaged_is_fetched_again(sou
     with Bucket(source) as bucket:
         options = {"index": f"{bucket.url}/index.parquet"}
         truth = records(bucket.url, **options)
-        for path in (path for path in local_cache.folder().rglob("*") if path.is_file()):
+        for path in (path for path in cache.folder().rglob("*") if path.is_file()):
             path.write_bytes(damage(path.read_bytes()))
         bucket.clear()
         assert records(bucket.url, **options) == truth
@@ -233,7 +233,7 @@ def test_windows_that_were_chosen_and_are_damaged_are_chosen_again(source):
     dataset = SeamlessDataset(source, split=next(iter(load_dataset("full", data_dir=source, streaming=True))))
     options = {"duration": 0.5, "modalities": ["vad"], "where": "speech >= 0"}
     count = len(dataset.windows(**options))
-    for path in (local_cache.folder() / "windows").iterdir():
+    for path in (cache.folder() / "windows").iterdir():
         path.write_bytes(path.read_bytes()[:-20])
     assert len(dataset.windows(**options)) == count > 0
 

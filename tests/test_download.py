@@ -32,8 +32,7 @@ from seamless_interaction.errors import (
     UsageError,
 )
 from seamless_interaction.places.place import Place
-from seamless_interaction.selection import expected
-from seamless_interaction.selection import sizes as subsets
+from seamless_interaction.selection import expected, sizes
 from seamless_interaction.source.layout import archive_path, bits_of, tree_path
 from seamless_interaction.source.notice import NOTICE, is_synthetic
 from seamless_interaction.source.tables import read_selection
@@ -200,7 +199,7 @@ def test_a_copy_is_loaded_whole_whatever_sizes_there_are(corpora, tmp_path, monk
     """What was selected is what is meant, though it may be more recordings than the smallest size has."""
     source, corpus = corpora["tree"]
     assert download(Selection("full", modalities="vad"), source, tmp_path / "copy").exit_code == 0
-    monkeypatch.setattr(subsets, "limits", lambda subset: expected.Limits(None, None if subset == "full" else 4))
+    monkeypatch.setattr(sizes, "limits", lambda subset: expected.Limits(None, None if subset == "full" else 4))
     found = load_dataset(data_dir=tmp_path / "copy", modalities="vad", streaming=True)
     assert sum(1 for stream in found.values() for _ in stream) == len(corpus.recordings)
 
@@ -600,7 +599,7 @@ def test_stream_ends_quietly_when_nobody_reads_on(corpora):
 def test_a_partial_copy_is_streamed_whole(corpora, tmp_path, monkeypatch):
     source, corpus = corpora["tree"]
     download(Selection("full", modalities="vad"), source, tmp_path / "copy")
-    monkeypatch.setattr(subsets, "limits", lambda subset: expected.Limits(None, None if subset == "full" else 4))
+    monkeypatch.setattr(sizes, "limits", lambda subset: expected.Limits(None, None if subset == "full" else 4))
     lines = run("stream", "--source", tmp_path / "copy", "--modalities", "vad").stdout.splitlines()
     assert sorted(json.loads(line)["id"] for line in lines) == sorted(r.file_id for r in corpus.recordings)
     labels = run("stream", "--source", tmp_path / "copy", "--modalities", "vad", "--label", "improvised").stdout

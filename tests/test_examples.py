@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seamless_interaction.synthetic import files as synthetic_files
+from seamless_interaction.synthetic import files
 from seamless_interaction.synthetic.media import empty_mp4
 
 torch = pytest.importorskip("torch", reason="torch is optional")
@@ -30,7 +30,7 @@ def test_training_resumes_to_the_same_weights_and_learns_the_planted_rule(
 ):
     """Takes 8 s: with less data, or one epoch, what it learns is hardly more than what an untrained model guesses."""
     folder = tmp_path / "turn-taking"
-    monkeypatch.setattr(synthetic_files, "_write_video", lambda path, recording: path.write_bytes(empty_mp4()))
+    monkeypatch.setattr(files, "_write_video", lambda path, recording: path.write_bytes(empty_mp4()))
     options = ["--interactions", "12", "--epochs", "2", "--workers", "1"]
     monkeypatch.setattr(sys, "argv", ["train_turn_taking.py", str(folder), *options])
     train_turn_taking.main()

@@ -16,8 +16,7 @@ from seamless_interaction.errors import SourceUnreachable, UnsafeFile, UsageErro
 from seamless_interaction.formats import audio
 from seamless_interaction.formats import tar as tars
 from seamless_interaction.formats.arrays import read_npy
-from seamless_interaction.places import answers, limits
-from seamless_interaction.places import cache as local_cache
+from seamless_interaction.places import answers, cache, limits
 from seamless_interaction.places import place as places
 from seamless_interaction.places.place import Place
 from seamless_interaction.source.layout import tree_path
@@ -30,7 +29,7 @@ HUGE = 1 << 40
 @pytest.fixture(autouse=True)
 def impatient(tmp_path, monkeypatch):
     monkeypatch.setattr("seamless_interaction.places.retry._FIRST_WAIT", 0.001)
-    monkeypatch.setattr(local_cache, "folder", lambda: tmp_path / "kept")
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "kept")
 
 
 def grown(path, content, size=HUGE):
@@ -52,7 +51,7 @@ def small(monkeypatch):
 
 
 def table(place):
-    return local_cache.read_cached(place, "filelist.csv", bytes)
+    return cache.read_cached(place, "filelist.csv", bytes)
 
 
 def test_of_a_table_no_more_is_read_than_tables_have(tmp_path, small):

@@ -11,7 +11,7 @@ from conftest import WITHOUT_TORCH
 
 import seamless_interaction
 from seamless_interaction import load_dataset
-from seamless_interaction.synthetic import files as synthetic_files
+from seamless_interaction.synthetic import files
 from seamless_interaction.synthetic.media import empty_mp4
 from seamless_interaction.synthetic.writing import synthesize
 
@@ -62,7 +62,7 @@ def folders(tmp_path_factory):
     """(layout, times) -> few recordings, of 8 seconds and without pictures, or so many times as many."""
     made = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic_files, "_write_video", lambda path, recording: path.write_bytes(empty_mp4()))
+        patch.setattr(files, "_write_video", lambda path, recording: path.write_bytes(empty_mp4()))
         for layout in ("tree", "bundles"):
             made[layout, 1] = tmp_path_factory.mktemp("memory") / layout
             synthesize(made[layout, 1], layout, interactions=3, seconds=8.0)

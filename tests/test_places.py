@@ -35,8 +35,7 @@ from seamless_interaction.evaluation import write_results
 from seamless_interaction.features import make_features
 from seamless_interaction.places import cache as local_cache
 from seamless_interaction.places import place as places
-from seamless_interaction.places import ranges as files
-from seamless_interaction.places import redirects
+from seamless_interaction.places import ranges, redirects
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.write import local_path
 from seamless_interaction.publishing import plan_shards, publish
@@ -118,8 +117,8 @@ def test_a_path_opens_with_fsspec(place):
 
 
 def test_a_path_opens_as_a_file_of_media_does(place):
-    with files.open_file(place.path("a.bin"), place.storage_options, block=1000) as file:
-        assert files.file_size(file) == len(CONTENT)
+    with ranges.open_file(place.path("a.bin"), place.storage_options, block=1000) as file:
+        assert ranges.file_size(file) == len(CONTENT)
         assert (file.seek(70_000), file.read(5), file.tell()) == (70_000, CONTENT[70_000:70_005], 70_005)
         assert (file.seek(-3, os.SEEK_END), file.read()) == (len(CONTENT) - 3, CONTENT[-3:])
 
@@ -131,7 +130,7 @@ def test_a_missing_file_is_told(place):
     with pytest.raises(error, match=r"none\.bin"):
         place.stat("none.bin")
     with pytest.raises(AccessDenied if place.is_http else MissingFile, match=r"none\.bin"):
-        files.open_file(place.path("none.bin"), place.storage_options)
+        ranges.open_file(place.path("none.bin"), place.storage_options)
 
 
 def test_a_stamp_changes_with_the_content_only(place, folder):
@@ -180,7 +179,10 @@ def test_what_fails_for_a_moment_is_asked_for_again(folder, failures):
 
 
 def test_media_are_asked_for_again_too(folder):
-    with Bucket(folder, failures={"a.bin": [503, "reset", 503]}) as bucket, files.open_file(f"{bucket.url}/a.bin") as f:
+    with (
+        Bucket(folder, failures={"a.bin": [503, "reset", 503]}) as bucket,
+        ranges.open_file(f"{bucket.url}/a.bin") as f,
+    ):
         assert f.read() == CONTENT
 
 
@@ -366,7 +368,7 @@ def test_a_size_that_head_does_not_tell_is_asked_for(folder, amend):
         known = place.stat("a.bin")
         assert known.size == len(CONTENT) and known.stamp
         assert place.exists("a.bin") and not place.exists("b.bin")
-        with files.open_file(place.path("a.bin")) as file:
+        with ranges.open_file(place.path("a.bin")) as file:
             assert file.read() == CONTENT
         with pytest.raises(AccessDenied):  # as missing files of the bucket are
             place.stat("b.bin")
@@ -651,10 +653,10 @@ def test_a_page_of_another_network_is_not_kept(folder, cache):
 
 
 def test_a_part_of_a_file_has_a_path_of_its_own(place):
-    path = files.member_path("b.wav", place.path("a.bin"), 50_000, 10_000)
+    path = ranges.member_path("b.wav", place.path("a.bin"), 50_000, 10_000)
     part = CONTENT[50_000:60_000]
-    with files.open_file(path, place.storage_options, block=100) as file:
-        assert (files.file_size(file), file.read()) == (10_000, part)
+    with ranges.open_file(path, place.storage_options, block=100) as file:
+        assert (ranges.file_size(file), file.read()) == (10_000, part)
         assert (file.seek(20), file.read(10), file.seek(-5, os.SEEK_END), file.read()) == (
             20,
             part[20:30],
@@ -669,7 +671,7 @@ def test_a_part_of_a_file_has_a_path_of_its_own(place):
 
 def test_a_part_of_an_archive_that_is_gone(place):
     with pytest.raises(AccessDenied if place.is_http else MissingFile, match=r"none\.tar"):
-        files.open_file(files.member_path("b.wav", place.path("none.tar"), 0, 10), place.storage_options).read()
+        ranges.open_file(ranges.member_path("b.wav", place.path("none.tar"), 0, 10), place.storage_options).read()
 
 
 def hostile(references):
@@ -709,18 +711,18 @@ def hostile(references):
 )
 def test_a_path_that_is_not_of_ours_is_told(path):
     with pytest.raises(UnreadableFile, match="not the path of a member"):
-        files.open_file(path)
+        ranges.open_file(path)
 
 
 def test_a_part_that_begins_or_ends_after_its_archive(place):
     for offset, expected in ((len(CONTENT) - 10, CONTENT[-10:]), (10**12, b"")):
-        path = files.member_path("b.wav", place.path("a.bin"), offset, 10**15)
-        with files.open_file(path, place.storage_options) as file:
+        path = ranges.member_path("b.wav", place.path("a.bin"), offset, 10**15)
+        with ranges.open_file(path, place.storage_options) as file:
             assert file.read(1000) == expected
 
 
 def test_the_path_of_a_part_is_plain_json(tmp_path):
-    path = files.member_path("b.wav", str(tmp_path / "a.tar"), 5, 7)
+    path = ranges.member_path("b.wav", str(tmp_path / "a.tar"), 5, 7)
     references = json.loads(base64.b64decode(path.rpartition(",")[2]))
     assert references == {"version": 1, "refs": {"b.wav": [f"file://{tmp_path / 'a.tar'}", 5, 7]}}
 

@@ -20,8 +20,7 @@ from seamless_interaction import load_dataset, record_features
 from seamless_interaction.errors import BrokenTable, UnknownSplit, UnknownSubset, UnsafeFile, UsageError
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.ranges import member_path
-from seamless_interaction.publishing import Selection, plan_shards, publish
-from seamless_interaction.publishing import reading as published
+from seamless_interaction.publishing import Selection, plan_shards, publish, reading
 
 REPO = "seamless/interaction"
 URL = f"hf://datasets/{REPO}"
@@ -243,9 +242,9 @@ def test_a_stream_reads_little_more_than_the_columns_it_wants(hub, folder, corpo
 
 def test_without_a_size_a_folder_gives_all_and_the_hub_the_smallest(hub, folder):
     configs = dict.fromkeys(["recordings", "10GB", "10GB-improvised", "100GB", "100GB-improvised"])
-    assert published._default(configs, Selection(), Place(folder)) == "100GB"
-    assert published._default(configs, Selection(), Place(URL)) == "10GB"
-    assert published._default(configs, Selection(sample=3), Place(URL)) == "100GB"
+    assert reading._default(configs, Selection(), Place(folder)) == "100GB"
+    assert reading._default(configs, Selection(), Place(URL)) == "10GB"
+    assert reading._default(configs, Selection(sample=3), Place(URL)) == "100GB"
     names = {
         record["label"] for record in load_dataset(split="train", label="improvised", data_dir=folder, modalities=[])
     }

@@ -32,7 +32,7 @@ from seamless_interaction.errors import (
 from seamless_interaction.formats.audio import Audio
 from seamless_interaction.formats.video import Video
 from seamless_interaction.places.place import Place
-from seamless_interaction.source import addresses as sources
+from seamless_interaction.source import addresses
 from seamless_interaction.source import files as parts
 from seamless_interaction.source.addresses import filelist_of
 from seamless_interaction.source.indexing import make_index
@@ -174,9 +174,9 @@ def test_records_of_the_bucket_can_be_prepared(tree, few, local_few):
 
 def test_without_a_word_it_is_the_public_bucket(alone):
     """And nothing else is asked: neither a cache nor a folder of that name."""
-    with pytest.raises(SourceUnreachable, match=re.escape(sources.BUCKET)):
+    with pytest.raises(SourceUnreachable, match=re.escape(addresses.BUCKET)):
         load(modalities=["vad"])
-    assert {f"https://{host}" for host in alone} == {re.match("https://[^/]+", sources.BUCKET)[0]}
+    assert {f"https://{host}" for host in alone} == {re.match("https://[^/]+", addresses.BUCKET)[0]}
     alone.clear()
 
 

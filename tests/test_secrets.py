@@ -18,7 +18,7 @@ from seamless_interaction import SeamlessDataset, load_dataset, use_storage_opti
 from seamless_interaction.cli import app
 from seamless_interaction.errors import AccessDenied, SourceUnreachable, UsageError
 from seamless_interaction.places import options as options_of_places
-from seamless_interaction.places import place as places
+from seamless_interaction.places import place
 from seamless_interaction.places.place import Place
 from seamless_interaction.publishing.plan import WORK
 from seamless_interaction.source.layout import tree_path
@@ -50,7 +50,7 @@ class Guarded(Bucket):
 def guarded(tmp_path_factory, monkeypatch):
     monkeypatch.setattr("seamless_interaction.places.retry._FIRST_WAIT", 0.001)
     monkeypatch.setattr("seamless_interaction.places.options._options_of_places", {})
-    monkeypatch.setattr(places, "ATTEMPTS", 2)
+    monkeypatch.setattr(place, "ATTEMPTS", 2)
     folder = tmp_path_factory.mktemp("source") / "data"
     one, other, *_ = synthesize(folder, "tree", 6, 1.0).recordings
     (folder / tree_path(other.label, other.split, "vad", other.file_id)).write_bytes(b"damaged")

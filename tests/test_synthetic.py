@@ -36,7 +36,7 @@ from seamless_interaction import (
 from seamless_interaction.cli import app
 from seamless_interaction.errors import UnknownLayout, UsageError
 from seamless_interaction.source.layout import BUNDLE, archive_path, tree_path
-from seamless_interaction.synthetic import media as synthetic_media
+from seamless_interaction.synthetic import media
 from seamless_interaction.synthetic.corpus import DEFECTS, LAYOUTS, PROFILES, Corpus, SyntheticRecording, corpus
 from seamless_interaction.synthetic.media import (
     PICTURE_PERIOD,
@@ -92,13 +92,13 @@ class Forgetful(dict[Any, Any]):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_same_arguments_give_the_same_bytes(layout, tmp_path, monkeypatch):
     """Whether each track is encoded, or taken from when it last was."""
-    monkeypatch.setattr(synthetic_media, "_encoded", Forgetful())
+    monkeypatch.setattr(media, "_encoded", Forgetful())
     synthesize(tmp_path / "encoded", layout, 1, 1.0)
-    monkeypatch.setattr(synthetic_media, "_encoded", {})
+    monkeypatch.setattr(media, "_encoded", {})
     synthesize(tmp_path / "again", layout, 1, 1.0)
-    kept = len(synthetic_media._encoded)
+    kept = len(media._encoded)
     synthesize(tmp_path / "kept", layout, 1, 1.0)
-    assert kept == len(synthetic_media._encoded) > 0
+    assert kept == len(media._encoded) > 0
     assert digests(tmp_path / "encoded") == digests(tmp_path / "again") == digests(tmp_path / "kept")
 
 

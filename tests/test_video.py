@@ -25,7 +25,7 @@ from seamless_interaction.formats import video as video_module
 from seamless_interaction.formats.audio import probe_audio
 from seamless_interaction.formats.mp4 import _packet_index, probe_video, read_frames
 from seamless_interaction.formats.video import Video
-from seamless_interaction.places import ranges as files
+from seamless_interaction.places import ranges
 
 NTSC = Fraction(30000, 1001)
 BITS = 8  # a frame's number, as dark and light columns
@@ -180,7 +180,7 @@ def test_probe_by_url_fetches_little_in_few_requests(large, which):
     fsspec.register_implementation("counted", Remote, clobber=True)
     Remote.fetched.clear()
     assert probe_video(f"counted://{large[which]}") == probe_video(large[which])
-    assert len(Remote.fetched) <= 2 and sum(Remote.fetched) < 2 * files.HEADER_BLOCK
+    assert len(Remote.fetched) <= 2 and sum(Remote.fetched) < 2 * ranges.HEADER_BLOCK
 
 
 def test_fragmented_video_has_frames_though_its_index_has_none(tmp_path):

@@ -213,10 +213,10 @@ def test_media_open_when_used(train, corpus):
 
 def test_media_are_not_touched(corpora, tmp_path, monkeypatch):
     """Every record of a prepared dataset is read where the media are gone."""
-    from seamless_interaction.places import ranges as files
+    from seamless_interaction.places import ranges
 
     prepared = load_dataset("full", "train", data_dir=corpora["tree"][0], modalities=MODALITIES)
-    monkeypatch.setattr(files, "open_file", None)
+    monkeypatch.setattr(ranges, "open_file", None)
     for record in prepared:
         assert record["video"] is not None and record["audio"] is not None and str(record)
 

@@ -150,7 +150,7 @@ def stream(
     from seamless_interaction.errors import UsageError
     from seamless_interaction.places.range_cache import kept_in
     from seamless_interaction.record.lines import stream_lines
-    from seamless_interaction.source import addresses as sources
+    from seamless_interaction.source import addresses
     from seamless_interaction.work.text import BYTES, number
 
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -166,7 +166,7 @@ def stream(
                 **criteria,
                 split=split,
                 modalities=modalities and list(modalities),
-                data_dir=sources.address_of(source),
+                data_dir=addresses.address_of(source),
                 layout=layout,
                 index=index,
                 streaming=True,

@@ -115,16 +115,16 @@ def check_source(
     from seamless_interaction.check.run import check
     from seamless_interaction.places.place import Place
     from seamless_interaction.places.write import local_path, require_writable, write_whole
-    from seamless_interaction.source import addresses as sources
+    from seamless_interaction.source import addresses
     from seamless_interaction.source.tables import read_filelist_file
 
     with named_errors():
         if output:
             require_writable(local_path(output))
-        place = Place(sources.address_of(source))
-        listed = read_filelist_file(filelist) if filelist else sources.filelist_of(place)
+        place = Place(addresses.address_of(source))
+        listed = read_filelist_file(filelist) if filelist else addresses.filelist_of(place)
         if listed is None:
-            listed = sources.official_filelist()
+            listed = addresses.official_filelist()
         with typer.progressbar(length=1, label=place.url, show_pos=True, file=sys.stderr) as bar:
 
             def progress(done: int, of: int) -> None:

@@ -22,8 +22,7 @@ from seamless_interaction import ANNOTATION_KINDS, ARRAYS
 from seamless_interaction.conversations.storage import Storage
 from seamless_interaction.errors import BadFile
 from seamless_interaction.formats.parquet import DAMAGED
-from seamless_interaction.places import cache as local_cache
-from seamless_interaction.places import write
+from seamless_interaction.places import cache, write
 
 logger = logging.getLogger("seamless_interaction")
 
@@ -54,8 +53,8 @@ _REQUESTS = 16  # recordings at a time, of a remote place
 
 def _kept(name: str, make: Callable[[Any], object]) -> Path:
     """A file of the cache, made if it is not there, or is damaged."""
-    folder = local_cache.folder() / "windows"
-    path = folder / f"{local_cache.key(f'{_VERSION} {name}')}.parquet"
+    folder = cache.folder() / "windows"
+    path = folder / f"{cache.key(f'{_VERSION} {name}')}.parquet"
     if not _is_whole(path):
         write.write_whole(path, make)
         by_age = sorted(folder.glob("*.parquet"), key=lambda other: other.stat().st_mtime)

@@ -81,7 +81,7 @@ class Manifest:
 
     Attributes:
         rows: file id -> row of ``cells``.
-        cells: one row a recording, one column a part (``layouts.PARTS``): ``status`` (0: nothing known), ``mark`` of
+        cells: one row a recording, one column a part (``layout.PARTS``): ``status`` (0: nothing known), ``mark`` of
             size and modification time, ``at`` which byte the line begins, and when it was last ``checked``.
     """
 

@@ -26,7 +26,7 @@ from seamless_interaction.places.place import Place
 from seamless_interaction.places.write import local_path
 from seamless_interaction.selection.expected import expected_bytes, expected_bytes_of_parts, expected_seconds
 from seamless_interaction.selection.selection import Selection
-from seamless_interaction.source import addresses as sources
+from seamless_interaction.source import addresses
 from seamless_interaction.source.files import Source
 from seamless_interaction.source.ids import INTERACTION_LENGTH
 from seamless_interaction.source.index import Index
@@ -278,7 +278,7 @@ def plan(
         TargetError: the target holds something else.
     """
     target = local_path(target)
-    address = sources.address_of(os.fspath(source))
+    address = addresses.address_of(os.fspath(source))
     opening = Opening(address, storage_options, layout=layout, index=index, filelist=filelist)
     _refuse_target(target, opening.place)
     selection = opening.in_force(selection or Selection())

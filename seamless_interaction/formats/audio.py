@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from seamless_interaction.errors import EmptyFile, TruncatedFile, UnreadableFile, UnsafeFile
-from seamless_interaction.places import ranges as files
+from seamless_interaction.places import ranges
 from seamless_interaction.places.limits import MAX_WAV_BYTES
 from seamless_interaction.places.options import bring_options
 
@@ -84,12 +84,12 @@ def probe_audio(path: str, file: BinaryIO | None = None) -> AudioHeader:
         MissingFile, EmptyFile (no bytes, or no samples), TruncatedFile (fewer samples than the
         header says), UnreadableFile (not such a WAV, or one with two data chunks), UnsafeFile (too many bytes).
     """
-    with nullcontext(file) if file is not None else files.open_file(path) as file:
+    with nullcontext(file) if file is not None else ranges.open_file(path) as file:
         return _probe_wav(path, file).header
 
 
 def _probe_wav(path: str, file: BinaryIO) -> _Wav:
-    size = files.file_size(file)
+    size = ranges.file_size(file)
     if not size:
         raise EmptyFile(path, "0 bytes")
     if size > MAX_WAV_BYTES:
@@ -244,7 +244,7 @@ class Audio(Mapping[str, Any]):
 
     @cached_property
     def _probed(self) -> _Wav:
-        with files.open_file(self.path, self.storage_options, content=self.content) as file:
+        with ranges.open_file(self.path, self.storage_options, content=self.content) as file:
             return _probe_flac(self.path, file) if _is_flac(self.content) else _probe_wav(self.path, file)
 
     @property
@@ -290,7 +290,7 @@ class Audio(Mapping[str, Any]):
         samples = np.empty((last - first, header.num_channels), dtype)
         begin = start + first * samples.itemsize * header.num_channels
         # No block: what is missing is known to the byte. libsndfile would read the header again.
-        with files.open_file(self.path, self.storage_options, 0, self.content) as file:
+        with ranges.open_file(self.path, self.storage_options, 0, self.content) as file:
             file.seek(begin)
             done = file.readinto(samples.reshape(-1).view(np.uint8))  # type: ignore[attr-defined]
         if done != samples.nbytes:
@@ -304,7 +304,7 @@ class Audio(Mapping[str, Any]):
         import numpy as np
         import soundfile
 
-        with files.open_file(self.path, self.storage_options, files.DATA_BLOCK, self.content) as file:
+        with ranges.open_file(self.path, self.storage_options, ranges.DATA_BLOCK, self.content) as file:
             try:
                 with soundfile.SoundFile(file) as wav:
                     wav.seek(first)

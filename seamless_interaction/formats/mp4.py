@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from seamless_interaction.errors import EmptyFile, NoVideoStream, TruncatedFile, UnreadableFile
-from seamless_interaction.places import ranges as files
+from seamless_interaction.places import ranges
 from seamless_interaction.places.ranges import RangeFile
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _top_boxes(path: str, file: BinaryIO) -> dict[bytes, list[_Box]]:
         TruncatedFile: a box with data ends behind the file's end, or there is no ``moov``, which a writer puts down
             last.
     """
-    size = files.file_size(file)
+    size = ranges.file_size(file)
     if not size:
         raise EmptyFile(path, "0 bytes")
     boxes: dict[bytes, list[_Box]] = {}
@@ -228,7 +228,7 @@ def probe_video(path: str, file: BinaryIO | None = None) -> VideoHeader:
         MissingFile, EmptyFile (no bytes, or a picture without frames), TruncatedFile (cut, without
         its index, or with one that leads beyond its end), NoVideoStream, UnreadableFile (not an MP4).
     """
-    with nullcontext(file) if file is not None else files.open_file(path) as file:
+    with nullcontext(file) if file is not None else ranges.open_file(path) as file:
         return _probe(path, file)[0]
 
 
@@ -236,7 +236,7 @@ def _probe(path: str, file: BinaryIO) -> tuple[VideoHeader, FrameIndex | None]:
     """The header, and the frame index unless it takes the media to make it."""
     boxes = _top_boxes(path, file)
     moov = read_moov(path, file, boxes)
-    size = files.file_size(file)
+    size = ranges.file_size(file)
     is_fragmented = b"moof" in boxes
     # FFmpeg would read a frame and decode it, to learn the pixel format (15 ms in 4K). It gets the index alone, and
     # no codec. Only the frames of a fragmented file are listed along the file.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 from seamless_interaction.errors import UnreadableFile
 from seamless_interaction.formats import mp4
-from seamless_interaction.places import ranges as files
+from seamless_interaction.places import ranges
 from seamless_interaction.places.options import bring_options
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class Video:
 
     @cached_property
     def _read(self) -> tuple[mp4.VideoHeader, mp4.FrameIndex]:
-        with files.open_file(self.path, self.storage_options, content=self.content) as file:
+        with ranges.open_file(self.path, self.storage_options, content=self.content) as file:
             return mp4.read_frames(self.path, file)
 
     @property
@@ -325,7 +325,7 @@ class Video:
         return number % frames
 
     def _new_decoder(self) -> _Decoder:
-        file = files.open_file(self.path, self.storage_options, files.DATA_BLOCK, self.content)
+        file = ranges.open_file(self.path, self.storage_options, ranges.DATA_BLOCK, self.content)
         return _Decoder(self.path, file, *self._read)
 
     def _frames(self) -> _Decoder:

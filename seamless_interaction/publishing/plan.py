@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 from seamless_interaction import LABELS, ON_ERROR, SPLITS, SUBSETS, __version__
 from seamless_interaction.errors import BrokenTable, UnknownName, UnknownOption, UsageError, known_keywords
 from seamless_interaction.opening import Opening
-from seamless_interaction.places import cache as local_cache
+from seamless_interaction.places import cache
 from seamless_interaction.places.options import redacted
 from seamless_interaction.places.write import write_whole
 from seamless_interaction.publishing.reading import SELECTION
 from seamless_interaction.selection import expected
-from seamless_interaction.selection import sizes as subsets
 from seamless_interaction.selection.selection import Selection
-from seamless_interaction.source import addresses as sources
+from seamless_interaction.selection.sizes import select
+from seamless_interaction.source import addresses
 from seamless_interaction.source.files import Source
 from seamless_interaction.source.ids import INTERACTION_LENGTH
 from seamless_interaction.source.layout import parts_of
@@ -124,7 +124,7 @@ class ShardPlan:
     def save(self, folder: Path) -> None:
         """Write it into the work folder of an output, with the index if only this machine has it."""
         settings, index = dict(self.settings), self.settings["index"]
-        if index and Path(index).is_relative_to(local_cache.folder()):
+        if index and Path(index).is_relative_to(cache.folder()):
             kept = folder / WORK / "index.parquet"
             content = Path(index).read_bytes()
             write_whole(kept, lambda file: file.write(content))
@@ -247,7 +247,7 @@ def plan_shards(
     audio: str = "flac",
     video: str | Mapping[str, str] | None = None,
     on_error: str = "null",
-    media_url: str = sources.BUCKET,
+    media_url: str = addresses.BUCKET,
 ) -> ShardPlan:
     """Plan a publication. Nothing is read but names, tables, and headers of tars.
 
@@ -274,7 +274,7 @@ def plan_shards(
     if on_error not in ON_ERROR:
         raise UnknownOption(on_error, ON_ERROR)
     opening = Opening(
-        sources.address_of(os.fspath(source)),
+        addresses.address_of(os.fspath(source)),
         storage_options,
         layout=layout,
         index=index,
@@ -309,7 +309,7 @@ def _whole_sizes(listed: pa.Table, chosen: pa.Table, subset: str, label: str | N
     """The sizes all of whose recordings are chosen, with their ids, up to the one that was asked for."""
     sizes = {}
     for name in SUBSETS[: SUBSETS.index(subset) + 1]:
-        members = subsets.select(listed, name, label)["file_id"].combine_chunks()
+        members = select(listed, name, label)["file_id"].combine_chunks()
         if not len(members) or not pc.all(pc.is_in(members, chosen["file_id"].combine_chunks())).as_py():
             break
         sizes[name] = members

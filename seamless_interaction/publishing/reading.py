@@ -29,7 +29,7 @@ from seamless_interaction import (
 )
 from seamless_interaction.errors import BrokenTable, SeamlessInteractionError, UnknownSubset, UsageError
 from seamless_interaction.formats.parquet import DAMAGED
-from seamless_interaction.places import cache as local_cache
+from seamless_interaction.places import cache
 from seamless_interaction.places.limits import MAX_INDEX_BYTES, MAX_TABLE_BYTES
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.ranges import RangeFile
@@ -159,7 +159,7 @@ def _address(place: Place, options: dict[str, Any]) -> list[str]:
 
 def _linked(root: str) -> str:
     """A folder of links to what `datasets` reads: it takes brackets and the like in a path for a pattern."""
-    folder = local_cache.folder() / "links" / local_cache.key(root)
+    folder = cache.folder() / "links" / cache.key(root)
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("README.md", "data"):
         with suppress(FileExistsError):

@@ -26,7 +26,7 @@ def describe(filelist: pa.Table) -> pa.Table:
     """What each size has of a file list, one row a size, in the order of ``SUBSETS``.
 
     Args:
-        filelist: as ``subsets.select`` takes it.
+        filelist: as ``sizes.select`` takes it.
 
     Returns:
         ``subset``, ``interactions``, ``recordings``, ``share`` (of the list's recordings), ``hours`` of

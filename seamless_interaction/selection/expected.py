@@ -162,7 +162,7 @@ def _broken(name: str, reason: str) -> SeamlessInteractionError:
 def expected_bytes(filelist: pa.Table, parts: Iterable[str] | None = None) -> np.ndarray:
     """Expected bytes of each row (int64), as downloaded from the bucket, without the margin.
 
-    ``parts`` are those that count, of ``layouts.PARTS``; None is all that belongs to a recording.
+    ``parts`` are those that count, of ``layout.PARTS``; None is all that belongs to a recording.
     """
     by_vendor = expected().bytes
     if parts is not None:

@@ -217,7 +217,7 @@ def tell_chosen(
     Args:
         chosen: the rows that are, of those listed.
         listed: the file list of the place.
-        found: what was found there, ``layouts.FOUND``; None where only the list tells.
+        found: what was found there, ``layout.FOUND``; None where only the list tells.
     """
     if selection.split is not None:
         listed = listed.filter(pc.equal(listed["split"], selection.split))

@@ -7,7 +7,7 @@ media to know their length; ``indexing`` makes it.
 column                      meaning
 =========================== ======================================================================
 those of ``FILELIST``       file id, label, split, batch and archive, flags
-``files``                   which files are there, a bit each; see ``layouts.FOUND``
+``files``                   which files are there, a bit each; see ``layout.FOUND``
 ``archive``                 path of the tar, its size, and its ETag or modification time
 ``archive_issue``           why the rest of the tar cannot be read
 a part, ``json``, ``npz``   where it lies: offset and length in bytes, and of an array in an NPZ, whose

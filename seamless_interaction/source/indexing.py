@@ -36,7 +36,7 @@ from seamless_interaction.formats.audio import AudioHeader
 from seamless_interaction.formats.mp4 import VideoHeader
 from seamless_interaction.formats.parquet import DAMAGED
 from seamless_interaction.formats.tar import Contents, contents
-from seamless_interaction.places import cache as local_cache
+from seamless_interaction.places import cache
 from seamless_interaction.places.entry import Entry
 from seamless_interaction.places.place import Place, fetched_anew
 from seamless_interaction.places.ranges import HEADER_BLOCK
@@ -99,7 +99,7 @@ def make_index(
         output: the Parquet file to write.
         filelist: ``tables.FILELIST``; what it does not name is left out, and what the place lacks has a row that
             says so. None: whatever the place holds.
-        layout: as for ``layouts.scan``.
+        layout: as for ``listing.scan``.
         progress: called with the number of archives, or groups of recordings, that are done, and of all.
 
     Raises:
@@ -139,8 +139,8 @@ def silent_index(listing: Listing, selected: pa.Table | None) -> Index:
     of a remote place is looked at again: it may have been a bad moment of the host.
     """
     archives = _named(listing, selected)
-    folder = local_cache.folder() / "archives" / local_cache.key(f"{VERSION} {listing.place.url}")
-    output = folder / f"{local_cache.key(repr(sorted(archives.items())))}.parquet"
+    folder = cache.folder() / "archives" / cache.key(f"{VERSION} {listing.place.url}")
+    output = folder / f"{cache.key(repr(sorted(archives.items())))}.parquet"
     with suppress(SourceUnreachable, BrokenIndex, FileNotFoundError):  # another process may tidy up
         index = Index(output)
         if index.found is not None and (listing.place.is_local or index.is_sound(archives)):  # and can be read

@@ -79,7 +79,7 @@ def recordings(
     The list decides: what it places elsewhere is a stray, not a record.
 
     Args:
-        found: ``layouts.FOUND``, with or without the column ``row``.
+        found: ``layout.FOUND``, with or without the column ``row``.
         filelist: ``tables.FILELIST``; the whole list, as it says who is whose partner.
         selected: those rows of it that are of interest.
         layout: of the place.
