@@ -24,7 +24,7 @@ class SeamlessInteractionError(Exception):
 
 
 class UsageError(SeamlessInteractionError, ValueError):
-    """An argument that cannot be."""
+    """An invalid argument."""
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
@@ -54,7 +54,7 @@ class UnknownName(UsageError):
 
 
 class UnknownKeyword(UnknownName, TypeError):
-    """A keyword that a function does not take."""
+    """A keyword argument that the function does not have."""
 
     what = "keyword"
 
@@ -119,7 +119,7 @@ class UnknownId(UnknownName):
 
 
 class EmptySelection(UsageError):
-    """Criteria that leave no recording together."""
+    """No recording matches all of the criteria."""
 
 
 class UnknownPreset(UnknownName):
@@ -129,13 +129,13 @@ class UnknownPreset(UnknownName):
 
 
 class UnknownQuantity(UnknownName):
-    """Not a quantity of a window that a condition can speak of."""
+    """Not a quantity of windows that a condition can use."""
 
     what = "quantity"
 
 
 class InvalidExpression(UsageError):
-    """A condition that is no comparison of quantities."""
+    """A condition that does not compare quantities."""
 
     def __init__(self, text: str, reason: str):
         self.text, self.reason = text, reason
@@ -178,7 +178,7 @@ class UnknownGroup(UnknownName):
 
 
 class ForeignFeatures(UsageError):
-    """A file of features that were computed otherwise, or that is none."""
+    """Not a file of features, or one computed with other settings."""
 
 
 class UnknownTask(UnknownName):
@@ -188,23 +188,23 @@ class UnknownTask(UnknownName):
 
 
 class ForeignResults(UsageError):
-    """A file that holds no results of a benchmark, or none that this version reads."""
+    """Not a file of benchmark results, or one that this version cannot read."""
 
 
 class IncomparableResults(UsageError):
-    """Results that were not measured on the same data, of which a table would make an order."""
+    """Results that were measured on different data, and must not be ranked in one table."""
 
 
 class InvalidWindow(UsageError):
-    """A span of time that cannot be, or that is not within the recording."""
+    """An invalid span of time, or one outside the recording."""
 
 
 class ForeignState(UsageError):
-    """The state of other windows than these, or one that does not follow from a batch."""
+    """A state of other windows than these, or one that no batch of them leads to."""
 
 
 class WindowError(SeamlessInteractionError):
-    """A window that cannot be read: of which recording, when, and why. Or too many of them in a row."""
+    """A window that cannot be read, with its recording, time and reason; or too many of them in a row."""
 
 
 class InvalidFileId(UsageError):
@@ -218,10 +218,10 @@ class InvalidFileId(UsageError):
 
 
 class MissingDependency(UsageError):
-    """Something was asked for that needs a package of an extra, which is not installed."""
+    """A package that an optional extra brings is needed, and is not installed."""
 
     def __init__(self, what: str, package: str, extra: str):
-        super().__init__(what, package, extra)  # with which it comes from another process
+        super().__init__(what, package, extra)  # so that it can be pickled
 
     def __str__(self) -> str:
         what, package, extra = self.args
@@ -232,7 +232,7 @@ class MissingDependency(UsageError):
 
 
 class ModelError(SeamlessInteractionError):
-    """A model that cannot be loaded, or trained further."""
+    """A model that cannot be loaded or trained further."""
 
 
 class ForeignCheckpoint(ModelError, ValueError):
@@ -251,7 +251,7 @@ class NonFiniteLoss(ModelError, ArithmeticError):
         some = ", ".join(self.ids[:8]) + (", …" if len(self.ids) > 8 else "")
         super().__init__(
             f"the loss of step {step} is not finite ({losses}). Recordings of the batch: {some}. The last checkpoint "
-            "stands. Look at these recordings, or try a smaller learning rate."
+            "is kept. Look at these recordings, or try a smaller learning rate."
         )
 
 
@@ -263,7 +263,7 @@ class SourceError(SeamlessInteractionError):
 
 
 class SourceNotFound(SourceError, FileNotFoundError):
-    """The path does not exist, or holds nothing of this dataset."""
+    """The path does not exist, or contains nothing of this dataset."""
 
 
 class SourceUnreachable(SourceError, ConnectionError):
@@ -271,15 +271,15 @@ class SourceUnreachable(SourceError, ConnectionError):
 
 
 class UnsafeRedirect(SourceUnreachable):
-    """The host sends on to where nobody should be sent by it: from https to http, or into the user's own network."""
+    """The host redirects to an unsafe address: from https to http, or into the user's own network."""
 
 
 class AccessDenied(SourceError, PermissionError):
-    """The host refuses (HTTP 403), and not because the file is missing."""
+    """The host refuses access (HTTP 403), and not because the file is missing."""
 
 
 class NoRanges(SourceError):
-    """The host sends whole files where a part of one was asked for."""
+    """The host does not support range requests: it sends the whole file."""
 
 
 class AmbiguousSource(SourceError):
@@ -287,19 +287,19 @@ class AmbiguousSource(SourceError):
 
 
 class DuplicateFileId(SourceError):
-    """One file id in two places, and no file list to tell which counts."""
+    """The same file id in two places, and no file list to say which one counts."""
 
 
 class BrokenTable(SourceError, ValueError):
-    """A CSV that is not the table its name promises."""
+    """A CSV without the columns or rows that it should have."""
 
 
 class BrokenIndex(SourceError, ValueError):
-    """A file that is not an index, or one of another version of this package."""
+    """Not an index, or one written by another version of this package."""
 
 
 class StaleIndex(SourceError):
-    """A file changed after the index was made, or the index is of another place."""
+    """A file changed after it was indexed, or the index is of another place."""
 
 
 class SourceChanged(SourceError):
@@ -310,22 +310,22 @@ class SourceChanged(SourceError):
 
 
 class TargetError(SeamlessInteractionError, OSError):
-    """A folder that cannot be written to."""
+    """A file or folder cannot be written."""
 
 
 class NotEnoughSpace(TargetError):
-    """The disk is full, or would be."""
+    """The disk is full, or would become full."""
 
 
 class FolderBusy(TargetError):
-    """Another run writes into the folder."""
+    """Another run is writing into the folder."""
 
 
 # --- files ----------------------------------------------------------------------------------------
 
 
 class BadFile(SeamlessInteractionError, DatasetGenerationError):
-    """One file of a recording that cannot be used as it is.
+    """A file of a recording that cannot be used as it is.
 
     ``datasets`` hides what goes wrong while it prepares in a ``DatasetGenerationError``, and loses it on the way from
     another process; what is one already, it raises as it is.

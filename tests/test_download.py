@@ -313,7 +313,7 @@ def test_each_file_has_one_action():
 def test_too_little_space_is_an_error_before_the_first_byte(corpora, tmp_path, monkeypatch):
     monkeypatch.setattr(planning.Plan, "free", property(lambda plan: 1000))
     with Bucket(corpora["tree"][0]) as bucket:
-        with pytest.raises(NotEnoughSpace, match=r"expected to come.*Select less"):
+        with pytest.raises(NotEnoughSpace, match=r"are expected.*Select less"):
             download(Selection("full"), bucket.url, tmp_path / "copy")
         assert not payload(bucket) and not (tmp_path / "copy").exists()
 

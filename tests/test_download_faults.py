@@ -431,7 +431,7 @@ def test_an_interrupt_is_heeded_while_a_host_is_silent_and_another_run_refused_m
         process = start(bucket.url, target)
         while not (target / ".partial").exists():
             time.sleep(0.02)
-        with pytest.raises(FolderBusy, match="another run writes"):
+        with pytest.raises(FolderBusy, match="another run is writing"):
             download(FULL, bucket.url, target)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=50)  # a stalled body alone would take 60 s

@@ -427,7 +427,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_weights(folder, tmp_path):
 
 
 def test_two_runs_do_not_train_in_one_folder(folder, tmp_path):
-    with locked(tmp_path), pytest.raises(FolderBusy, match="another run writes into it"):
+    with locked(tmp_path), pytest.raises(FolderBusy, match="another run is writing into it"):
         train(folder, tmp_path, QUICK, workers=0)
     assert not (tmp_path / "metrics.jsonl").exists()
 

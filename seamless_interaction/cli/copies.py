@@ -31,18 +31,20 @@ from seamless_interaction.cli.shared import (
 def download(
     selection: Any,
     output_dir: Annotated[
-        Path, typer.Option("--output-dir", "-o", help="The folder of the copy.", metavar="DIR")
+        Path, typer.Option("--output-dir", "-o", help="Folder to download into.", metavar="DIR")
     ] = Path("seamless-interaction-data"),
     source: Source = "bucket",
     filelist: Filelist = None,
     layout: SourceLayout = None,
     index: SourceIndex = None,
     workers: Workers = 16,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be fetched, and fetch nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be fetched, without fetching anything.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a part of the dataset into a folder. What is there already stays; once stopped, it goes on."""
+    """Download a part of the dataset into a folder. Files already there are kept; an interrupted run resumes."""
     from seamless_interaction.download.planning import plan
     from seamless_interaction.download.run import carry_out
 
@@ -60,20 +62,20 @@ def download(
 
 
 def verify(
-    directory: Annotated[Path, typer.Argument(help="The folder of a copy.", metavar="DIR")],
+    directory: Annotated[Path, typer.Argument(help="Folder of the copy.", metavar="DIR")],
     sample: Annotated[
-        str | None, typer.Option(help="Read this share of the files, such as 5%: those read the longest ago.")
+        str | None, typer.Option(help="Read only this share of the files, such as 5%: those checked longest ago.")
     ] = None,
-    time_limit: Annotated[str | None, typer.Option(help="Read no further file after this time, such as 10m.")] = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Fetch what is missing or corrupt again.")] = False,
+    time_limit: Annotated[str | None, typer.Option(help="Stop reading files after this time, such as 10m.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Download missing and corrupt files again.")] = False,
     source: Annotated[
-        str | None, typer.Option(help="Where from, with --repair; without it, where the copy came from.")
+        str | None, typer.Option(help="Where --repair downloads from. Default: where the copy came from.")
     ] = None,
     workers: Workers = 16,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare a copy with its manifest, offline. Exits with 0: whole, 3: files missing, 4: corrupt, 2: wrong usage."""
+    """Verify a copy against its manifest, offline. Exit codes: 0 complete, 3 files missing, 4 corrupt, 2 usage."""
     from seamless_interaction.download.verifying import verify as verify_copy
     from seamless_interaction.work.text import number
 
@@ -96,10 +98,10 @@ def list_(
     selection: Any,
     source: Source = "bucket",
     filelist: Filelist = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """List the recordings that are selected, without fetching any. Reads nothing but the tables."""
+    """List the selected recordings. Only the tables are read; nothing is downloaded."""
     from seamless_interaction.errors import UsageError
     from seamless_interaction.opening import Opening
     from seamless_interaction.selection.catalogue import as_text, catalogue
@@ -133,15 +135,13 @@ def stream(
     source: Source = "bucket",
     layout: SourceLayout = None,
     index: SourceIndex = None,
-    limit: Annotated[int | None, typer.Option(help="Stop after so many recordings.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Stop after this many recordings.", min=1)] = None,
     cache_dir: Annotated[
-        Path | None, typer.Option(help="Keep what is fetched here; a second run reads it there.", metavar="DIR")
+        Path | None, typer.Option(help="Cache what is fetched in this folder, for later runs.", metavar="DIR")
     ] = None,
-    cache_size: Annotated[
-        str | None, typer.Option(help="The most that --cache-dir may hold.", show_default="10GB")
-    ] = None,
+    cache_size: Annotated[str | None, typer.Option(help="Maximum size of --cache-dir.", show_default="10GB")] = None,
 ) -> None:
-    """Print records as JSON, one a line: text and numbers, of arrays their shapes and figures. Nothing is prepared."""
+    """Print records as JSON Lines: text, numbers, shapes and statistics of arrays. Nothing is prepared."""
     from contextlib import nullcontext
     from dataclasses import asdict
     from itertools import islice

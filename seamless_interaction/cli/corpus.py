@@ -23,20 +23,22 @@ class Layout(str, Enum):
 
 
 def synthesize(
-    directory: Annotated[Path, typer.Argument(help="Where to write: a new or an empty directory.", metavar="DIR")],
+    directory: Annotated[Path, typer.Argument(help="Directory to write to; it must be new or empty.", metavar="DIR")],
     layout: Annotated[
         Layout,
-        typer.Option(help="A file for each part (the bucket), four files a recording, or the same in tars (the Hub)."),
+        typer.Option(
+            help="One file per part (as in the bucket), four files per recording, or these in tars (as on the Hub)."
+        ),
     ] = Layout.tree,
-    interactions: Annotated[int, typer.Option(help="How many; 12 show every kind of recording.")] = 12,
-    seconds: Annotated[float, typer.Option(help="About how long each is, at least 2.")] = 4.0,
-    seed: Annotated[int, typer.Option(help="Other seeds give other content.")] = 0,
-    defects: Annotated[bool, typer.Option("--defects", help="Add broken recordings, one of each kind.")] = False,
+    interactions: Annotated[int, typer.Option(help="Number of interactions; 12 show every kind of recording.")] = 12,
+    seconds: Annotated[float, typer.Option(help="Approximate duration of each, in seconds; at least 2.")] = 4.0,
+    seed: Annotated[int, typer.Option(help="Random seed of the content.")] = 0,
+    defects: Annotated[bool, typer.Option("--defects", help="Add one broken recording of each kind.")] = False,
     movement_v4: Annotated[
-        bool, typer.Option("--movement-v4", help="Add these arrays, in invented shapes; real ones are unknown.")
+        bool, typer.Option("--movement-v4", help="Add these arrays, in invented shapes: the real ones are unknown.")
     ] = False,
 ) -> None:
-    """Write a synthetic corpus: invented recordings, stored exactly as the real ones are. No real person is in it."""
+    """Write a synthetic corpus: invented recordings in the format of the real ones. No real person is in it."""
     from seamless_interaction.synthetic.writing import synthesize as write_corpus
 
     with named_errors():
@@ -51,15 +53,15 @@ def synthesize(
 
 
 def index(
-    source: Annotated[str, typer.Argument(help="A folder or URL, in any layout.", metavar="SOURCE")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The index to write.", metavar="FILE")],
+    source: Annotated[str, typer.Argument(help="Folder or URL of the data, in any layout.", metavar="SOURCE")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Index file to write.", metavar="FILE")],
     filelist: Annotated[
         str | None,
-        typer.Option(help="A file list of yours; without it, the source's own, or the official one.", metavar="CSV"),
+        typer.Option(help="Use this file list. Default: the source's own, else the official one.", metavar="CSV"),
     ] = None,
-    layout: Annotated[str | None, typer.Option(help="tree, bundles or archives; found out without it.")] = None,
+    layout: Annotated[str | None, typer.Option(help="tree, bundles or archives. Default: detected.")] = None,
 ) -> None:
-    """Write down what lies where in SOURCE, and what it is, for load_dataset(index=FILE). Once stopped, it goes on."""
+    """Index a source, for load_dataset(index=FILE): which files it has, where, and what they are. Resumes."""
     from seamless_interaction.places.place import Place
     from seamless_interaction.source.addresses import filelist_of
     from seamless_interaction.source.indexing import make_index
@@ -86,11 +88,13 @@ def index(
 
 def sizes(
     filelist: Annotated[
-        Path | None, typer.Option(help="A file list of yours; without it, the official one.", metavar="CSV")
+        Path | None, typer.Option(help="Use this file list. Default: the official one.", metavar="CSV")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same numbers as JSON, one object a size.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the same numbers as JSON, one object per subset.")
+    ] = False,
 ) -> None:
-    """List what each size holds: interactions, recordings, hours and bytes as far as they are known beforehand."""
+    """List what each subset holds: interactions, recordings, and the expected hours and bytes."""
     from seamless_interaction.selection.describe import as_text, describe
     from seamless_interaction.source.addresses import official_filelist
     from seamless_interaction.source.tables import read_filelist_file
@@ -105,13 +109,16 @@ def check_source(
     filelist: Filelist = None,
     small: Annotated[
         bool,
-        typer.Option("--small", help="Less than 150 MB instead of about 700: no samples, of arrays the beginning."),
+        typer.Option(
+            "--small",
+            help="Read less than 150 MB instead of about 700: no audio samples, only the beginning of arrays.",
+        ),
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write the whole report as JSON.", metavar="FILE")
+        Path | None, typer.Option("-o", "--output", help="Write the complete report as JSON.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Hold a source against all that this package takes for true of it. Please send us what disagrees."""
+    """Check a source against everything this package assumes about the data. Please report disagreements."""
     from seamless_interaction.check.run import check
     from seamless_interaction.places.place import Place
     from seamless_interaction.places.write import local_path, require_writable, write_whole

@@ -13,15 +13,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-Source = Annotated[str, typer.Option(help="bucket, hub, or a folder or URL of a copy, in any layout.")]
+Source = Annotated[str, typer.Option(help="bucket, hub, or the folder or URL of a copy in any layout.")]
 Filelist = Annotated[
-    str | None, typer.Option(help="A file list of yours; without it, the source's own, or the official one.")
+    str | None, typer.Option(help="Use this file list. Default: the source's own, else the official one.")
 ]
-SourceLayout = Annotated[str | None, typer.Option("--layout", help="tree, bundles or archives; found out without it.")]
-SourceIndex = Annotated[str | None, typer.Option("--index", help="An index of the source.", metavar="FILE")]
-Workers = Annotated[int, typer.Option(help="Files fetched at a time.", min=1, max=256)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing while it goes.")]
-AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+SourceLayout = Annotated[str | None, typer.Option("--layout", help="tree, bundles or archives. Default: detected.")]
+SourceIndex = Annotated[str | None, typer.Option("--index", help="Use this index of the source.", metavar="FILE")]
+Workers = Annotated[int, typer.Option(help="Number of files to fetch in parallel.", min=1, max=256)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 # Options that stand for a `Selection`, by the names of its fields.
 _CRITERIA: dict[str, Any] = {
@@ -30,28 +30,32 @@ _CRITERIA: dict[str, Any] = {
         typer.Option(
             "--subset",
             "--version",
-            help="10GB, 100GB, 1TB or full. Default: all of a source that is named, 10GB of bucket or hub.",
+            help="10GB, 100GB, 1TB or full. Default: everything in a source that you name; 10GB of bucket and hub.",
         ),
     ],
-    "label": Annotated[str | None, typer.Option(help="improvised or naturalistic.")],
-    "split": Annotated[str | None, typer.Option(help="train, dev or test.")],
-    "vendor": Annotated[list[str] | None, typer.Option(help="V00 to V03; several as V00,V03.")],
-    "session": Annotated[list[str] | None, typer.Option(help="Sessions, such as V00_S0809.")],
-    "interaction": Annotated[list[str] | None, typer.Option(help="Interactions, such as V00_S0809_I00000582.")],
+    "label": Annotated[str | None, typer.Option(help="Only improvised or only naturalistic conversations.")],
+    "split": Annotated[str | None, typer.Option(help="Only this split: train, dev or test.")],
+    "vendor": Annotated[list[str] | None, typer.Option(help="Only these vendors, such as V00 or V00,V03.")],
+    "session": Annotated[list[str] | None, typer.Option(help="Only these sessions, such as V00_S0809.")],
+    "interaction": Annotated[
+        list[str] | None, typer.Option(help="Only these interactions, such as V00_S0809_I00000582.")
+    ],
     "file_ids": Annotated[
-        list[str] | None, typer.Option("--file-id", help="Recordings, such as V00_S0809_I00000582_P0947.")
+        list[str] | None, typer.Option("--file-id", help="Only these recordings, such as V00_S0809_I00000582_P0947.")
     ],
     "annotated": Annotated[
-        str | None, typer.Option(help="With annotations: 1P, 3P, or any, which --annotated alone means.")
+        str | None, typer.Option(help="Only recordings with annotations: 1P, 3P or any (the default of the option).")
     ],
-    "movement": Annotated[bool | None, typer.Option("--movement/--no-movement", help="With or without face motion.")],
+    "movement": Annotated[
+        bool | None, typer.Option("--movement/--no-movement", help="Only recordings with, or without, face motion.")
+    ],
     "modalities": Annotated[
-        list[str] | None, typer.Option(help="What of each: audio,video,transcript,vad,smplh,… or single arrays.")
+        list[str] | None, typer.Option(help="Which modalities: audio,video,transcript,vad,smplh,… or single arrays.")
     ],
-    "max_bytes": Annotated[str | None, typer.Option(help="The most it may have, such as 20GB, as expected.")],
-    "sample": Annotated[int | None, typer.Option(help="So many interactions, at random.")],
-    "seed": Annotated[int, typer.Option(help="Another seed, another sample.")],
-    "single": Annotated[bool, typer.Option("--single", help="Recordings as they match, without their partners.")],
+    "max_bytes": Annotated[str | None, typer.Option(help="Upper bound on the expected size, such as 20GB.")],
+    "sample": Annotated[int | None, typer.Option(help="This many interactions, drawn at random.")],
+    "seed": Annotated[int, typer.Option(help="Seed of the random sample.")],
+    "single": Annotated[bool, typer.Option("--single", help="Only the matching recordings, without their partners.")],
 }
 _DEFAULTS = {"seed": 0, "single": False}
 
@@ -107,7 +111,7 @@ def named_errors() -> Iterator[None]:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
     except KeyboardInterrupt:
-        typer.echo("Stopped. The same command goes on where it was.", err=True)
+        typer.echo("Interrupted. Run the same command again to resume.", err=True)
         raise typer.Exit(130) from None
 
 
@@ -124,7 +128,7 @@ def quiet_pipe() -> Iterator[None]:
 
 @contextmanager
 def shown_progress(quiet: bool) -> Iterator[Any]:
-    """Tell how it goes, unless quiet, until the end."""
+    """Show progress, unless quiet."""
     from seamless_interaction.work.progress import Meter, shown
 
     meter = Meter() if quiet else shown()

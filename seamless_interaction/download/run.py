@@ -107,7 +107,7 @@ def carry_out(planned: Plan, *, workers: int = WORKERS, progress: Progress | Non
     """
     if planned.num_bytes > planned.free:
         raise NotEnoughSpace(
-            f"{planned.target}: {planned.num_bytes / 1e9:,.1f} GB are expected to come, and its disk has "
+            f"{planned.target}: {planned.num_bytes / 1e9:,.1f} GB are expected, and its disk has "
             f"{planned.free / 1e9:,.1f} GB left. Select less: fewer modalities, a smaller subset, max_bytes."
         )
     with writing(planned.target):
@@ -169,7 +169,7 @@ def _carry_out(planned: Plan, manifest: Manifest, workers: int, progress: Progre
         failures = failures + 1 if made.status == FAILED else 0
         if failures >= _FAILURES * workers:
             _take_back(planned, manifest, report, damaged)
-            raise SourceUnreachable(f"{made.detail} So were the {failures - 1} files before. What came so far stays.")
+            raise SourceUnreachable(f"{made.detail} The {failures - 1} files before it failed too. Files already downloaded are kept.")
     _take_back(planned, manifest, report, damaged)
     with suppress(OSError):  # something of another selection was begun
         (planned.target / PARTIAL).rmdir()

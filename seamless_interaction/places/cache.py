@@ -135,7 +135,7 @@ def recall(name: str, error: SourceUnreachable) -> str:
     kept = _kept(folder() / "identities" / key(name))
     if kept is None:
         raise error
-    logger.warning("%s Going on with what was prepared before, if it was.", error)
+    logger.warning("%s Using previously prepared data, if there are any.", error)
     return kept.read_text()
 
 
@@ -202,7 +202,7 @@ def _current(place: Place, name: str, known: Path, parse: Callable[[bytes], _Rea
             if kept := _kept(path.with_name(path.name.partition("-")[0])):
                 with suppress(SourceError):
                     found = parse(kept.read_bytes())
-                    logger.warning("%s Going on with the copy fetched before.", error)
+                    logger.warning("%s Using the copy that was fetched earlier.", error)
                     return found
         raise
     copy = known / key(f"{entry.size} {entry.stamp}")

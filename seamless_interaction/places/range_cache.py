@@ -155,7 +155,7 @@ class RangeCache:
             return
         except OSError as error:
             self._writes = False
-            logger.warning("%s: %s. Going on without keeping what is fetched.", self.folder, error)
+            logger.warning("%s: %s. Continuing without a cache.", self.folder, error)
 
     def _make_room(self, size: int) -> None:
         """Count the entries, and delete the oldest if there is no room for one more of that size."""

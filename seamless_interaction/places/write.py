@@ -61,7 +61,7 @@ def writing(target: Path) -> Iterator[None]:
             raise
         if error.errno in FULL:
             raise NotEnoughSpace(
-                f"{target}: the disk is full. Make room, and start again; what was finished stays."
+                f"{target}: the disk is full. Free some space and run it again; finished files are kept."
             ) from error
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise TargetError(
@@ -156,9 +156,9 @@ def locked(target: Path) -> Iterator[None]:
         if not _lacks_locks(target):
             if isinstance(error, TargetError):
                 raise
-            busy = f"{target}: another run writes into it. Wait for its end, or name another folder."
+            busy = f"{target}: another run is writing into it. Wait until it has finished, or use another folder."
             raise FolderBusy(busy) from error
-        logger.warning("%s is on a file system without locks. Let no other run write into it.", target)
+        logger.warning("%s is on a file system without locks. Make sure that no other run writes into it.", target)
     try:
         yield
     finally:

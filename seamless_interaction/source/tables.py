@@ -296,7 +296,7 @@ def _counting_places(place: Place) -> dict[str, tuple[str, str]]:
     try:
         return _read(place, DOUBLES, counting) or {}
     except BrokenTable as error:
-        logger.warning("%s Going on without it.", error)
+        logger.warning("%s Continuing without it.", error)
         return {}
 
 
