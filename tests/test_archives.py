@@ -27,7 +27,7 @@ from seamless_interaction.source import indexing
 from seamless_interaction.source.addresses import filelist_of
 from seamless_interaction.source.indexing import make_index
 from seamless_interaction.source.layout import TREE
-from seamless_interaction.synthetic.corpus import DEFECTS
+from seamless_interaction.synthetic.profiles import DEFECTS
 from seamless_interaction.synthetic.writing import synthesize
 
 ARRAYS_READ = ["smplh:is_valid"]

@@ -12,7 +12,7 @@ from conftest import LAYOUTS, assert_same_arrays
 from seamless_interaction import ARRAYS, ISSUES, MODALITIES, SAMPLING_RATE, SPLITS, SeamlessDataset, load_dataset
 from seamless_interaction.errors import BadFile, UnreadableFile
 from seamless_interaction.source.layout import tree_path
-from seamless_interaction.synthetic.corpus import DEFECTS
+from seamless_interaction.synthetic.profiles import DEFECTS
 from seamless_interaction.synthetic.writing import synthesize
 
 # Said of healthy recordings too, since it follows from the vendor or the tables.

@@ -37,7 +37,7 @@ from seamless_interaction.cli import app
 from seamless_interaction.errors import UnknownLayout, UsageError
 from seamless_interaction.source.layout import BUNDLE, archive_path, tree_path
 from seamless_interaction.synthetic import media
-from seamless_interaction.synthetic.corpus import DEFECTS, LAYOUTS, PROFILES, Corpus, SyntheticRecording, corpus
+from seamless_interaction.synthetic.corpus import LAYOUTS, Corpus, SyntheticRecording, corpus
 from seamless_interaction.synthetic.media import (
     PICTURE_PERIOD,
     empty_mp4,
@@ -46,6 +46,7 @@ from seamless_interaction.synthetic.media import (
     wav_header,
     write_mp4,
 )
+from seamless_interaction.synthetic.profiles import DEFECTS, PROFILES
 from seamless_interaction.synthetic.writing import synthesize
 
 SECONDS = 2.0

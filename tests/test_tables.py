@@ -4,7 +4,8 @@ from conftest import warnings
 from seamless_interaction import FileId
 from seamless_interaction.errors import BrokenTable
 from seamless_interaction.places.place import Place
-from seamless_interaction.source.tables import Context, read_filelist, read_selection, selected
+from seamless_interaction.source.context import Context
+from seamless_interaction.source.tables import read_filelist, read_selection, selected
 
 HEAD = "file_id,label,split,batch_idx,archive_idx"
 FLAGS = ",has_imitator_movement,has_annotation_1p,has_annotation_3p"

@@ -19,14 +19,12 @@ from seamless_interaction.conversations.windows import Spec, Windows
 from seamless_interaction.errors import EmptySelection, UnknownConversation, UsageError, known_keywords
 from seamless_interaction.opening import Opening
 from seamless_interaction.selection.selection import Criteria, Selection, choose
-from seamless_interaction.source.ids import INTERACTION_LENGTH
+from seamless_interaction.source.ids import INTERACTION_LENGTH, SESSION_LENGTH
 from seamless_interaction.source.layout import is_meant
 from seamless_interaction.source.tables import FILELIST
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-_SESSION_LENGTH = len("V00_S0809")
 
 
 class SeamlessDataset(Sequence[Interaction]):
@@ -69,8 +67,8 @@ class SeamlessDataset(Sequence[Interaction]):
     ):
         if "modalities" in criteria:
             raise UsageError("modalities: nothing is read before it is used. Give them to window() or windows().")
-        opening = Opening(data_dir, storage_options, layout=layout, index=index)
         selection = Selection(subset, split=split, **criteria)  # type: ignore[arg-type]  # which it makes those it has
+        opening = Opening(data_dir, storage_options, layout=layout, index=index)
         opened = opening.joined(opening.in_force(selection))
         rows = opened.rows.sort_by("file_id").combine_chunks()
         self._hold(Storage(opened.source, rows, opened.listing.identity, cache_bytes), np.arange(len(rows)))
@@ -173,7 +171,7 @@ class SeamlessDataset(Sequence[Interaction]):
         Raises:
             UnknownConversation
         """
-        sessions = pc.utf8_slice_codeunits(self._interaction_ids, 0, _SESSION_LENGTH)
+        sessions = pc.utf8_slice_codeunits(self._interaction_ids, 0, SESSION_LENGTH)
         places = np.flatnonzero(np.asarray(pc.equal(sessions, id)))
         if not len(places):
             raise self._unknown("session", id, sessions.unique())
@@ -202,7 +200,7 @@ class SeamlessDataset(Sequence[Interaction]):
             {
                 "id": ids,
                 "interaction_id": pc.utf8_slice_codeunits(ids, 0, INTERACTION_LENGTH),
-                "session_id": pc.utf8_slice_codeunits(ids, 0, _SESSION_LENGTH),
+                "session_id": pc.utf8_slice_codeunits(ids, 0, SESSION_LENGTH),
                 "participant_id": pc.binary_join_element_wise(vendor, participant, "_"),
                 "vendor_id": vendor,
                 "prompt_id": pc.utf8_slice_codeunits(ids, INTERACTION_LENGTH - 8, INTERACTION_LENGTH),

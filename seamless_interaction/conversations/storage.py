@@ -19,11 +19,11 @@ from seamless_interaction.formats.audio import Audio, AudioHeader
 from seamless_interaction.formats.mp4 import VideoHeader
 from seamless_interaction.formats.text import Records
 from seamless_interaction.formats.video import Video
+from seamless_interaction.source.context import Context
 from seamless_interaction.source.files import Files, Source, threads
 from seamless_interaction.source.index import Known
 from seamless_interaction.source.layout import PARTS
 from seamless_interaction.source.recordings import Recording, is_required
-from seamless_interaction.source.tables import Context
 
 CACHE_BYTES = 512 << 20
 _RECORDINGS = 4096  # whose place and headers are kept

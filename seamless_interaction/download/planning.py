@@ -28,7 +28,7 @@ from seamless_interaction.selection.expected import expected_bytes, expected_byt
 from seamless_interaction.selection.selection import Selection
 from seamless_interaction.source import addresses
 from seamless_interaction.source.files import Source
-from seamless_interaction.source.ids import INTERACTION_LENGTH
+from seamless_interaction.source.ids import INTERACTION_LENGTH, vendor_codes
 from seamless_interaction.source.index import Index
 from seamless_interaction.source.layout import (
     PARTS,
@@ -44,7 +44,6 @@ from seamless_interaction.source.recordings import (
     Recording,
     recordings,
     required_bits,
-    vendor_numbers,
 )
 from seamless_interaction.work.text import decimal
 
@@ -133,7 +132,7 @@ class Plan:
     def by_part(self) -> pa.Table:
         """For each part that is wanted: its files by action, the bytes to come, and how many of these are expected."""
         rows = []
-        weights, vendors = expected_bytes_of_parts(), vendor_numbers(self.recordings)
+        weights, vendors = expected_bytes_of_parts(), vendor_codes(self.recordings)
         for bit, part in enumerate(PARTS):
             has = {action: (bits >> bit & 1).astype(bool) for action, bits in self.actions.items()}
             to_come = has["fetch"] | has["resume"]

@@ -169,7 +169,9 @@ def _carry_out(planned: Plan, manifest: Manifest, workers: int, progress: Progre
         failures = failures + 1 if made.status == FAILED else 0
         if failures >= _FAILURES * workers:
             _take_back(planned, manifest, report, damaged)
-            raise SourceUnreachable(f"{made.detail} The {failures - 1} files before it failed too. Files already downloaded are kept.")
+            raise SourceUnreachable(
+                f"{made.detail} The {failures - 1} files before it failed too. Files already downloaded are kept."
+            )
     _take_back(planned, manifest, report, damaged)
     with suppress(OSError):  # something of another selection was begun
         (planned.target / PARTIAL).rmdir()

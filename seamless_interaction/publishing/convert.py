@@ -40,10 +40,10 @@ from seamless_interaction.publishing.rows import (
 from seamless_interaction.record.arrow import table
 from seamless_interaction.record.digest import code_digest
 from seamless_interaction.record.join import Join
+from seamless_interaction.source.context import Context
 from seamless_interaction.source.files import Source
 from seamless_interaction.source.layout import parts_of
 from seamless_interaction.source.recordings import Recording
-from seamless_interaction.source.tables import Context
 from seamless_interaction.work.typed_json import load_as
 
 ROW_GROUP_BYTES = 50_000_000

@@ -14,10 +14,10 @@ import numpy as np
 from seamless_interaction import ANNOTATION_KINDS, EVERY_ARRAY, MAX_FRAMES_APART, MAX_SECONDS_APART, TIME, FileId
 from seamless_interaction.errors import BadFile, EmptyFile, Issue, MissingFile, NonFinite, add_issue
 from seamless_interaction.formats.text import Records
+from seamless_interaction.source.context import Context
 from seamless_interaction.source.files import Files
 from seamless_interaction.source.layout import PARTS
 from seamless_interaction.source.recordings import is_required
-from seamless_interaction.source.tables import Context
 
 
 class Join:

@@ -19,11 +19,11 @@ from seamless_interaction.errors import NotEnoughSpace, SeamlessInteractionError
 from seamless_interaction.places.write import FULL
 from seamless_interaction.record.arrow import BATCH_ROWS, Types, batches
 from seamless_interaction.record.join import Join
+from seamless_interaction.source.context import Context
 from seamless_interaction.source.files import Source, typical_bytes
 from seamless_interaction.source.ids import INTERACTION_LENGTH
 from seamless_interaction.source.layout import parts_of
 from seamless_interaction.source.recordings import Recording
-from seamless_interaction.source.tables import Context
 
 logger = logging.getLogger("seamless_interaction")
 

@@ -12,8 +12,8 @@ from seamless_interaction import FILELIST_FLAGS, FileId
 from seamless_interaction.places.place import Place
 from seamless_interaction.selection.expected import expected_bytes, expected_seconds
 from seamless_interaction.selection.selection import Selection, choose, has_movement
+from seamless_interaction.source.context import Context
 from seamless_interaction.source.ids import interaction_ids, partners, session_ids, strings
-from seamless_interaction.source.tables import Context
 from seamless_interaction.work.text import decimal
 
 
@@ -32,7 +32,7 @@ def catalogue(filelist: pa.Table, selection: Selection, place: Place | None = No
 
     Raises:
         UsageError: as ``selection.choose``.
-        BrokenTable: as ``tables.Context``.
+        BrokenTable: as ``context.Context``.
     """
     rows = choose(filelist, selection)
     ids = strings(rows["file_id"])

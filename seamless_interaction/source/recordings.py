@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from seamless_interaction import ANNOTATION_KINDS, ARRAYS, MOVEMENT_V4, VENDORS
 from seamless_interaction.errors import DuplicateFileId
-from seamless_interaction.source.ids import INTERACTION_LENGTH, partners
+from seamless_interaction.source.ids import INTERACTION_LENGTH, partners, vendor_codes
 from seamless_interaction.source.layout import EVERY_PART, PARTS, Layout, bits_of
 from seamless_interaction.source.tables import FILELIST
 
@@ -50,18 +50,13 @@ def is_required(recording: Recording, part: str) -> bool:
     return _requires(part, recording.file_id[:3], recording.has_annotation_1p, recording.has_annotation_3p)
 
 
-def vendor_numbers(table: pa.Table) -> np.ndarray:
-    """Position of each recording's vendor in ``VENDORS``, (n,) int64."""
-    return np.asarray(pc.index_in(pc.utf8_slice_codeunits(table["file_id"], 0, 3), pa.array(VENDORS)), np.int64)
-
-
 def required_bits(table: pa.Table) -> np.ndarray:
     """The same for all parts of each row of a file list, (n,) int64: a bit each, in the order of ``PARTS``."""
     flags = (pc.fill_null(table[name], False) for name in ("has_annotation_1p", "has_annotation_3p"))
     first, third = (np.asarray(flag.cast(pa.int8())) for flag in flags)
     every = product(VENDORS, (False, True), (False, True))
     bits = np.array([bits_of(part for part in PARTS if _requires(part, *one)) for one in every], np.int64)
-    return bits.reshape(len(VENDORS), 2, 2)[vendor_numbers(table), first, third]
+    return bits.reshape(len(VENDORS), 2, 2)[vendor_codes(table), first, third]
 
 
 class Gaps(NamedTuple):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import math
 import os
 import re
 from collections.abc import Callable
@@ -33,9 +32,7 @@ from seamless_interaction import (
     SELECTION,
     SPLITS,
     TABLES,
-    TRAITS,
     VENDORS,
-    FileId,
 )
 from seamless_interaction.errors import BrokenTable, SourceNotFound
 from seamless_interaction.places.cache import read_cached
@@ -60,7 +57,7 @@ def _columns(name: str) -> tuple[str, ...]:
     )
 
 
-class _Cells:
+class Cells:
     """A CSV: its header, its rows, and what is wrong with single ones.
 
     Attributes:
@@ -129,7 +126,7 @@ def read_raw(place: Place, name: str) -> bytes | None:
     return read_cached(place, name, checked)
 
 
-def _read(place: Place, name: str, use: Callable[[_Cells], _Used]) -> _Used | None:
+def read_cells(place: Place, name: str, use: Callable[[Cells], _Used]) -> _Used | None:
     """What ``use`` makes of a table; None if the place has none. What it refuses is fetched again next time.
 
     Raises:
@@ -145,7 +142,7 @@ def _read(place: Place, name: str, use: Callable[[_Cells], _Used]) -> _Used | No
     return read_cached(place, name, parse)
 
 
-def _cells(path: str, name: str, content: bytes) -> _Cells:
+def _cells(path: str, name: str, content: bytes) -> Cells:
     # A NUL is no text either; and the module csv of Python 3.10 fails at it.
     text = content.replace(b"\0", b"\xff").decode("utf-8-sig", "surrogateescape")
     is_damaged = not text.isascii() and _BYTES_OF_NO_TEXT.search(text) is not None
@@ -157,7 +154,7 @@ def _cells(path: str, name: str, content: bytes) -> _Cells:
         missing = [column for column in _columns(name) if column not in header]
         if missing:
             raise BrokenTable(f"{path}: has no column {', '.join(missing)}; its header is {header}. Fetch it again.")
-        found, width, before = _Cells(path, header), len(header), reader.line_num
+        found, width, before = Cells(path, header), len(header), reader.line_num
         of_header = before
         for cells in reader:
             last = reader.line_num
@@ -208,10 +205,10 @@ def read_filelist(place: Place, name: str = "filelist.csv", strict: bool = False
         BrokenTable: no list, or most of its rows cannot be used; with ``strict``, an id, label, split or number that
             cannot be, or rows of one id that contradict each other, of which ``diff.csv`` names none.
     """
-    return _read(place, name, partial(_filelist, place, strict))
+    return read_cells(place, name, partial(_filelist, place, strict))
 
 
-def _filelist(place: Place, strict: bool, found: _Cells) -> pa.Table:
+def _filelist(place: Place, strict: bool, found: Cells) -> pa.Table:
     columns = zip(*found.rows, strict=True) if found.rows else [()] * len(found.header)
     cells = {name: pa.array(values, pa.string()) for name, values in zip(found.header, columns, strict=True)}
     ids = cells["file_id"]
@@ -251,7 +248,7 @@ def _filelist(place: Place, strict: bool, found: _Cells) -> pa.Table:
 
 
 def _without_doubles(
-    place: Place, found: _Cells, listed: pa.Table, lines: list[tuple[int, int]], strict: bool
+    place: Place, found: Cells, listed: pa.Table, lines: list[tuple[int, int]], strict: bool
 ) -> pa.Table:
     """One row for each id. Raises ``BrokenTable`` if ``strict``, and nothing tells which row counts."""
     rows_of: dict[str, list[int]] = {}
@@ -289,12 +286,12 @@ def _without_doubles(
 def _counting_places(place: Place) -> dict[str, tuple[str, str]]:
     """Split and label of the row that counts, by id, as ``diff.csv`` has them; empty if the place has none."""
 
-    def counting(found: _Cells) -> dict[str, tuple[str, str]]:
+    def counting(found: Cells) -> dict[str, tuple[str, str]]:
         id, split, label = (found.header.index(column) for column in _columns(DOUBLES))
         return {row[id]: (row[split], row[label]) for row in found.rows}
 
     try:
-        return _read(place, DOUBLES, counting) or {}
+        return read_cells(place, DOUBLES, counting) or {}
     except BrokenTable as error:
         logger.warning("%s Continuing without it.", error)
         return {}
@@ -348,10 +345,10 @@ def read_selection(place: Place) -> pa.Table | None:
     Raises:
         BrokenTable: a modality that does not exist, or an id that stands twice.
     """
-    return _read(place, SELECTION, _meant)
+    return read_cells(place, SELECTION, _meant)
 
 
-def _meant(found: _Cells) -> pa.Table:
+def _meant(found: Cells) -> pa.Table:
     found.tell(strict=True)
     column = found.header.index("file_id")
     names = found.header.index("modalities") if "modalities" in found.header else None
@@ -404,108 +401,3 @@ def selected(place: Place, filelist: pa.Table, meant: pa.Table | None) -> pa.Tab
 
 
 # --- context --------------------------------------------------------------------------------------
-
-# An issue of the context: column, code, detail.
-Note = tuple[str, str, str]
-
-
-# Columns of ids -> the letter that the ids of recordings have there, and how many digits. Tools that take such a column
-# for numbers drop the zeros in front, or write 582 as 582.0: as the digits are known, nothing else can be meant.
-_IDS = {"prompt_hash": ("", 8), "vendor_id": ("V", 2), "session_id": ("S", 4), "participant_id": ("P", 4)}
-
-
-def _id_of(row: dict[str, str], columns: tuple[str, ...]) -> str | None:
-    """The id of a row, as ``FileId`` has it; None for what is not one."""
-    parts = []
-    for column in columns:
-        letter, digits = _IDS[column]
-        suffix = "[A-Z]?" if column == "participant_id" else ""
-        match = re.fullmatch(f"(?:{letter})?([0-9]{{1,{digits}}})({suffix})(?:[.]0+)?", row[column].strip())
-        if match is None:
-            return None
-        parts.append(f"{letter}{match[1].zfill(digits)}{match[2]}")
-    return "_".join(parts)
-
-
-def _by_id(place: Place, name: str, columns: tuple[str, ...], strict: bool) -> dict[str, dict[str, str]] | None:
-    """The rows of a table by the id that some columns make; None if the place has no such table."""
-    return _read(place, name, partial(_rows_by_id, name, columns, strict))
-
-
-def _rows_by_id(name: str, columns: tuple[str, ...], strict: bool, found: _Cells) -> dict[str, dict[str, str]]:
-    rows: dict[str, dict[str, str]] = {}
-    lines_of: dict[str, tuple[int, int]] = {}
-    for cells, lines in zip(found.rows, found.lines, strict=True):
-        row = dict(zip(found.header, cells, strict=True))
-        id = _id_of(row, columns)
-        if id is None:
-            found.refuse(lines, f"not an id: {', '.join(f'{column} {row[column]!r}' for column in columns)}")
-        elif id in rows and any(row[column] != rows[id][column] for column in TABLES[name]):
-            found.refuse(lines, f"{id} stands twice, and differs from {found.at(lines_of[id])}, which counts")
-        else:
-            rows.setdefault(id, row)
-            lines_of.setdefault(id, lines)
-    found.tell(strict)
-    return rows
-
-
-# The category of a prompt in its unique id: P0070_v3.4.fam_ANCP_XXXX, P0060_AA_ANCP_XXXX-87, RP0.3_AMCM_APCP.
-_CATEGORY = r"(?:P[0-9]+_)?(?:v[0-9.]+)?([A-Za-z]+)[0-9.]*_"
-
-
-class Context:
-    """Prompts, relationships and personalities, by the ids of a recording.
-
-    Rows that cannot be used are left out, with a warning that names them; of rows of one id the first counts.
-
-    Raises:
-        BrokenTable: no such table, or most of its rows cannot be used; with ``strict``, a row that cannot.
-    """
-
-    def __init__(self, place: Place, strict: bool = False):
-        self._prompts = _by_id(place, "interactions.csv", ("prompt_hash",), strict)
-        self._relationships = _by_id(place, "relationships.csv", ("vendor_id", "session_id"), strict)
-        self._participants = _by_id(place, "participants.csv", ("vendor_id", "participant_id"), strict)
-
-    def of(self, ids: FileId) -> tuple[dict[str, Any], list[Note]]:
-        """The context columns of one recording (null where unknown), and what is not known."""
-        notes: list[Note] = []
-
-        def row(rows: dict[str, dict[str, str]] | None, table: str, key: str, column: str) -> dict[str, str]:
-            if rows is None:
-                notes.append((column, "absent", f"the source has no {table}"))
-            elif key not in rows:
-                notes.append((column, "absent", f"{table} has no row for {key}"))
-            return (rows or {}).get(key, {})
-
-        prompt = row(self._prompts, "interactions.csv", ids.prompt_id, "interaction_type")
-        relationship = row(self._relationships, "relationships.csv", ids.session_id, "relationship")
-        participant = row(self._participants, "participants.csv", ids.participant_id, "personality")
-        unique = prompt.get("prompt_id_unique") or ""
-        category = re.match(_CATEGORY, unique)
-        values: dict[str, Any] = {
-            "interaction_type": prompt.get("interaction_type") or None,
-            "prompt_id_unique": unique or None,
-            "prompt_category": category and category[1],
-            "prompt_text_a": prompt.get("participant_a_prompt_text") or None,
-            "prompt_text_b": prompt.get("participant_b_prompt_text") or None,
-            "ipc_a": prompt.get("ipc_a") or None,
-            "ipc_b": prompt.get("ipc_b") or None,
-            "relationship": relationship.get("relationship") or None,
-            "relationship_detail": relationship.get("relationship_detail") or None,
-        }
-        scores = {trait: participant.get(f"{trait}_raw", "Undisclosed") for trait in TRAITS}
-        if participant and "Undisclosed" in scores.values():
-            notes.append(("personality", "undisclosed", "Undisclosed in participants.csv"))
-        for trait, score in scores.items():
-            value = values[f"personality:{trait}"] = _score(score)
-            if value is None and score != "Undisclosed":
-                notes.append(("personality", "unreadable", f"{trait} is {score!r} in participants.csv"))
-        return values, notes
-
-
-def _score(text: str) -> float | None:
-    try:
-        return value if math.isfinite(value := float(text)) else None
-    except ValueError:
-        return None

@@ -176,7 +176,7 @@ def _write_npy(file: IO[bytes], recording: SyntheticRecording, key: str, dtype: 
 
 
 def _spoilt() -> set[tuple[str, str]]:
-    from seamless_interaction.synthetic.corpus import DEFECTS
+    from seamless_interaction.synthetic.profiles import DEFECTS
 
     return {(part, name) for name, defect in DEFECTS.items() for part in defect.issues if part in ARRAYS}
 
