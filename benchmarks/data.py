@@ -14,7 +14,7 @@ from typing import NamedTuple
 from seamless_interaction import ARRAYS, __path__
 from seamless_interaction.source.layout import tree_path
 from seamless_interaction.synthetic.corpus import Corpus, SyntheticRecording, corpus
-from seamless_interaction.synthetic.files import write
+from seamless_interaction.synthetic.files import tables, write
 
 TEXTS = ("transcript", "vad")
 
@@ -85,7 +85,7 @@ def make_transcripts(root: Path, name: str, interactions: int, seconds: float) -
             shutil.rmtree(old)
         partial = root / f"{name}-incomplete"
         partial.mkdir(parents=True)
-        for table, rows in described.tables.items():
+        for table, rows in tables(described).items():
             with open(partial / table, "w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, list(rows[0]))
                 writer.writeheader()

@@ -63,9 +63,9 @@ ON_SMALL_DISKS = """
     from seamless_interaction import SeamlessDataset, load_dataset
     from seamless_interaction.features import make_features
     from seamless_interaction.source.indexing import make_index
-    from seamless_interaction.places.cache import require_writable, write_whole
+    from seamless_interaction.places.write import require_writable, write_whole
     from seamless_interaction.places.place import Place
-    from seamless_interaction.synthetic.corpus import synthesize
+    from seamless_interaction.synthetic.writing import synthesize
     from seamless_interaction.download.verifying import verify
 
     copy, full = Path("copy"), Path("full")

@@ -12,6 +12,7 @@ from conftest import LAYOUTS, assert_same_arrays
 from seamless_interaction import ARRAYS, ISSUES, MODALITIES, SAMPLING_RATE, SPLITS, SeamlessDataset, load_dataset
 from seamless_interaction.errors import BadFile, UnreadableFile
 from seamless_interaction.source.layout import tree_path
+from seamless_interaction.synthetic.files import tables as synthetic_tables
 from seamless_interaction.synthetic.profiles import DEFECTS
 from seamless_interaction.synthetic.writing import synthesize
 
@@ -119,7 +120,7 @@ def test_checked_says_what_was_opened(healthy, corpora):
 
 def test_context_is_joined(healthy):
     records, corpus = healthy
-    tables = corpus.tables
+    tables = synthetic_tables(corpus)
     prompts = {row["prompt_hash"]: row for row in tables["interactions.csv"]}
     scores = {f"V{r['vendor_id']}_P{r['participant_id']}": r for r in tables["participants.csv"]}
     bonds = {f"{r['vendor_id']}_S{r['session_id']}": r for r in tables["relationships.csv"]}
@@ -247,7 +248,9 @@ def test_of_text_only_the_value_is_lost_that_cannot_be_used(tmp_path):
     with pytest.raises(UnreadableFile, match="score is 'nan'"):
         load(tmp_path / "data", modalities=["transcript"], on_error="raise")
     conversation = SeamlessDataset(tmp_path / "data")[0]
-    assert any("end is '1.5'" in issue for issue in conversation.recordings[0].window(0, 1, ["vad"])["issues"])
+    assert any(
+        "end is '1.5'" in issue["detail"] for issue in conversation.recordings[0].window(0, 1, ["vad"])["issues"]
+    )
 
 
 def test_an_issue_is_said_once(defective):

@@ -36,7 +36,7 @@ from seamless_interaction import (
 from seamless_interaction.cli import app
 from seamless_interaction.errors import UnknownLayout, UsageError
 from seamless_interaction.source.layout import BUNDLE, archive_path, tree_path
-from seamless_interaction.synthetic import media
+from seamless_interaction.synthetic import files, media
 from seamless_interaction.synthetic.corpus import LAYOUTS, Corpus, SyntheticRecording, corpus
 from seamless_interaction.synthetic.media import (
     PICTURE_PERIOD,
@@ -298,7 +298,7 @@ def test_the_folder_says_that_it_is_synthetic_and_how_it_was_made(made, layout):
 def test_tables_have_the_real_columns_and_oddities(made):
     root, corpus = made["tree"]
     rows = {name: table(root, name) for name in TABLES}
-    assert rows == corpus.tables
+    assert rows == files.tables(corpus)
     assert list(rows["filelist.csv"][0]) == [*TABLES["filelist.csv"], *FILELIST_FLAGS]
     by_id = {row["file_id"]: row for row in rows["filelist.csv"]}
     for r in corpus.recordings:
@@ -521,12 +521,11 @@ def test_command_refuses_a_folder_with_files(tmp_path):
 
 
 def test_a_failed_run_leaves_nothing(tmp_path, monkeypatch):
-    from seamless_interaction.synthetic import files as synthetic_files
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(synthetic_files, "_write_video", full)
+    monkeypatch.setattr(files, "_write_video", full)
     with pytest.raises(OSError, match="disk is full"):
         synthesize(tmp_path, interactions=1, seconds=SECONDS)
     assert not list(tmp_path.iterdir())

@@ -61,7 +61,7 @@ def writing(target: Path) -> Iterator[None]:
             raise
         if error.errno in FULL:
             raise NotEnoughSpace(
-                f"{target}: the disk is full. Free some space and run it again; finished files are kept."
+                f"{target}: the disk is full. Make room and run it again; finished files are kept."
             ) from error
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise TargetError(

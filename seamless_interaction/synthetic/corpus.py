@@ -351,13 +351,6 @@ class Corpus:
         raise KeyError(file_id)
 
     @property
-    def tables(self) -> dict[str, list[dict[str, str]]]:
-        """File name to rows of each of the four CSV files, cells as text."""
-        from seamless_interaction.synthetic.files import tables
-
-        return tables(self)
-
-    @property
     def stray(self) -> SyntheticRecording:
         """The recording that is also stored where the file list does not say: one of the test split if there is one."""
         return max(self.recordings, key=lambda recording: recording.split == SPLITS[-1] and not recording.defect)
