@@ -632,7 +632,7 @@ def test_a_table_of_a_host_that_is_gone_is_the_one_fetched_before(folder, cache,
         assert local_cache.read_cached(place, "a.bin", bytes) == CONTENT
     assert local_cache.read_cached(place, "a.bin", bytes) == CONTENT
     (message,) = [record.message for record in caplog.records if record.name == "seamless_interaction"]
-    assert f"{place.url}/a.bin" in message and "fetched before" in message
+    assert f"{place.url}/a.bin" in message and "fetched earlier" in message
     with pytest.raises(SourceUnreachable, match=r"empty\.bin"):
         local_cache.read_cached(place, "empty.bin", bytes)
 

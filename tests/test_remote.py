@@ -553,7 +553,7 @@ def test_without_the_host_of_the_file_list_it_is_the_one_fetched_before(copy, lo
             first = load(bucket.url, modalities=["vad"])
         caplog.clear()
         assert_same(load(bucket.url, modalities=["vad"]), first)
-        said = [message for message in warnings(caplog) if "copy fetched before" in message]
+        said = [message for message in warnings(caplog) if "copy that was fetched earlier" in message]
         assert f"{other.url}/filelist.csv" in said[0]
         monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", copy.parent / "elsewhere")
         with pytest.raises(SourceUnreachable, match=f"{other.url}/filelist.csv"):
@@ -566,7 +566,7 @@ def test_without_the_host_what_was_prepared_before_is_loaded(tree, tmp_path, cap
     caplog.clear()
     again = load(bucket.url, modalities=["vad", "smplh:is_valid"], streaming=False, cache_dir=tmp_path)
     assert_same(again, first)
-    assert any(bucket.url in message and "prepared before" in message for message in warnings(caplog))
+    assert any(bucket.url in message and "previously prepared" in message for message in warnings(caplog))
     with pytest.raises(SourceUnreachable, match=bucket.url):
         load(bucket.url, modalities=["vad"])
 

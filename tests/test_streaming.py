@@ -150,7 +150,7 @@ def test_local_files_are_not_kept(tree, tmp_path):
     with kept_in(tmp_path / "kept", PLENTY):
         everything(tree, ["transcript"])
     assert list((tmp_path / "kept").iterdir()) == []
-    assert places.ranges_kept is None
+    assert places.range_cache is None
 
 
 def test_a_host_that_refuses_everything_is_not_hidden_by_what_is_kept(tree, tmp_path):
@@ -281,7 +281,7 @@ def test_threads_that_write_at_once_do_not_exceed_the_bound(tmp_path):
 
 def test_a_forked_process_reads_through_the_cache_whatever_the_parents_threads_do(tmp_path):
     def child():
-        assert places.ranges_kept.read("https://h/a", 0, None, lambda: CONTENT) == CONTENT
+        assert places.range_cache.read("https://h/a", 0, None, lambda: CONTENT) == CONTENT
 
     with kept_in(tmp_path, PLENTY) as cache, cache._lock:
         process = multiprocessing.get_context("fork").Process(target=child, daemon=True)

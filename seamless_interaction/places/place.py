@@ -36,12 +36,7 @@ _PIECE = 1 << 20  # bytes of a file that is read whole: those that are in memory
 _Result = TypeVar("_Result")
 
 
-ranges_kept: RangeCache | None = None  # what reads of remote places go through; see range_cache.kept_in
-
-
-def fetched_anew() -> AbstractContextManager[None]:
-    """Meanwhile whatever this thread reads comes from where it lies, and not from what was kept."""
-    return ranges_kept.anew() if ranges_kept else nullcontext()
+range_cache: RangeCache | None = None  # of places that are opened now, which hold on to it; see range_cache.kept_in
 
 
 def _forget_the_loop() -> None:
@@ -124,6 +119,7 @@ class Place:
     def __init__(self, url: str | os.PathLike[str], storage_options: dict[str, Any] | None = None):
         self._given, self.storage_options = without_secrets(os.fspath(url), dict(storage_options or {}))
         self._answers_head = False  # as far as is known
+        self._ranges = range_cache
         root = self._connect()
         protocols = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
         self.is_local = isinstance(self.fs, LocalFileSystem)
@@ -245,19 +241,19 @@ class Place:
                 raise NoRanges(f"{self.path(relative)}: {len(content)} bytes came where {end - start} were asked for.")
             return content
 
-        if ranges_kept is None or end == start + 1:  # which asks whether the host answers
+        if self._ranges is None or end == start + 1:  # which asks whether the host answers
             return fetch()
         url = self.identity_of(relative)
         if of is None:
-            of = ranges_kept.told(url) or self.stat(relative, is_sized=False)
+            of = self._ranges.told(url) or self.stat(relative, is_sized=False)
         try:
-            return ranges_kept.read(url, start, end, fetch)
+            return self._ranges.read(url, start, end, fetch)
         except SourceChanged:
-            ranges_kept.forget(url)
+            self._ranges.forget(url)
             if start:  # and the beginning is of another version
                 raise
         of = self.stat(relative, is_sized=False)
-        return ranges_kept.read(url, start, end, fetch)
+        return self._ranges.read(url, start, end, fetch)
 
     def _compare(self, relative: str, of: Entry, part: Part) -> None:
         """Raise ``SourceChanged`` if what came is of another version of the file than ``stat`` told of."""
@@ -287,6 +283,10 @@ class Place:
                 versions[url] = now
             while len(versions) > _VERSIONS:
                 versions.pop(next(iter(versions)))
+
+    def fetched_anew(self) -> AbstractContextManager[None]:
+        """Meanwhile whatever this thread reads comes from where it lies, and not from what was kept."""
+        return self._ranges.anew() if self._ranges else nullcontext()
 
     def look_anew(self) -> None:
         """A dataset is loaded from the place, and takes its files as they are now; from now on changes are noticed."""
@@ -360,8 +360,8 @@ class Place:
         return self._told(posixpath.dirname(relative), entry)
 
     def _told(self, folder: str, entry: Entry) -> Entry:
-        if ranges_kept is not None and not self.is_local:
-            ranges_kept.tell(self.identity_of(f"{folder}/{entry.name}".lstrip("/")), entry)
+        if self._ranges is not None and not self.is_local:
+            self._ranges.tell(self.identity_of(f"{folder}/{entry.name}".lstrip("/")), entry)
         return entry
 
     def _remote_info(self, path: str) -> dict[str, Any]:

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seamless_interaction.errors import TargetError, UsageError
-from seamless_interaction.places import entry
-from seamless_interaction.places import place as places
-from seamless_interaction.places.entry import Entry
+from seamless_interaction.places import place
+from seamless_interaction.places.entry import Entry, contradicts
 from seamless_interaction.places.write import write_whole
 
 logger = logging.getLogger("seamless_interaction")
@@ -33,7 +32,7 @@ _UNSEEN = 0.05  # of the bound: what this process may write before it looks what
 
 @contextmanager
 def kept_in(folder: str | os.PathLike[str], max_bytes: int) -> Iterator[RangeCache]:
-    """Meanwhile all reads of remote places by this process, and by those forked from it, go through a folder.
+    """Reads of remote places that are opened meanwhile, by this process or one forked from it, go through a folder.
 
     What was kept of a file counts as long as the file has the size and the stamp (ETag, modification time) that this
     process was told last, for which it asks once; of a host that tells no stamp, nothing is kept. What came of another
@@ -50,11 +49,11 @@ def kept_in(folder: str | os.PathLike[str], max_bytes: int) -> Iterator[RangeCac
         TargetError: there cannot be such a folder.
     """
     cache = RangeCache(Path(folder), max_bytes)
-    before, places.ranges_kept = places.ranges_kept, cache
+    before, place.range_cache = place.range_cache, cache
     try:
         yield cache
     finally:
-        places.ranges_kept = before
+        place.range_cache = before
 
 
 class _File(NamedTuple):
@@ -117,7 +116,7 @@ class RangeCache:
         if content is None:
             content = fetch()
             is_whole = told and start == 0 and len(content) == told.size
-            if not (is_whole and told and entry.contradicts(told.stamp, content)):
+            if not (is_whole and told and contradicts(told.stamp, content)):
                 self._keep(path, stamp, content)
         return content
 

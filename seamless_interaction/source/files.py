@@ -22,7 +22,6 @@ from seamless_interaction.formats.arrays import NpyRows, Npz, Packed, read_npy, 
 from seamless_interaction.formats.audio import AudioHeader, probe_audio
 from seamless_interaction.formats.mp4 import VideoHeader, load_pyav, probe_video
 from seamless_interaction.formats.text import Records, check_text, parse_bundle_json, parse_json_lines, parse_records
-from seamless_interaction.places import place as places
 from seamless_interaction.places.doubt import UNDOUBTED, Doubt
 from seamless_interaction.places.entry import Entry
 from seamless_interaction.places.limits import MAX_TEXT_BYTES
@@ -339,7 +338,7 @@ class Files:
             with self._lock:
                 self._opened.clear()
             self._told[location.path] = place.stat(location.path, is_sized=False)
-            with places.fetched_anew():
+            with place.fetched_anew():
                 try:
                     return read(part)
                 except UNDOUBTED:

@@ -38,7 +38,7 @@ from seamless_interaction.formats.parquet import DAMAGED
 from seamless_interaction.formats.tar import Contents, contents
 from seamless_interaction.places import cache
 from seamless_interaction.places.entry import Entry
-from seamless_interaction.places.place import Place, fetched_anew
+from seamless_interaction.places.place import Place
 from seamless_interaction.places.ranges import HEADER_BLOCK
 from seamless_interaction.places.write import local_path, require_writable
 from seamless_interaction.source.files import Files, Source
@@ -325,7 +325,7 @@ def _archive_rows(place: Place, layout: Layout, path: str, entry: Entry, probe: 
     try:
         seen, found = look()
         if (found.problems or not found.members) and not place.is_local:  # it may be of the way here
-            with fetched_anew():
+            with place.fetched_anew():
                 again = look()
             seen, found = min((seen, found), again, key=lambda one: (not one[1].members, len(one[1].problems)))
     except FileNotFoundError:
