@@ -45,7 +45,7 @@ from seamless_interaction.source.recordings import (
     recordings,
     required_bits,
 )
-from seamless_interaction.work.text import decimal
+from seamless_interaction.work.text import aligned, decimal
 
 FOLDER = "seamless-interaction-data"
 _MOST_OF_IT = 0.5  # of a tar, by expected bytes, from which on it is fetched whole
@@ -185,8 +185,7 @@ class Plan:
         files = self.files
         rows.append(["all", *(f"{files[action]:,}" for action in ACTIONS), decimal(self.num_bytes)])
         header = ["files", *ACTIONS, "bytes to come"]
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        lines = ["  ".join([r[0].ljust(widths[0]), *map(str.rjust, r[1:], widths[1:])]) for r in (header, *rows)]
+        lines = aligned([header, *rows])
         notes = [
             f"{self.source.place.url} -> {self.target}",
             f"{len(self.recordings):,} recordings, {self.interactions:,} interactions, about {self.hours:,.1f} hours"

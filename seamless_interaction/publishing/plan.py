@@ -32,7 +32,7 @@ from seamless_interaction.source.files import Source
 from seamless_interaction.source.ids import INTERACTION_LENGTH
 from seamless_interaction.source.layout import parts_of
 from seamless_interaction.source.notice import is_synthetic
-from seamless_interaction.work.text import decimal
+from seamless_interaction.work.text import aligned, decimal
 from seamless_interaction.work.typed_json import load_as
 
 FORMAT = 1  # of what is made of a recording: shards of another one are made again
@@ -210,12 +210,6 @@ class ShardPlan:
             lines.append(
                 (row["size"], row["label"], row["split"], *counts, f"{row['hours']:,.1f}", decimal(row["bytes"]))
             )
-        widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-        sides = [str.ljust] * 3 + [str.rjust] * 5
-        shown = [
-            "  ".join(side(cell, width) for side, cell, width in zip(sides, cells, widths, strict=True))
-            for cells in lines
-        ]
         video = ", ".join(f"{size} {how}" for size, how in self.settings["video"].items())
         videos = f", and {decimal(self.expected_video_bytes)} of videos in {self.videos:,} files" if self.videos else ""
         end = [
@@ -226,7 +220,7 @@ class ShardPlan:
         if self.settings["not_here"]:
             some = ", ".join(self.settings["not_here"][:2])
             end.append(f"{len(self.settings['not_here']):,} selected recordings are not in the source ({some}, …)")
-        return "\n".join([*shown, "", *end])
+        return "\n".join([*aligned(lines, 3), "", *end])
 
 
 def _sizes_with(settings: Mapping[str, Any], recordings: pa.Table, video: str) -> np.ndarray:

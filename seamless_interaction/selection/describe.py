@@ -12,7 +12,7 @@ from seamless_interaction import LABELS, SPLITS, SUBSETS, VENDORS
 from seamless_interaction.selection.expected import expected, expected_bytes, expected_seconds, limits
 from seamless_interaction.selection.sizes import flag, select
 from seamless_interaction.source.ids import interaction_ids, vendors_of
-from seamless_interaction.work.text import decimal
+from seamless_interaction.work.text import aligned, decimal
 
 # Columns of ``describe`` -> the flags of the file list that they count.
 _FLAGGED = {
@@ -94,12 +94,7 @@ def as_text(described: pa.Table) -> str:
     counts("with movement", "", "movement")
     counts("one participant", "", "one_participant")
 
-    widths = [max(len(cells[index]) for _, _, cells in lines) for index in range(len(rows))]
-    first, second = (max(len(entry[part]) for entry in lines) for part in (0, 1))
-    table = [
-        "  ".join([group.ljust(first), name.ljust(second), *map(str.rjust, cells, widths)])
-        for group, name, cells in lines
-    ]
+    table = aligned([[group, name, *cells] for group, name, cells in lines], 2)
     nested = "Each size is part of the next." if all(row["in_next"] for row in rows) else "The sizes are not nested!"
     notes = (
         f"{nested} Counts are of recordings, but of interactions for one participant.\n"

@@ -1,9 +1,9 @@
-"""Numbers as people read and type them."""
+"""Numbers and tables as people read and type them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seamless_interaction.errors import UsageError
@@ -27,3 +27,10 @@ def decimal(bytes: int) -> str:
         if bytes >= factor:
             return f"{bytes / factor:,.2f} {unit}"
     return f"{bytes} B"
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """The lines of a table: the first columns aligned to the left, the others, numbers, to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = [str.ljust if number < left else str.rjust for number in range(len(widths))]
+    return ["  ".join(side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True)) for row in rows]
