@@ -44,7 +44,6 @@ from seamless_interaction.synthetic.writing import synthesize
 
 CONTENT = bytes(range(256)) * 400  # above the size from which a Hub keeps files elsewhere
 SPACED = "two words/a name, with + and ü.bin"
-KINDS = ("local", "memory", "http", "hf", "s3")
 
 
 @pytest.fixture(autouse=True)
@@ -61,28 +60,6 @@ def folder(tmp_path):
     return root
 
 
-@pytest.fixture(params=KINDS)
-def place(request, folder):
-    """The folder, at each kind of place."""
-    if request.param == "local":
-        yield Place(folder)
-    elif request.param == "memory":
-        MemoryFileSystem().put(str(folder), "/places", recursive=True)
-        yield Place("memory://places")
-        MemoryFileSystem().rm("/places", recursive=True)
-    elif request.param == "http":
-        with Bucket(folder, prefix="some/where") as bucket:
-            yield Place(bucket.url)
-    elif request.param == "hf":
-        with Hub(folder) as hub, use_hub(hub):
-            yield Place(f"hf://datasets/{hub.repo}")
-    else:
-        pytest.importorskip("s3fs")
-        with S3(folder) as s3:
-            yield Place(f"s3://{s3.bucket}", s3_options(s3))
-            fsspec.get_filesystem_class("s3").clear_instance_cache()
-
-
 def s3_options(server):
     return {"anon": True, "endpoint_url": server.url}
 
@@ -90,80 +67,168 @@ def s3_options(server):
 # --- what all kinds do ----------------------------------------------------------------------------
 
 
-def test_a_range_is_those_bytes_as_far_as_there_are(place):
-    for start, end in [(0, None), (0, 10), (100, 300), (90_000, None), (0, 10**9), (102_000, 10**9)]:
-        assert place.read("a.bin", start, end) == CONTENT[start:end], (start, end)
+class PlaceBehaviour:
+    """What holds of every kind of place. A subclass has a fixture ``place``, of the folder."""
+
+    missing, missing_media = FileNotFoundError, MissingFile
+
+    def test_a_range_is_those_bytes_as_far_as_there_are(self, place):
+        for start, end in [(0, None), (0, 10), (100, 300), (90_000, None), (0, 10**9), (102_000, 10**9)]:
+            assert place.read("a.bin", start, end) == CONTENT[start:end], (start, end)
+
+    def test_a_range_without_bytes_is_empty(self, place):
+        for start, end in [(len(CONTENT), None), (len(CONTENT), 10**9), (10**8, 10**9), (7, 7), (9, 3)]:
+            assert place.read("a.bin", start, end) == b"", (start, end)
+
+    def test_an_empty_file_is_read_and_has_no_size(self, place):
+        assert place.read("empty.bin") == place.read("empty.bin", 0, 100) == b""
+        assert place.stat("empty.bin").size == 0
+
+    def test_names_may_have_spaces_and_letters_of_any_kind(self, place):
+        assert place.read(SPACED, 2, 5) == b"234"
+        assert place.stat(SPACED)[:3] == (SPACED.split("/")[1], False, 10)
+
+    def test_a_path_opens_with_fsspec(self, place):
+        for name, content in (("a.bin", CONTENT), (SPACED, b"0123456789")):
+            with fsspec.open(place.path(name), **place.storage_options) as file:
+                assert file.read() == content
+
+    def test_a_path_opens_as_a_file_of_media_does(self, place):
+        with ranges.open_file(place.path("a.bin"), place.storage_options, block=1000) as file:
+            assert ranges.file_size(file) == len(CONTENT)
+            assert (file.seek(70_000), file.read(5), file.tell()) == (70_000, CONTENT[70_000:70_005], 70_005)
+            assert (file.seek(-3, os.SEEK_END), file.read()) == (len(CONTENT) - 3, CONTENT[-3:])
+
+    def test_a_missing_file_is_told(self, place):
+        error = self.missing
+        with pytest.raises(error, match=r"none\.bin"):
+            place.read("none.bin")
+        with pytest.raises(error, match=r"none\.bin"):
+            place.stat("none.bin")
+        with pytest.raises(self.missing_media, match=r"none\.bin"):
+            ranges.open_file(place.path("none.bin"), place.storage_options)
+
+    @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_a_forked_process_has_connections_of_its_own(self, place):
+        """Of what lives in threads and sockets of the parent, the child can use nothing."""
+        assert place.read("a.bin", 5, 10) == CONTENT[5:10]
+        context = multiprocessing.get_context("fork")
+        results = context.Queue()
+        child = context.Process(target=read_in_a_child, args=(place, results))
+        gc.freeze()  # or s3fs closes in the child, a second each, what other tests left behind
+        child.start()
+        gc.unfreeze()
+        try:
+            assert results.get(timeout=120) == CONTENT[5:10]
+        finally:
+            child.kill()
+        assert place.read("a.bin", 6, 11) == CONTENT[6:11]
+
+    def test_a_part_of_a_file_has_a_path_of_its_own(self, place):
+        path = ranges.member_path("b.wav", place.path("a.bin"), 50_000, 10_000)
+        part = CONTENT[50_000:60_000]
+        with ranges.open_file(path, place.storage_options, block=100) as file:
+            assert (ranges.file_size(file), file.read()) == (10_000, part)
+            assert (file.seek(20), file.read(10), file.seek(-5, os.SEEK_END), file.read()) == (
+                20,
+                part[20:30],
+                9995,
+                part[-5:],
+            )
+        protocol = place.url.partition("://")[0] if "://" in place.url else "file"
+        options = (
+            {"remote_options": place.storage_options, "remote_protocol": protocol} if place.storage_options else {}
+        )
+        with fsspec.open(path, **options) as file:  # as whoever does not have our package
+            assert file.read() == part
+
+    def test_a_part_of_an_archive_that_is_gone(self, place):
+        with pytest.raises(AccessDenied if place.is_http else MissingFile, match=r"none\.tar"):
+            ranges.open_file(ranges.member_path("b.wav", place.path("none.tar"), 0, 10), place.storage_options).read()
+
+    def test_a_part_that_begins_or_ends_after_its_archive(self, place):
+        for offset, expected in ((len(CONTENT) - 10, CONTENT[-10:]), (10**12, b"")):
+            path = ranges.member_path("b.wav", place.path("a.bin"), offset, 10**15)
+            with ranges.open_file(path, place.storage_options) as file:
+                assert file.read(1000) == expected
 
 
-def test_a_range_without_bytes_is_empty(place):
-    for start, end in [(len(CONTENT), None), (len(CONTENT), 10**9), (10**8, 10**9), (7, 7), (9, 3)]:
-        assert place.read("a.bin", start, end) == b"", (start, end)
+class Stamped:
+    """Of places that tell when a file of the folder changes."""
+
+    def test_a_stamp_changes_with_the_content_only(self, place, folder):
+        before = place.stat("a.bin")
+        assert before.stamp and before == place.stat("a.bin")
+        (folder / "a.bin").write_bytes(CONTENT[::-1])
+        later = (
+            folder / "a.bin"
+        ).stat().st_mtime_ns // 10**9 * 10**9 + 1  # within the second that other stamps count in
+        os.utime(folder / "a.bin", ns=(later, later))
+        assert place.stat("a.bin").stamp != before.stamp
 
 
-def test_an_empty_file_is_read_and_has_no_size(place):
-    assert place.read("empty.bin") == place.read("empty.bin", 0, 100) == b""
-    assert place.stat("empty.bin").size == 0
+class Listed:
+    """Of places that can be listed."""
+
+    def test_entries_are_sorted_and_told_apart(self, place):
+        assert [(entry.name, entry.is_folder) for entry in place.entries()] == [
+            ("a.bin", False),
+            ("deep", True),
+            ("empty.bin", False),
+            ("two words", True),
+        ]
+        assert [(entry.name, entry.size) for entry in place.entries("two words")] == [(SPACED.split("/")[1], 10)]
+        assert list(place.entries("none")) == list(place.entries("deep/none")) == []
+        assert place.exists("") and place.exists("deep/er") and not place.exists("none")
 
 
-def test_names_may_have_spaces_and_letters_of_any_kind(place):
-    assert place.read(SPACED, 2, 5) == b"234"
-    assert place.stat(SPACED)[:3] == (SPACED.split("/")[1], False, 10)
+class ListedAnew:
+    """Of places that list what the folder has now."""
+
+    def test_a_new_file_is_listed(self, place, folder):
+        before = [entry.name for entry in place.entries()]
+        (folder / "new.bin").write_bytes(b"new")
+        assert [entry.name for entry in place.entries()] == sorted([*before, "new.bin"])
 
 
-def test_a_path_opens_with_fsspec(place):
-    for name, content in (("a.bin", CONTENT), (SPACED, b"0123456789")):
-        with fsspec.open(place.path(name), **place.storage_options) as file:
-            assert file.read() == content
+class TestLocal(PlaceBehaviour, Stamped, Listed, ListedAnew):
+    @pytest.fixture
+    def place(self, folder):
+        return Place(folder)
 
 
-def test_a_path_opens_as_a_file_of_media_does(place):
-    with ranges.open_file(place.path("a.bin"), place.storage_options, block=1000) as file:
-        assert ranges.file_size(file) == len(CONTENT)
-        assert (file.seek(70_000), file.read(5), file.tell()) == (70_000, CONTENT[70_000:70_005], 70_005)
-        assert (file.seek(-3, os.SEEK_END), file.read()) == (len(CONTENT) - 3, CONTENT[-3:])
+class TestMemory(PlaceBehaviour, Listed):
+    @pytest.fixture
+    def place(self, folder):
+        MemoryFileSystem().put(str(folder), "/places", recursive=True)
+        yield Place("memory://places")
+        MemoryFileSystem().rm("/places", recursive=True)
 
 
-def test_a_missing_file_is_told(place):
-    error = AccessDenied if place.is_http else FileNotFoundError
-    with pytest.raises(error, match=r"none\.bin"):
-        place.read("none.bin")
-    with pytest.raises(error, match=r"none\.bin"):
-        place.stat("none.bin")
-    with pytest.raises(AccessDenied if place.is_http else MissingFile, match=r"none\.bin"):
-        ranges.open_file(place.path("none.bin"), place.storage_options)
+class TestHTTP(PlaceBehaviour, Stamped):
+    missing = missing_media = AccessDenied  # which a bucket that cannot be listed says of what it lacks
+
+    @pytest.fixture
+    def place(self, folder):
+        with Bucket(folder, prefix="some/where") as bucket:
+            yield Place(bucket.url)
 
 
-def test_a_stamp_changes_with_the_content_only(place, folder):
-    if not (place.is_local or place.is_http):
-        pytest.skip("written through the disk")
-    before = place.stat("a.bin")
-    assert before.stamp and before == place.stat("a.bin")
-    (folder / "a.bin").write_bytes(CONTENT[::-1])
-    later = (folder / "a.bin").stat().st_mtime_ns // 10**9 * 10**9 + 1  # within the second that other stamps count in
-    os.utime(folder / "a.bin", ns=(later, later))
-    assert place.stat("a.bin").stamp != before.stamp
+class TestHub(PlaceBehaviour, Listed):
+    @pytest.fixture
+    def place(self, folder):
+        with Hub(folder) as hub, use_hub(hub):
+            yield Place(f"hf://datasets/{hub.repo}")
 
 
-def test_entries_are_sorted_and_told_apart(place):
-    if not place.can_be_listed:
-        pytest.skip("nothing over HTTP can be listed")
-    assert [(entry.name, entry.is_folder) for entry in place.entries()] == [
-        ("a.bin", False),
-        ("deep", True),
-        ("empty.bin", False),
-        ("two words", True),
-    ]
-    assert [(entry.name, entry.size) for entry in place.entries("two words")] == [(SPACED.split("/")[1], 10)]
-    assert list(place.entries("none")) == list(place.entries("deep/none")) == []
-    assert place.exists("") and place.exists("deep/er") and not place.exists("none")
-
-
-def test_a_new_file_is_listed(place, folder):
-    if not (place.is_local or place.storage_options):
-        pytest.skip("nothing of it is listed, or it was copied")
-    before = [entry.name for entry in place.entries()]
-    (folder / "new.bin").write_bytes(b"new")
-    assert [entry.name for entry in place.entries()] == sorted([*before, "new.bin"])
+class TestS3(PlaceBehaviour, Listed, ListedAnew):
+    @pytest.fixture
+    def place(self, folder):
+        pytest.importorskip("s3fs")
+        with S3(folder) as s3:
+            yield Place(f"s3://{s3.bucket}", s3_options(s3))
+            fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 # --- a host that fails ----------------------------------------------------------------------------
@@ -583,24 +648,6 @@ def read_in_a_child(place, results):
     results.put(place.read("a.bin", 5, 10))
 
 
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_process_has_connections_of_its_own(place):
-    """Of what lives in threads and sockets of the parent, the child can use nothing."""
-    assert place.read("a.bin", 5, 10) == CONTENT[5:10]
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    child = context.Process(target=read_in_a_child, args=(place, results))
-    gc.freeze()  # or s3fs closes in the child, a second each, what other tests left behind
-    child.start()
-    gc.unfreeze()
-    try:
-        assert results.get(timeout=120) == CONTENT[5:10]
-    finally:
-        child.kill()
-    assert place.read("a.bin", 6, 11) == CONTENT[6:11]
-
-
 # --- small files, kept ----------------------------------------------------------------------------
 
 
@@ -652,28 +699,6 @@ def test_a_page_of_another_network_is_not_kept(folder, cache):
 # --- parts of archives ----------------------------------------------------------------------------
 
 
-def test_a_part_of_a_file_has_a_path_of_its_own(place):
-    path = ranges.member_path("b.wav", place.path("a.bin"), 50_000, 10_000)
-    part = CONTENT[50_000:60_000]
-    with ranges.open_file(path, place.storage_options, block=100) as file:
-        assert (ranges.file_size(file), file.read()) == (10_000, part)
-        assert (file.seek(20), file.read(10), file.seek(-5, os.SEEK_END), file.read()) == (
-            20,
-            part[20:30],
-            9995,
-            part[-5:],
-        )
-    protocol = place.url.partition("://")[0] if "://" in place.url else "file"
-    options = {"remote_options": place.storage_options, "remote_protocol": protocol} if place.storage_options else {}
-    with fsspec.open(path, **options) as file:  # as whoever does not have our package
-        assert file.read() == part
-
-
-def test_a_part_of_an_archive_that_is_gone(place):
-    with pytest.raises(AccessDenied if place.is_http else MissingFile, match=r"none\.tar"):
-        ranges.open_file(ranges.member_path("b.wav", place.path("none.tar"), 0, 10), place.storage_options).read()
-
-
 def hostile(references):
     encoded = base64.b64encode(references.encode()).decode()
     return f"reference://b.wav::data:json:refs;base64,{encoded}"
@@ -712,13 +737,6 @@ def hostile(references):
 def test_a_path_that_is_not_of_ours_is_told(path):
     with pytest.raises(UnreadableFile, match="not the path of a member"):
         ranges.open_file(path)
-
-
-def test_a_part_that_begins_or_ends_after_its_archive(place):
-    for offset, expected in ((len(CONTENT) - 10, CONTENT[-10:]), (10**12, b"")):
-        path = ranges.member_path("b.wav", place.path("a.bin"), offset, 10**15)
-        with ranges.open_file(path, place.storage_options) as file:
-            assert file.read(1000) == expected
 
 
 def test_the_path_of_a_part_is_plain_json(tmp_path):
