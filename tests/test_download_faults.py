@@ -343,12 +343,12 @@ def test_a_full_disk_is_said_to_be_and_what_came_stays(small, tmp_path, monkeypa
                 raise OSError(errno.ENOSPC, "No space left on device")
             return self._file.write(data)
 
-    from seamless_interaction.download import transfer
+    from seamless_interaction.download import fetching
 
-    create = transfer.create
+    create = fetching.create
     with serving(small, kind) as (source, selection, wanted, _):
         with monkeypatch.context() as patched:
-            patched.setattr(transfer, "create", lambda *args: Full(create(*args)))
+            patched.setattr(fetching, "create", lambda *args: Full(create(*args)))
             with pytest.raises(NotEnoughSpace, match="Make room, and start again"):
                 download(selection, source, tmp_path / "copy", workers=2)
         assert all(wanted[path] == content for path, content in files(tmp_path / "copy").items())

@@ -11,7 +11,7 @@ from servers import Bucket
 from test_readers import header
 
 from seamless_interaction import ARRAYS
-from seamless_interaction.download import Selection, download, transfer
+from seamless_interaction.download import Selection, download, fetching
 from seamless_interaction.errors import SourceUnreachable, UnsafeFile, UsageError
 from seamless_interaction.formats import audio
 from seamless_interaction.formats import tar as tars
@@ -179,7 +179,7 @@ def test_a_body_without_end_fails_one_file(source, tmp_path, monkeypatch):
         assert status == "failed" and said in detail
     wav.write_bytes(content)
     room = SimpleNamespace(**{**vars(shutil), "disk_usage": lambda path: SimpleNamespace(free=size - 1)})
-    monkeypatch.setattr(transfer, "shutil", room)
+    monkeypatch.setattr(fetching, "shutil", room)
     with Bucket(folder) as bucket:
         status, detail = fetched(bucket, tmp_path, 3)
         assert status == "failed" and wav.name in detail and f"{size:,} bytes" in detail and "disk" in detail

@@ -8,8 +8,8 @@ import pytest
 
 from seamless_interaction import load_dataset
 from seamless_interaction.download import Selection, download
+from seamless_interaction.download.fetching import PARTIAL
 from seamless_interaction.download.manifest import NAME
-from seamless_interaction.download.transfer import PARTIAL
 from seamless_interaction.download.verifying import verify
 from seamless_interaction.errors import TargetError
 from seamless_interaction.publishing import convert_shard, plan_shards, publish
@@ -125,6 +125,6 @@ def test_too_many_open_files_are_named_as_what_they_are(tree, tmp_path, monkeypa
     def full(path, buffering=-1):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
 
-    monkeypatch.setattr("seamless_interaction.download.transfer.create", full)
+    monkeypatch.setattr("seamless_interaction.download.fetching.create", full)
     with pytest.raises(TargetError, match="too many files are open at a time"):
         fetch(tree, tmp_path / "copy")

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seamless_interaction import ANNOTATION_KINDS, LABELS, SPLITS, VENDORS
+from seamless_interaction.download.fetching import PARTIAL
 from seamless_interaction.download.manifest import ABSENT, CODES, DAMAGED, FAILED, MISSING, NAME, WHOLE, Manifest, mark
-from seamless_interaction.download.transfer import PARTIAL, Job
+from seamless_interaction.download.transfer import Job
 from seamless_interaction.errors import TargetError, known_keywords
 from seamless_interaction.opening import Opening
 from seamless_interaction.places.limits import MAX_MP4_BYTES

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seamless_interaction import SELECTION, TABLES
+from seamless_interaction.download.fetching import PARTIAL, Stopped
 from seamless_interaction.download.manifest import ABSENT, DAMAGED, FAILED, MISSING, STATUSES, WHOLE, Manifest
 from seamless_interaction.download.planning import Plan
-from seamless_interaction.download.transfer import PARTIAL, Job, Made, Stopped, Transfer
+from seamless_interaction.download.transfer import Job, Made, Transfer
 from seamless_interaction.errors import NotEnoughSpace, SourceUnreachable
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.write import locked, write_whole, writing
