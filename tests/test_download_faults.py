@@ -306,7 +306,7 @@ def test_a_host_that_goes_is_given_up_and_the_next_run_completes(small, tmp_path
     came = []
     with Bucket(small / "tree", failures={lambda path: is_payload(path) and len(came) > 20: [500] * 5}) as bucket:
         bucket.on_request = came.append
-        with pytest.raises(SourceUnreachable, match=r"What came so far stays"):
+        with pytest.raises(SourceUnreachable, match=r"Files already downloaded are kept"):
             download(FULL, bucket.url, tmp_path / "copy", workers=2)
         whole = files(tmp_path / "copy")
         came.clear()
@@ -349,7 +349,7 @@ def test_a_full_disk_is_said_to_be_and_what_came_stays(small, tmp_path, monkeypa
     with serving(small, kind) as (source, selection, wanted, _):
         with monkeypatch.context() as patched:
             patched.setattr(fetching, "create", lambda *args: Full(create(*args)))
-            with pytest.raises(NotEnoughSpace, match="Make room, and start again"):
+            with pytest.raises(NotEnoughSpace, match="Make room and run it again"):
                 download(selection, source, tmp_path / "copy", workers=2)
         assert all(wanted[path] == content for path, content in files(tmp_path / "copy").items())
         assert download(selection, source, tmp_path / "copy").exit_code == 0
