@@ -21,8 +21,8 @@ from datasets.utils.metadata import MetadataConfigs
 from seamless_interaction import ARRAYS, CITATION, ISSUES, MODALITIES, record_features
 from seamless_interaction.publishing.card import (
     RECORDINGS,
+    CardFacts,
     Config,
-    Facts,
     Size,
     Split,
     card,
@@ -52,7 +52,7 @@ KNOWN_TASKS = {
 
 
 def facts(**changes):
-    made = Facts(
+    made = CardFacts(
         repo_id="seamless/interaction",
         version="0.1.0",
         published="2026-11-26",

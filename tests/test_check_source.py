@@ -18,7 +18,7 @@ from servers import HTML, Answer, Bucket, Hub, use_hub, xml_error
 
 from seamless_interaction import FILELIST_FLAGS
 from seamless_interaction.check.facts import FACTS
-from seamless_interaction.check.run import AGREES, CANNOT_TELL, DISAGREES, check, choose
+from seamless_interaction.check.run import AGREES, CANNOT_TELL, DISAGREES, check, one_interaction_of_each_vendor
 from seamless_interaction.errors import AccessDenied, SourceNotFound, SourceUnreachable
 from seamless_interaction.places.place import Place
 from seamless_interaction.source.layout import archive_path, tree_path
@@ -95,15 +95,15 @@ def test_a_report_is_readable_and_json(healthy):
 def test_one_interaction_of_each_vendor_is_chosen_with_annotations_if_there_are(corpora):
     filelist = read_filelist(Place(corpora["tree"][0]))
     annotated = {r.file_id for r in corpora["tree"][1].recordings if r.kinds}
-    chosen = choose(filelist)
+    chosen = one_interaction_of_each_vendor(filelist)
     assert [row.vendor for row in chosen] == ["V00", "V00", "V01", "V01", "V02", "V02", "V03", "V03"]
     assert {row.file_id for row in chosen if row.vendor in ("V00", "V03")} == annotated
     shuffled = filelist.take(np.random.default_rng(0).permutation(len(filelist)))
-    assert choose(shuffled) == chosen
+    assert one_interaction_of_each_vendor(shuffled) == chosen
 
 
 def test_the_choice_of_the_whole_dataset_is_pairs_with_annotations(whole_filelist):
-    chosen = choose(whole_filelist)
+    chosen = one_interaction_of_each_vendor(whole_filelist)
     pairs = [chosen[at : at + 2] for at in range(0, 8, 2)]
     assert len(chosen) == 8
     assert all(a.file_id[:19] == b.file_id[:19] for a, b in pairs)
@@ -177,7 +177,7 @@ class Spoiler:
     """Changes the files of the recordings that are looked at; by number, partners adjacent, as vendors come."""
 
     def __init__(self, folder):
-        self.folder, self.rows = folder, choose(read_filelist(Place(folder)))
+        self.folder, self.rows = folder, one_interaction_of_each_vendor(read_filelist(Place(folder)))
 
     def path(self, number, part, directory=None, extension=None):
         row = self.rows[number]
@@ -423,7 +423,7 @@ def test_surprises_come_first_in_the_text(surprised):
 def test_surprises_in_a_bundle(corpora, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(corpora["bundles"][0], folder)
-    row, partner = choose(read_filelist(Place(folder)))[:2]
+    row, partner = one_interaction_of_each_vendor(read_filelist(Place(folder)))[:2]
 
     def path(row, extension):
         where = archive_path(row.label, row.split, row.batch_idx, row.archive_idx)
@@ -455,7 +455,7 @@ def test_surprises_in_a_bundle(corpora, tmp_path):
 def test_surprises_in_an_archive(corpora, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(corpora["archives"][0], folder)
-    row = choose(read_filelist(Place(folder)))[0]
+    row = one_interaction_of_each_vendor(read_filelist(Place(folder)))[0]
     path = folder / f"{archive_path(row.label, row.split, row.batch_idx, row.archive_idx)}.tar"
     with tarfile.open(path) as old:
         members = [(header, old.extractfile(header).read()) for header in old]

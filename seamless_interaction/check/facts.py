@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from seamless_interaction import ANNOTATION_KINDS, SAMPLING_RATE
 from seamless_interaction.check import judges as see
 from seamless_interaction.check.judges import Answer, Finding, Judge, Survey
-from seamless_interaction.check.look import Seen, StoredArray, StoredAudio, StoredText, StoredVideo
+from seamless_interaction.check.look import Observed, StoredArray, StoredAudio, StoredText, StoredVideo
 
 Look = Callable[[Survey], Iterator[Finding]]
 
@@ -47,7 +47,7 @@ def _answered(where: str, judge: Callable[..., Answer | None], *about: Any) -> I
         yield Finding(where, *answer)
 
 
-def _recordings(judge: Callable[[Seen], Answer | None]) -> Look:
+def _recordings(judge: Callable[[Observed], Answer | None]) -> Look:
     """A look at each recording."""
 
     def look(survey: Survey) -> Iterator[Finding]:
@@ -57,7 +57,7 @@ def _recordings(judge: Callable[[Seen], Answer | None]) -> Look:
     return look
 
 
-def _arrays(judge: Callable[[StoredArray, Seen, str], Answer | None], keys: str = "") -> Look:
+def _arrays(judge: Callable[[StoredArray, Observed, str], Answer | None], keys: str = "") -> Look:
     """A look at each array whose key matches."""
 
     def look(survey: Survey) -> Iterator[Finding]:
@@ -69,7 +69,7 @@ def _arrays(judge: Callable[[StoredArray, Seen, str], Answer | None], keys: str 
     return look
 
 
-def _texts(judge: Callable[[StoredText, Seen, str], Answer | None], parts: str) -> Look:
+def _texts(judge: Callable[[StoredText, Observed, str], Answer | None], parts: str) -> Look:
     """A look at each text whose part matches."""
 
     def look(survey: Survey) -> Iterator[Finding]:
@@ -98,15 +98,15 @@ def _host(name: str) -> Look:
     return lambda survey: iter([Finding("host", *survey.host[name])] if name in survey.host else [])
 
 
-def _audio(judge: Callable[[StoredAudio, Seen], Answer | None]) -> Look:
+def _audio(judge: Callable[[StoredAudio, Observed], Answer | None]) -> Look:
     return _recordings(lambda seen: None if seen.audio is None else judge(seen.audio, seen))
 
 
-def _video(judge: Callable[[StoredVideo, Seen], Answer | None]) -> Look:
+def _video(judge: Callable[[StoredVideo, Observed], Answer | None]) -> Look:
     return _recordings(lambda seen: None if seen.video is None else judge(seen.video, seen))
 
 
-def _bundle(judge: Callable[[Seen], Answer | None]) -> Look:
+def _bundle(judge: Callable[[Observed], Answer | None]) -> Look:
     return _recordings(lambda seen: None if seen.layout == "tree" else judge(seen))
 
 

@@ -21,7 +21,7 @@ from seamless_interaction import (
     TRAITS,
     VENDORS,
 )
-from seamless_interaction.check.look import DEAD, Seen, StoredArray, StoredAudio, StoredText, StoredVideo
+from seamless_interaction.check.look import DEAD, Observed, StoredArray, StoredAudio, StoredText, StoredVideo
 from seamless_interaction.selection.expected import expected
 from seamless_interaction.source.layout import BUNDLE, EXTENSIONS
 
@@ -50,7 +50,7 @@ class Survey:
     """
 
     layout: str
-    seen: list[Seen]
+    seen: list[Observed]
     tables: dict[str, tuple[list[str], list[list[str]]] | None]
     host: dict[str, Answer] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
@@ -64,7 +64,7 @@ _MASKS = {"smplh": "smplh:is_valid", "boxes_and_keypoints": "boxes_and_keypoints
 MOVEMENT_MASK, _BLOCK = "movement:is_valid", 60  # frames that movement is processed in
 
 
-def _mask(seen: Seen, key: str) -> np.ndarray | None:
+def _mask(seen: Observed, key: str) -> np.ndarray | None:
     """(rows,) bool"""
     array = seen.arrays.get(key)
     return None if array is None or array.values is None else array.values[:, 0] != 0
@@ -83,25 +83,25 @@ def present(survey: Survey) -> Iterator[Finding]:
             yield Finding(f"{seen.row.file_id} {key}", here == wanted, "there" if here else "not there")
 
 
-def dtype(array: StoredArray, seen: Seen, key: str) -> Answer:
+def dtype(array: StoredArray, seen: Observed, key: str) -> Answer:
     wanted = ARRAYS[key]
     return array.dtype == np.dtype(wanted.dtype) or (wanted.is_mask and array.dtype == bool), array.dtype.str
 
 
-def shape(array: StoredArray, seen: Seen, key: str) -> Answer:
+def shape(array: StoredArray, seen: Observed, key: str) -> Answer:
     shown = ", ".join(map(str, ("T", *array.shape[1:]))) if array.shape else ""
     wanted = ARRAYS[key]
     agrees = array.shape[1:] == wanted.shape or (wanted.is_mask and len(array.shape) == 1)
     return agrees and bool(array.shape), f"({shown})"
 
 
-def order(array: StoredArray, seen: Seen, key: str) -> Answer:
+def order(array: StoredArray, seen: Observed, key: str) -> Answer:
     order = "Fortran order" if array.is_fortran and len(array.shape) > 1 else "C order"
     little = array.dtype.byteorder in "<=|"
     return order[0] == "C" and little, f"{order}, {'little' if little else 'big'}-endian"
 
 
-def lengths(seen: Seen) -> Answer | None:
+def lengths(seen: Observed) -> Answer | None:
     rows = {key: a.shape[0] for key, a in seen.arrays.items() if a.shape and ARRAYS[key].frames_per_row == 1}
     if not rows:
         return None
@@ -110,15 +110,15 @@ def lengths(seen: Seen) -> Answer | None:
     return not odd, f"T = {common}" + (f", but {', '.join(odd)}" if odd else "")
 
 
-def against_video(seen: Seen) -> Answer | None:
+def against_video(seen: Observed) -> Answer | None:
     if seen.video is None or "smplh:body_pose" not in seen.arrays:
         return None
     rows, frames = seen.arrays["smplh:body_pose"].shape[0], seen.video.header.num_frames
     return abs(rows - frames) <= MAX_FRAMES_APART, f"{rows - frames:+d} frames (arrays {rows}, video {frames})"
 
 
-def hypernet(exact: bool) -> Callable[[Seen], Answer | None]:
-    def judge(seen: Seen) -> Answer | None:
+def hypernet(exact: bool) -> Callable[[Observed], Answer | None]:
+    def judge(seen: Observed) -> Answer | None:
         key = "movement:hypernet_features"
         if key not in seen.arrays or MOVEMENT_MASK not in seen.arrays:
             return None
@@ -132,16 +132,16 @@ def hypernet(exact: bool) -> Callable[[Seen], Answer | None]:
     return judge
 
 
-def finite(array: StoredArray, seen: Seen, key: str) -> Answer | None:
+def finite(array: StoredArray, seen: Observed, key: str) -> Answer | None:
     if not array.rows:
         return None
     return not array.non_finite, f"{array.non_finite} NaN or infinite" if array.non_finite else "all finite"
 
 
-def within(low: float, high: float) -> Callable[[StoredArray, Seen, str], Answer | None]:
+def within(low: float, high: float) -> Callable[[StoredArray, Observed, str], Answer | None]:
     """Values lie within bounds, which are not sharp."""
 
-    def judge(array: StoredArray, seen: Seen, key: str) -> Answer | None:
+    def judge(array: StoredArray, seen: Observed, key: str) -> Answer | None:
         if not array.rows:
             return None
         lowest, highest = float(array.low.min()), float(array.high.max())
@@ -150,15 +150,15 @@ def within(low: float, high: float) -> Callable[[StoredArray, Seen, str], Answer
     return judge
 
 
-def keypoint_scores(array: StoredArray, seen: Seen, key: str) -> Answer | None:
+def keypoint_scores(array: StoredArray, seen: Observed, key: str) -> Answer | None:
     if not array.rows:
         return None
     low, high = float(array.low[2::3].min()), float(array.high[2::3].max())
     return low >= 0 and high <= 1.5, f"{low:.3g} to {high:.3g}"
 
 
-def zero_where_invalid(mask_key: str) -> Callable[[StoredArray, Seen, str], Answer | None]:
-    def judge(array: StoredArray, seen: Seen, key: str) -> Answer | None:
+def zero_where_invalid(mask_key: str) -> Callable[[StoredArray, Observed, str], Answer | None]:
+    def judge(array: StoredArray, seen: Observed, key: str) -> Answer | None:
         mask = _mask(seen, mask_key)
         if mask is None or ARRAYS[key].is_mask:
             return None
@@ -172,7 +172,7 @@ def zero_where_invalid(mask_key: str) -> Callable[[StoredArray, Seen, str], Answ
     return judge
 
 
-def sentinel(seen: Seen) -> Answer | None:
+def sentinel(seen: Observed) -> Answer | None:
     mask, array = _mask(seen, _MASKS["boxes_and_keypoints"]), seen.arrays.get("smplh:translation")
     if mask is None or array is None or not array.rows:
         return None
@@ -185,7 +185,7 @@ def sentinel(seen: Seen) -> Answer | None:
     return not wrong, only if wrong else "exactly where the box is invalid"
 
 
-def implied(seen: Seen) -> Answer | None:
+def implied(seen: Observed) -> Answer | None:
     box, body = (_mask(seen, _MASKS[group]) for group in ("boxes_and_keypoints", "smplh"))
     if box is None or body is None:
         return None
@@ -196,7 +196,7 @@ def implied(seen: Seen) -> Answer | None:
     return not wrong, f"{wrong} frames with an invalid box are smplh-valid" if wrong else "no box, no smplh"
 
 
-def frozen(array: StoredArray, seen: Seen, key: str) -> Answer | None:
+def frozen(array: StoredArray, seen: Observed, key: str) -> Answer | None:
     mask = _mask(seen, _MASKS["smplh"])
     if mask is None:
         return None
@@ -208,14 +208,14 @@ def frozen(array: StoredArray, seen: Seen, key: str) -> Answer | None:
     return share >= 0.5, f"{share:.0%} of invalid frames repeat the one before"
 
 
-def mask_values(array: StoredArray, seen: Seen, key: str) -> Answer | None:
+def mask_values(array: StoredArray, seen: Observed, key: str) -> Answer | None:
     if array.values is None:
         return None
     found = sorted({f"{value:g}" for value in np.unique(array.values[:, 0])[:8]})
     return set(found) <= {"0", "1"}, f"{' and '.join(found)}; {float((array.values == 0).mean()):.1%} are 0"
 
 
-def blocks(seen: Seen) -> Answer | None:
+def blocks(seen: Observed) -> Answer | None:
     mask = _mask(seen, MOVEMENT_MASK)
     if mask is None:
         return None
@@ -229,20 +229,20 @@ def blocks(seen: Seen) -> Answer | None:
     )
 
 
-def integers(array: StoredArray, seen: Seen, key: str) -> Answer | None:
+def integers(array: StoredArray, seen: Observed, key: str) -> Answer | None:
     if not array.rows:
         return None
     return array.is_whole, f"{'integers' if array.is_whole else 'not integers'}, to {float(array.high.max()):g}"
 
 
-def dead_action_units(array: StoredArray, seen: Seen, key: str) -> Answer | None:
+def dead_action_units(array: StoredArray, seen: Observed, key: str) -> Answer | None:
     if array.rows < 2 or array.zero.all():
         return None, "no valid frame"
     dead = np.flatnonzero(array.high <= DEAD).tolist()
     return dead == [16, 17, 18], f"dead columns: {', '.join(map(str, dead)) or 'none'}"
 
 
-def dead_columns(array: StoredArray, seen: Seen, key: str) -> Answer | None:
+def dead_columns(array: StoredArray, seen: Observed, key: str) -> Answer | None:
     if array.rows < 2 or array.zero.all() or ARRAYS[key].is_mask or key == "movement:FAUValue":
         return None
     dead = np.flatnonzero(array.low == array.high).tolist()
@@ -250,14 +250,14 @@ def dead_columns(array: StoredArray, seen: Seen, key: str) -> Answer | None:
     return not dead, f"constant: {shown} of {len(array.low)} columns" if dead else "none constant"
 
 
-def logits(array: StoredArray, seen: Seen, key: str) -> Answer | None:
+def logits(array: StoredArray, seen: Observed, key: str) -> Answer | None:
     if not array.rows or array.zero.all():
         return None, "no valid frame"
     low, high = float(array.low.min()), float(array.high.max())
     return low < 0 or high > 1, f"{low:.3g} to {high:.3g}"
 
 
-def box_inside(seen: Seen) -> Answer | None:
+def box_inside(seen: Observed) -> Answer | None:
     array = seen.arrays.get("boxes_and_keypoints:box")
     if array is None or seen.video is None or len(array.low) != 4 or not array.rows:
         return None
@@ -269,14 +269,14 @@ def box_inside(seen: Seen) -> Answer | None:
     ), f"{'inside' if inside else f'from {array.low.min():.0f}, to {right:.0f} x {bottom:.0f}'} of {width} x {height}"
 
 
-def of_blocks(seen: Seen) -> Answer | None:
+def of_blocks(seen: Observed) -> Answer | None:
     if MOVEMENT_MASK not in seen.arrays:
         return None
     frames = seen.arrays[MOVEMENT_MASK].shape[0]
     return frames % _BLOCK == 0, f"T = {frames}, {frames / _BLOCK:g} times {_BLOCK}"
 
 
-def v4(seen: Seen) -> Answer | None:
+def v4(seen: Observed) -> Answer | None:
     if seen.v4 is None:
         return None
     shown = [f"{name} {array.dtype.str} {array.shape}" for name, array in seen.v4.items()]
@@ -298,7 +298,7 @@ _CHANNELS = {"V00": (2,), "V01": (1, 2), "V02": (1,), "V03": (2,)}  # nearly all
 _KEY_FRAMES = 250
 
 
-def grid(audio: StoredAudio, seen: Seen) -> Answer:
+def grid(audio: StoredAudio, seen: Observed) -> Answer:
     if audio.off_grid is None:
         return None, "samples not read" if (audio.tag, audio.bits) == (3, 32) else "not float32"
     share = audio.zeros / max(1, audio.num_samples)
@@ -306,28 +306,28 @@ def grid(audio: StoredAudio, seen: Seen) -> Answer:
     return not audio.off_grid, f"{where}; peak {audio.peak:.3f}, {share:.1%} exact zeros"
 
 
-def audio_seconds(audio: StoredAudio, seen: Seen) -> Answer | None:
+def audio_seconds(audio: StoredAudio, seen: Observed) -> Answer | None:
     if seen.video is None:
         return None
     apart = audio.num_samples / audio.rate - seen.video.header.duration
     return abs(apart) <= MAX_SECONDS_APART, f"{apart:+.3f} s"
 
 
-def audio_exact(audio: StoredAudio, seen: Seen) -> Answer | None:
+def audio_exact(audio: StoredAudio, seen: Observed) -> Answer | None:
     if seen.video is None or seen.row.vendor not in ("V00", "V02"):
         return None
     apart = audio.num_samples * 30 - seen.video.header.num_frames * audio.rate
     return apart == 0, f"{apart / 30:+.1f} samples"
 
 
-def key_frames(video: StoredVideo, seen: Seen) -> Answer:
+def key_frames(video: StoredVideo, seen: Observed) -> Answer:
     gaps = sorted(set(video.key_gaps))
     if not gaps:
         return None, f"one key frame in {video.header.num_frames} frames"
     return gaps == [_KEY_FRAMES], f"every {', '.join(map(str, gaps[:6]))} frames"
 
 
-def index_first(video: StoredVideo, seen: Seen) -> Answer:
+def index_first(video: StoredVideo, seen: Observed) -> Answer:
     boxes = video.boxes
     if not {"moov", "mdat"} <= set(boxes):
         return None, " ".join(boxes)
@@ -338,65 +338,65 @@ def _near(found: float, known: tuple[float, ...]) -> bool:
     return any(abs(found - value) <= 1e-3 * value for value in known)
 
 
-def audio_format(audio: StoredAudio, seen: Seen) -> Answer:
+def audio_format(audio: StoredAudio, seen: Observed) -> Answer:
     return (audio.tag, audio.bits) == (3, 32), f"{_AUDIO.get(audio.tag, audio.tag)}, {audio.bits} bits"
 
 
-def audio_header(audio: StoredAudio, seen: Seen) -> Answer:
+def audio_header(audio: StoredAudio, seen: Observed) -> Answer:
     whole = audio.header_bytes == 58 and "fact" in audio.chunks
     return whole, f"{audio.header_bytes} bytes: {', '.join(chunk.strip() for chunk in audio.chunks)}"
 
 
-def raster(video: StoredVideo, seen: Seen) -> Answer:
+def raster(video: StoredVideo, seen: Observed) -> Answer:
     width, height = video.header.width, video.header.height
     return (width, height) in _RASTERS.get(seen.row.vendor, ()), f"{width} x {height}"
 
 
-def rate(video: StoredVideo, seen: Seen) -> Answer:
+def rate(video: StoredVideo, seen: Observed) -> Answer:
     known = _RATES.get(seen.row.vendor)
     return (None if known is None else _near(video.header.fps, known)), f"{video.header.fps:.5f}"
 
 
-def aspect(video: StoredVideo, seen: Seen) -> Answer:
+def aspect(video: StoredVideo, seen: Observed) -> Answer:
     found = video.header.pixel_aspect_ratio
     return _near(found, _ASPECTS.get(seen.row.vendor, (1.0,))), f"{found:.4f}"
 
 
-def sound(video: StoredVideo, seen: Seen) -> Answer:
+def sound(video: StoredVideo, seen: Observed) -> Answer:
     if video.sound is None:
         return False, "none"
     return video.sound[:2] == ("aac", SAMPLING_RATE), f"{video.sound[0]} at {video.sound[1]} Hz"
 
 
-def sound_channels(video: StoredVideo, seen: Seen) -> Answer | None:
+def sound_channels(video: StoredVideo, seen: Observed) -> Answer | None:
     if video.sound is None:
         return None
     return video.sound[2] in _CHANNELS.get(seen.row.vendor, ()), f"{video.sound[2]} channels"
 
 
-def timecode(video: StoredVideo, seen: Seen) -> Answer:
+def timecode(video: StoredVideo, seen: Observed) -> Answer:
     wanted = "00:00:00:00" if seen.row.vendor == "V00" else None
     return video.timecode == wanted, f"{video.timecode or 'none'}; tracks: {' '.join(video.tracks)}"
 
 
-def first_frame(video: StoredVideo, seen: Seen) -> Answer:
+def first_frame(video: StoredVideo, seen: Observed) -> Answer:
     return video.first_pts == 0, f"at {video.first_pts:.4f} s"
 
 
 # --- text -----------------------------------------------------------------------------------------
 
 
-def form(text: StoredText, seen: Seen, part: str) -> Answer:
+def form(text: StoredText, seen: Observed, part: str) -> Answer:
     wanted = "one object a line" if seen.layout == "tree" else "a list"
     return (None if text.form == "no bytes" else text.form == wanted), text.form
 
 
 def keys_are(
     wanted: set[str], optional: Set[str] = frozenset(), inner: str = ""
-) -> Callable[[StoredText, Seen, str], Answer | None]:
+) -> Callable[[StoredText, Observed, str], Answer | None]:
     """The keys of each record, or of each record in a record's list ``inner``."""
 
-    def judge(text: StoredText, seen: Seen, part: str) -> Answer | None:
+    def judge(text: StoredText, seen: Observed, part: str) -> Answer | None:
         records = text.records if not inner else [item for record in text.records for item in record[inner]]
         found = {tuple(sorted(record)) if isinstance(record, dict) else (type(record).__name__,) for record in records}
         if not found:
@@ -416,7 +416,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def types(text: StoredText, seen: Seen, part: str) -> Answer | None:
+def types(text: StoredText, seen: Observed, part: str) -> Answer | None:
     found: set[str] = set()
     wrong: set[str] = set()
     words = [word for record in text.records for word in record.get("words", [])]
@@ -429,7 +429,7 @@ def types(text: StoredText, seen: Seen, part: str) -> Answer | None:
     return (not wrong if found else None), ", ".join(sorted(wrong or found)) or "no record"
 
 
-def untimed_words(text: StoredText, seen: Seen, part: str) -> Answer | None:
+def untimed_words(text: StoredText, seen: Observed, part: str) -> Answer | None:
     words = [word for record in text.records for word in record["words"]]
     odd = [w for w in words if len({w.get("start") is None, w.get("end") is None, "score" not in w}) > 1]
     untimed = sum(word.get("start") is None for word in words)
@@ -438,7 +438,7 @@ def untimed_words(text: StoredText, seen: Seen, part: str) -> Answer | None:
     return (True if untimed else None), f"{untimed} of {len(words)} words without a time"
 
 
-def intervals(text: StoredText, seen: Seen, part: str) -> Answer | None:
+def intervals(text: StoredText, seen: Observed, part: str) -> Answer | None:
     times = [(record["start"], record["end"]) for record in text.records]
     if not times:
         return None, "empty"
@@ -449,17 +449,17 @@ def intervals(text: StoredText, seen: Seen, part: str) -> Answer | None:
     return not found, ", ".join(found) or f"{'one' if len(times) == 1 else 'several'}, sorted, none late"
 
 
-def milliseconds(text: StoredText, seen: Seen, part: str) -> Answer | None:
+def milliseconds(text: StoredText, seen: Observed, part: str) -> Answer | None:
     times = [record[key] for record in text.records for key in ("start", "end")]
     finer = [time for time in times if abs(time * 1000 - round(time * 1000)) > 1e-6]
     return (not finer if times else None), f"{len(finer)} finer, as {finer[0]!r}" if finer else "milliseconds"
 
 
-def _text_here(seen: Seen, part: str) -> bool:
+def _text_here(seen: Observed, part: str) -> bool:
     return part in (seen.files if seen.layout == "tree" else seen.texts)
 
 
-def annotation_kinds(seen: Seen) -> Answer | None:
+def annotation_kinds(seen: Observed) -> Answer | None:
     if seen.layout != "tree" and seen.bundle is None:
         return None
     flags = {"1P": seen.row.has_annotation_1p, "3P": seen.row.has_annotation_3p}
@@ -470,14 +470,14 @@ def annotation_kinds(seen: Seen) -> Answer | None:
     return here == [kind for kind in ANNOTATION_KINDS if flags[kind[:2]]], f"{observed} (flags {flags})"
 
 
-def not_empty(text: StoredText, seen: Seen, part: str) -> Answer:
+def not_empty(text: StoredText, seen: Observed, part: str) -> Answer:
     return bool(text.records), f"{'some' if text.records else 'no'} records"
 
 
 # --- bundles and archives -------------------------------------------------------------------------
 
 
-def bundle_keys(seen: Seen) -> Answer | None:
+def bundle_keys(seen: Observed) -> Answer | None:
     if seen.bundle is None:
         return None
     always = {"id", "metadata:transcript", "metadata:vad"}
@@ -485,7 +485,7 @@ def bundle_keys(seen: Seen) -> Answer | None:
     return always <= set(seen.bundle["keys"]) <= known, ", ".join(seen.bundle["keys"])
 
 
-def npz_names(seen: Seen) -> Answer | None:
+def npz_names(seen: Observed) -> Answer | None:
     if seen.npz is None:
         return None
     known = {BUNDLE[key][1] for key, array in ARRAYS.items() if seen.row.vendor in array.vendors}
@@ -495,12 +495,12 @@ def npz_names(seen: Seen) -> Answer | None:
     )
 
 
-def npz_compression(seen: Seen) -> Answer | None:
+def npz_compression(seen: Observed) -> Answer | None:
     found = {{0: "stored", 8: "DEFLATE"}.get(c, f"method {c}") for c in (seen.npz or {}).values()}
     return None if not found else (found == {"DEFLATE"}, ", ".join(sorted(found)))
 
 
-def tar_members(seen: Seen) -> Answer | None:
+def tar_members(seen: Observed) -> Answer | None:
     if seen.neighbours is None:
         return None
     samples: dict[str, list[str]] = {}
@@ -519,7 +519,7 @@ def tar_members(seen: Seen) -> Answer | None:
 _SIZE_FACTOR = 2.0  # a mean against one recording
 
 
-def weight(seen: Seen) -> Answer | None:
+def weight(seen: Observed) -> Answer | None:
     """Bytes a second against what ``configs/recordings.yaml`` expects of a vendor."""
     means, vendor = expected(), seen.row.vendor
     if seen.video is None or vendor not in VENDORS:
@@ -534,7 +534,7 @@ def weight(seen: Seen) -> Answer | None:
     return 1 / _SIZE_FACTOR <= ratio <= _SIZE_FACTOR, f"{ratio:.2f} times the mean: {shown} bytes in {seconds:.1f} s"
 
 
-def bundle_id(seen: Seen) -> Answer | None:
+def bundle_id(seen: Observed) -> Answer | None:
     if seen.bundle is None:
         return None
     return seen.bundle["id"] == seen.row.file_id, "its own" if seen.bundle[
@@ -542,7 +542,7 @@ def bundle_id(seen: Seen) -> Answer | None:
     ] == seen.row.file_id else f"{seen.bundle['id']!r}"
 
 
-def bundle_indented(seen: Seen) -> Answer | None:
+def bundle_indented(seen: Observed) -> Answer | None:
     if seen.bundle is None:
         return None
     return seen.bundle["is_indented"], "indented" if seen.bundle["is_indented"] else "not indented"
@@ -603,16 +603,16 @@ def missing_status(survey: Survey) -> Iterator[Finding]:
         yield Finding("host", set(survey.missing) == {"403"} if observed else None, observed or "nothing was missing")
 
 
-def readable(seen: Seen) -> Answer:
+def readable(seen: Observed) -> Answer:
     shown = "; ".join(f"{name}: {problem}" for name, problem in seen.problems.items())
     return not shown, shown or "all of it"
 
 
-def drafts(seen: Seen) -> Answer | None:
+def drafts(seen: Observed) -> Answer | None:
     return None if seen.drafts is None else (not seen.drafts, ", ".join(seen.drafts) or "none of them")
 
 
-def complete(seen: Seen) -> Answer:
+def complete(seen: Observed) -> Answer:
     if seen.layout == "tree":
         absent = [part for part in ("audio", "video", "vad") if part not in seen.files]
     else:
@@ -626,7 +626,7 @@ def ignored(survey: Survey) -> Iterator[Finding]:
         yield Finding("source", not survey.ignored, f"{len(survey.ignored)}: {shown}" if shown else "nothing")
 
 
-def transcript_here(seen: Seen) -> Answer:
+def transcript_here(seen: Observed) -> Answer:
     is_here = _text_here(seen, "transcript")
     return is_here, "there" if is_here else "absent"
 
@@ -635,7 +635,7 @@ def row_count(name: str) -> Judge:
     return lambda header, rows: (len(rows) == ROWS[name], f"{len(rows):,}")
 
 
-def version(array: StoredArray, seen: Seen, key: str) -> Answer:
+def version(array: StoredArray, seen: Observed, key: str) -> Answer:
     return array.version == (1, 0), ".".join(map(str, array.version))
 
 

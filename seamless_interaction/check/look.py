@@ -174,7 +174,7 @@ class StoredText:
 
 
 @dataclass
-class Seen:
+class Observed:
     """All that was found of one recording.
 
     Attributes:
@@ -202,7 +202,7 @@ class Seen:
     neighbours: list[str] | None = None
 
 
-def look(reader: Reader, layout: str, row: Row, small: bool) -> Seen:
+def look(reader: Reader, layout: str, row: Row, small: bool) -> Observed:
     """Read what there is of a recording.
 
     Args:
@@ -211,7 +211,7 @@ def look(reader: Reader, layout: str, row: Row, small: bool) -> Seen:
     Raises:
         SourceUnreachable
     """
-    seen = Seen(row, layout)
+    seen = Observed(row, layout)
     if layout == "tree":
         _look_at_tree(reader, seen, small)
     else:
@@ -219,7 +219,7 @@ def look(reader: Reader, layout: str, row: Row, small: bool) -> Seen:
     return seen
 
 
-def _attempt(seen: Seen, name: str, do: Callable[[], object]) -> None:
+def _attempt(seen: Observed, name: str, do: Callable[[], object]) -> None:
     """Keep what is wrong with one file, whatever it is, and go on with the next."""
     try:
         do()
@@ -229,7 +229,7 @@ def _attempt(seen: Seen, name: str, do: Callable[[], object]) -> None:
         seen.problems[name] = f"{type(error).__name__}: {error}"
 
 
-def _look_at_tree(reader: Reader, seen: Seen, small: bool) -> None:
+def _look_at_tree(reader: Reader, seen: Observed, small: bool) -> None:
     row = seen.row
     root = f"{row.label}/{row.split}"
     for part, (extension, (directory, *drafts)) in TREE.items():
@@ -248,12 +248,12 @@ def _look_at_tree(reader: Reader, seen: Seen, small: bool) -> None:
             _attempt(seen, f"movement_v4:{feature}", lambda f=feature, file=file: _look_at_v4(seen, f, file))  # type: ignore[misc]
 
 
-def _look_at_v4(seen: Seen, feature: str, file: Bytes) -> None:
+def _look_at_v4(seen: Observed, feature: str, file: Bytes) -> None:
     assert seen.v4 is not None
     seen.v4[feature] = read_array(_pieces(file, _SMALL), file.name, file.size)
 
 
-def _look_at_part(seen: Seen, part: str, file: Bytes, small: bool) -> None:
+def _look_at_part(seen: Observed, part: str, file: Bytes, small: bool) -> None:
     if part in ARRAYS:
         limit = max_bytes(ARRAYS[part]) if not small or ARRAYS[part].is_mask else _SMALL
         seen.arrays[part] = read_array(_pieces(file, limit), file.name, file.size, ARRAYS[part].is_mask)
@@ -265,7 +265,7 @@ def _look_at_part(seen: Seen, part: str, file: Bytes, small: bool) -> None:
         seen.texts[part] = read_text(file.read(0, MAX_TEXT_BYTES))
 
 
-def _look_at_bundle(reader: Reader, seen: Seen, small: bool) -> None:
+def _look_at_bundle(reader: Reader, seen: Observed, small: bool) -> None:
     row = seen.row
     folder = archive_path(row.label, row.split, row.batch_idx, row.archive_idx)
     files: dict[str, Bytes | None] = {}
@@ -283,7 +283,7 @@ def _look_at_bundle(reader: Reader, seen: Seen, small: bool) -> None:
                 _attempt(seen, part, lambda part=part, file=file: _look_at_part(seen, part, file, small))  # type: ignore[misc]
 
 
-def _members(seen: Seen, tar: Bytes) -> dict[str, Bytes]:
+def _members(seen: Observed, tar: Bytes) -> dict[str, Bytes]:
     """Of a tar, those of the recording, by extension."""
     found = contents(tar.read, tar.size, tar.name)
     seen.neighbours = [member.name for member in found.members]
@@ -301,7 +301,7 @@ def _within(whole: Bytes, offset: int, size: int) -> Callable[[int, int], bytes]
     return lambda start, end: whole.read(offset + start, offset + min(end, size))
 
 
-def _look_at_npz(seen: Seen, file: Bytes, small: bool) -> None:
+def _look_at_npz(seen: Observed, file: Bytes, small: bool) -> None:
     npz = Npz(file.read, file.size, file.name)
     seen.npz = {name: packed.compression for name, packed in npz.members.items()}
 
@@ -320,7 +320,7 @@ def _look_at_npz(seen: Seen, file: Bytes, small: bool) -> None:
         _attempt(seen, key, partial(keep, key))
 
 
-def _look_at_json(seen: Seen, file: Bytes, small: bool) -> None:
+def _look_at_json(seen: Observed, file: Bytes, small: bool) -> None:
     content = file.read(0, MAX_TEXT_BYTES)
     value = json.loads(content)
     if not isinstance(value, dict):

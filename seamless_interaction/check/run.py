@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from seamless_interaction import FILELIST_FLAGS, TABLES, VENDORS, __version__
 from seamless_interaction.check.facts import FACTS, Fact
 from seamless_interaction.check.judges import Finding, Survey
-from seamless_interaction.check.look import Reader, Row, Seen, look
+from seamless_interaction.check.look import Observed, Reader, Row, look
 from seamless_interaction.errors import AccessDenied, NoRanges, SourceError, SourceNotFound
 from seamless_interaction.places.place import Place
 from seamless_interaction.source.ids import INTERACTION_LENGTH
@@ -62,7 +62,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Report:
+class SourceReport:
     """What ``check`` found out.
 
     Attributes:
@@ -127,7 +127,7 @@ def _summed(check: Check) -> list[str]:
 
 def check(
     place: Place, filelist: pa.Table, small: bool = False, progress: Callable[[int, int], None] | None = None
-) -> Report:
+) -> SourceReport:
     """Hold a source against everything this package takes for true of it.
 
     Reads the tables, and of one interaction of each vendor the arrays, texts, samples and the videos' indexes: about
@@ -147,9 +147,9 @@ def check(
     started = datetime.now(timezone.utc)
     reader = Reader(place)
     listing = scan(place)
-    rows = choose(_here(listing, filelist))
+    rows = one_interaction_of_each_vendor(_here(listing, filelist))
     tables = {name: _table(reader, name) for name in TABLES}
-    seen: list[Seen] = []
+    seen: list[Observed] = []
     for number, row in enumerate(rows):
         if progress:
             progress(number, len(rows))
@@ -182,7 +182,7 @@ def check(
         "bytes_read": reader.num_bytes,
         "requests": reader.num_requests,
     }
-    return Report(environment, checks)
+    return SourceReport(environment, checks)
 
 
 _SMALL_NOTE = "masks and texts whole, other arrays' first 2 MB, no samples, of videos the index"
@@ -198,7 +198,7 @@ def _here(listing: Listing, filelist: pa.Table) -> pa.Table:
     return filelist.filter(pc.is_in(listing.layout.spots(filelist), listing.layout.spots(listing.found)))
 
 
-def choose(filelist: pa.Table) -> list[Row]:
+def one_interaction_of_each_vendor(filelist: pa.Table) -> list[Row]:
     """One interaction of each vendor, the same ones for everyone.
 
     Rather a pair than a single participant, rather with annotations (the participants' own first), rather of ``dev``;
@@ -242,7 +242,7 @@ def _table(reader: Reader, name: str) -> tuple[list[str], list[list[str]]] | Non
     return header, rows
 
 
-def _host(reader: Reader, seen: list[Seen]) -> dict[str, Any]:
+def _host(reader: Reader, seen: list[Observed]) -> dict[str, Any]:
     """What a host does, seen at the smallest text of the first recording that has one."""
     place = reader.place
     host: dict[str, Any] = {}

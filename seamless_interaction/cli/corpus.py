@@ -14,7 +14,7 @@ import typer
 from seamless_interaction.cli.shared import Filelist, Source, named_errors
 
 
-class Layout(str, Enum):
+class StoredAs(str, Enum):
     """How a synthetic corpus is stored."""
 
     tree = "tree"
@@ -25,11 +25,11 @@ class Layout(str, Enum):
 def synthesize(
     directory: Annotated[Path, typer.Argument(help="Directory to write to; it must be new or empty.", metavar="DIR")],
     layout: Annotated[
-        Layout,
+        StoredAs,
         typer.Option(
             help="One file per part (as in the bucket), four files per recording, or these in tars (as on the Hub)."
         ),
-    ] = Layout.tree,
+    ] = StoredAs.tree,
     interactions: Annotated[int, typer.Option(help="Number of interactions; 12 show every kind of recording.")] = 12,
     seconds: Annotated[float, typer.Option(help="Approximate duration of each, in seconds; at least 2.")] = 4.0,
     seed: Annotated[int, typer.Option(help="Random seed of the content.")] = 0,

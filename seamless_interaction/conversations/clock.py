@@ -29,7 +29,7 @@ _WHOLE = 1e-6  # rows: what differs less is the same
 _APART = 0.5  # seconds that arrays and audio may differ by, where no video tells the rate
 
 
-class Facts(NamedTuple):
+class Timing(NamedTuple):
     """What is known of a recording's time: the headers of its media, None where it has none that can be used."""
 
     file_id: str
@@ -63,7 +63,7 @@ class Facts(NamedTuple):
         return num_rows / self.duration
 
 
-class Span(NamedTuple):
+class TimeSpan(NamedTuple):
     """A window's place in time, seconds, and its grid: ``fps`` a second, or None for each recording's own rows."""
 
     start: float

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from seamless_interaction import ANNOTATION_KINDS, EVERY_ARRAY, MASKS, MODALITIES, FileId, resolve_modalities
-from seamless_interaction.conversations.clock import Span
+from seamless_interaction.conversations.clock import TimeSpan
 from seamless_interaction.conversations.collate import stack
 from seamless_interaction.conversations.read_window import Sample, cut, words_between
 from seamless_interaction.conversations.storage import Storage
@@ -72,11 +72,13 @@ def columns_of(modalities: list[str] | str | None, meant: int) -> tuple[str, ...
     return columns if modalities is not None else tuple(column for column in columns if is_meant(column, meant))
 
 
-def _span_within(what: ParticipantRecording | Interaction, start: float, duration: float, fps: float | None) -> Span:
+def _span_within(
+    what: ParticipantRecording | Interaction, start: float, duration: float, fps: float | None
+) -> TimeSpan:
     """A span that begins before the end of a recording, or of both. Raises ``InvalidWindow``."""
     if start >= what.duration:
         raise InvalidWindow(f"{what.id}: a window at {start} s, and it ends at {what.duration:.3f} s.")
-    return Span(float(start), float(duration), None if fps is None else float(fps))
+    return TimeSpan(float(start), float(duration), None if fps is None else float(fps))
 
 
 class Group(Mapping[str, "np.ndarray | None"]):

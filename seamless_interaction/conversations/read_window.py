@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from seamless_interaction import ANNOTATION_KINDS, EVERY_ARRAY, MASKS, MODALITIES, PIXELS, SAMPLING_RATE, FileId
-from seamless_interaction.conversations.clock import Facts, RowsOf, Span
+from seamless_interaction.conversations.clock import RowsOf, TimeSpan, Timing
 from seamless_interaction.conversations.resample import at_positions
 from seamless_interaction.conversations.storage import Rows, Storage
 from seamless_interaction.errors import BadFile, EmptyFile, Issue, WrongType, add_issue
@@ -18,7 +18,7 @@ Sample = dict[str, Any]
 
 
 def cut(
-    storage: Storage, number: int, span: Span, columns: tuple[str, ...], frame_size: tuple[int, int] | None = None
+    storage: Storage, number: int, span: TimeSpan, columns: tuple[str, ...], frame_size: tuple[int, int] | None = None
 ) -> Sample:
     """A window of a recording, as a flat dict.
 
@@ -113,9 +113,9 @@ def _note_absent(storage: Storage, number: int, part: str, column: str, issues: 
 def _arrays(
     storage: Storage,
     number: int,
-    span: Span,
+    span: TimeSpan,
     keys: tuple[str, ...],
-    facts: Facts,
+    facts: Timing,
     sample: Sample,
     mask: dict[str, np.ndarray],
     issues: list[Issue],
@@ -159,7 +159,7 @@ def _arrays(
         sample[key], mask[key] = _on_grid(rows.values, own, of, _BETWEEN[key])
 
 
-def _checked(file_id: str, key: str, rows: Rows | BadFile | None, facts: Facts) -> Rows | BadFile | None:
+def _checked(file_id: str, key: str, rows: Rows | BadFile | None, facts: Timing) -> Rows | BadFile | None:
     """The rows, or why there are none to put on a grid."""
     if isinstance(rows, Rows) and not rows.num_rows:
         return EmptyFile(file_id, f"{key} has no frames")
@@ -206,7 +206,7 @@ def _on_grid(values: np.ndarray, valid: np.ndarray | None, of: RowsOf, between: 
 # --- media ----------------------------------------------------------------------------------------
 
 
-def _audio(storage: Storage, number: int, span: Span, issues: list[Issue]) -> tuple[np.ndarray, int]:
+def _audio(storage: Storage, number: int, span: TimeSpan, issues: list[Issue]) -> tuple[np.ndarray, int]:
     """The sound, (N,) float32, and how much of it is the recording's own."""
     first, wanted = round(span.start * SAMPLING_RATE), round(span.duration * SAMPLING_RATE)
     try:
@@ -228,7 +228,7 @@ def _audio(storage: Storage, number: int, span: Span, issues: list[Issue]) -> tu
 
 
 def _video(
-    storage: Storage, number: int, span: Span, facts: Facts, size: tuple[int, int] | None, issues: list[Issue]
+    storage: Storage, number: int, span: TimeSpan, facts: Timing, size: tuple[int, int] | None, issues: list[Issue]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The frames nearest to the times of the grid, (T, height, width, 3) uint8, and which of them are."""
     times = span.times(facts.fps)
@@ -269,7 +269,7 @@ def _records(
 
 def _vad(
     records: list[dict[str, Any]] | None,
-    span: Span,
+    span: TimeSpan,
     fps: float,
     duration: float,
     sample: Sample,
@@ -293,7 +293,7 @@ def inside_any(records: Iterable[dict[str, Any]], times: np.ndarray) -> np.ndarr
     return inside
 
 
-def _touches(record: dict[str, Any], span: Span) -> bool:
+def _touches(record: dict[str, Any], span: TimeSpan) -> bool:
     start, end = sorted((record["start"], record["end"]))  # some annotations end before they start
     return start < span.start + span.duration and (end > span.start or start == end == span.start)
 

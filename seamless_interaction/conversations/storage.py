@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from seamless_interaction import ANNOTATION_KINDS, ARRAYS, EVERY_ARRAY, FileId
-from seamless_interaction.conversations.clock import Facts
+from seamless_interaction.conversations.clock import Timing
 from seamless_interaction.conversations.lru import Kept
 from seamless_interaction.errors import BadFile, MissingFile
 from seamless_interaction.formats.arrays import NpyRows
 from seamless_interaction.formats.audio import Audio, AudioHeader
 from seamless_interaction.formats.mp4 import VideoHeader
-from seamless_interaction.formats.text import Records
+from seamless_interaction.formats.text import TextRecords
 from seamless_interaction.formats.video import Video
 from seamless_interaction.source.context import Context
 from seamless_interaction.source.files import Files, Source, threads
@@ -160,13 +160,13 @@ class Storage:
 
     # --- text
 
-    def records(self, number: int, part: str) -> Records | None:
+    def records(self, number: int, part: str) -> TextRecords | None:
         """Segments, voice activity, or annotations of a kind; None if the recording has none. Raises ``BadFile``.
 
         They are kept, so what is handed out is a copy.
         """
 
-        def read() -> Records | BadFile | None:
+        def read() -> TextRecords | BadFile | None:
             with self.files(number, (part,)) as files:
                 return attempt(recording, part, files.get, part)
 
@@ -222,7 +222,7 @@ class Storage:
 
         return self.open.paths.get((number, part), read)
 
-    def facts(self, number: int, of_array: bool = False) -> Facts:
+    def facts(self, number: int, of_array: bool = False) -> Timing:
         """What is known of the recording's time. Media that cannot be used tell nothing.
 
         ``of_array`` says that only the rate of arrays is asked for: of V00, whose videos are all at 30 a second and as
@@ -230,9 +230,9 @@ class Storage:
         """
         file_id = self.recording(number).file_id
         if of_array and file_id.startswith("V00"):
-            return Facts(file_id, None, None)
+            return Timing(file_id, None, None)
         video = self._usable(number, "video")
-        return Facts(file_id, video, None if video else self._usable(number, "audio"))
+        return Timing(file_id, video, None if video else self._usable(number, "audio"))
 
     def _usable(self, number: int, part: str) -> Any:
         try:

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from datasets.utils._dill import pklregister
 
-from seamless_interaction.conversations.clock import Span
+from seamless_interaction.conversations.clock import TimeSpan
 from seamless_interaction.conversations.collate import collate, is_torch_used, stack
 from seamless_interaction.conversations.condition import Where
 from seamless_interaction.conversations.quantities import QUANTITIES, durations, kept_windows
@@ -236,7 +236,7 @@ class Windows(Sequence[Sample]):
         return f"{ids}, {start:g} to {start + self.spec.duration:g} s"
 
     def _cut(self, recordings: list[int], start: float) -> Sample:
-        spec, span = self.spec, Span(start, self.spec.duration, self.spec.fps)
+        spec, span = self.spec, TimeSpan(start, self.spec.duration, self.spec.fps)
         samples = [cut(self._storage, number, span, spec.columns, spec.frame_size) for number in recordings]
         if spec.paired:
             return stack(samples)

@@ -14,7 +14,7 @@ from seamless_interaction import ISSUES, SAMPLING_RATE
 from seamless_interaction.conversations.interaction import ParticipantRecording
 from seamless_interaction.conversations.read_window import Sample, note
 from seamless_interaction.errors import BadFile, Issue, MissingDependency, add_issue
-from seamless_interaction.formats.text import Records
+from seamless_interaction.formats.text import TextRecords
 
 RATE = 16_000  # Hz: what speech is analysed at
 BLOCK = 60.0  # seconds read at a time
@@ -94,7 +94,7 @@ class Block:
         return np.round(times * SAMPLING_RATE) < begin + self.sample["length"]["audio"]
 
 
-class Part(Protocol):
+class Extractor(Protocol):
     """One group of features of one recording: fed with blocks in order, then asked for what came out."""
 
     columns: tuple[str, ...]  # of a record, which it needs
@@ -138,7 +138,7 @@ def voice_activity(recording: ParticipantRecording, issues: list[Issue]) -> list
     """The recording's voice activity; None where it is not known: also where it is empty, and words were spoken."""
     try:
         records = recording.vad
-        if isinstance(records, Records) and records.problem:
+        if isinstance(records, TextRecords) and records.problem:
             note(issues, "vad", records.problem)
         if records == [] and any(segment["words"] for segment in recording.segments or ()):
             add_issue(issues, "vad", "vad_contradicts", ISSUES["vad_contradicts"])

@@ -17,7 +17,7 @@ from seamless_interaction.conversations.interaction import (
 from seamless_interaction.conversations.read_window import note_left_out
 from seamless_interaction.errors import InvalidWindow, Issue, add_issue, known_keywords
 from seamless_interaction.features import dyadic
-from seamless_interaction.features.blocks import BLOCK, Grid, Made, Part, blocks, voice_activity
+from seamless_interaction.features.blocks import BLOCK, Extractor, Grid, Made, blocks, voice_activity
 from seamless_interaction.features.face import Face
 from seamless_interaction.features.motion import Gesture, Head
 from seamless_interaction.features.prosody import Prosody
@@ -121,7 +121,7 @@ def extract_features(
 def _of_recording(
     recording: ParticipantRecording, groups: tuple[str, ...], grid: Grid, seconds: float, issues: list[Issue]
 ) -> Made:
-    parts: list[Part] = [_PARTS[group](recording, grid, issues) for group in groups if group in _PARTS]
+    parts: list[Extractor] = [_PARTS[group](recording, grid, issues) for group in groups if group in _PARTS]
     columns = list(dict.fromkeys(column for part in parts for column in part.columns))
     if columns:
         for block in blocks(recording, grid, columns, seconds, issues):

@@ -60,7 +60,7 @@ def parse_bundle_json(content: bytes, path: str, file_id: str) -> dict[str, Any]
     return value
 
 
-class Records(list[dict[str, Any]]):
+class TextRecords(list[dict[str, Any]]):
     """The records of a text, as far as they can be used.
 
     Attributes:
@@ -69,9 +69,9 @@ class Records(list[dict[str, Any]]):
 
     problem: UnreadableFile | None = None
 
-    def copy(self) -> Records:
+    def copy(self) -> TextRecords:
         """What may be changed without changing these."""
-        copy = Records(
+        copy = TextRecords(
             {
                 name: [dict(word) for word in value] if isinstance(value, list) else value
                 for name, value in record.items()
@@ -148,7 +148,7 @@ def _annotation(record: dict[str, Any], wrong: list[str]) -> dict[str, Any]:
 _PARSERS = {"transcript": _segment, "vad": _vad}  # all other parts of text are annotations
 
 
-def parse_records(part: str, records: list[Any], path: str) -> Records:
+def parse_records(part: str, records: list[Any], path: str) -> TextRecords:
     """Segments of a transcript, VAD or annotations.
 
     Only what cannot be used is lost: of a word its times and score, which are then None; else the word or the record.
@@ -157,7 +157,7 @@ def parse_records(part: str, records: list[Any], path: str) -> Records:
         UnreadableFile: nothing is left; with the number of the first record that is wrong.
     """
     parse = _PARSERS.get(part, _annotation)
-    found, wrong = Records(), list[str]()
+    found, wrong = TextRecords(), list[str]()
     for number, record in enumerate(records, 1):
         here: list[str] = []
         try:

@@ -34,7 +34,7 @@ _BEGINNING = 1 << 16  # bytes of a file that tell how much there may be of it
 Most = int | Callable[[bytes], int]
 
 
-class Part(NamedTuple):
+class FilePart(NamedTuple):
     """Bytes of a file, and what the host says of it.
 
     Attributes:
@@ -65,7 +65,7 @@ class Body(NamedTuple):
 
 async def read(
     fs: Any, url: str, start: int, end: int | None, headers: dict[str, str], most: Most | None = None
-) -> Part:
+) -> FilePart:
     """The bytes of a file from ``start`` to ``end``, or fewer if it ends before.
 
     fsspec's own takes whatever comes: all of a file, if the host ignores ranges, or another range.
@@ -84,7 +84,7 @@ async def read(
     response, answer = await _ask(fs, url, start, end, headers)
     async with response:
         if answer is None:
-            return Part(b"", None, "")
+            return FilePart(b"", None, "")
         content = _Content(response, answer)
         if answer.start != start:
             raise _of_another_kind(url, await content.read(_HEAD))
@@ -102,7 +102,7 @@ async def read(
         size = (await stat(fs, url, headers))["size"]
         if size is not None and start + len(found) != (size if end is None else min(size, end)):
             raise ConnectionError(f"{len(found)} bytes came from byte {start} on, of a file of {size}")
-    return Part(found, start + len(found) if is_all and size is None else size, _stamp(response))
+    return FilePart(found, start + len(found) if is_all and size is None else size, _stamp(response))
 
 
 def _bound(most: Most, beginning: bytes) -> int:

@@ -18,7 +18,7 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from seamless_interaction.errors import AccessDenied, BadFile, NoRanges, SourceChanged, SourceUnreachable, UsageError
 from seamless_interaction.places import answers, redirects
-from seamless_interaction.places.answers import Body, Most, Part
+from seamless_interaction.places.answers import Body, FilePart, Most
 from seamless_interaction.places.entry import Entry, entry_of
 from seamless_interaction.places.options import OF_A_HOST, options_of, redacted, remember_options, without_secrets
 from seamless_interaction.places.retry import answer, is_of_the_certificate, is_of_the_network, seconds_after
@@ -55,25 +55,25 @@ if hasattr(os, "register_at_fork"):
 
 
 # Place that a dataset was loaded from -> URL -> size and stamp of what was read of a file last, without its content.
-_versions: dict[str, dict[str, Part]] = {}
+_versions: dict[str, dict[str, FilePart]] = {}
 _versions_lock = threading.Lock()
 _VERSIONS = 1 << 16  # files whose version is known
 
 
-def _versions_of(url: str) -> dict[str, Part]:
+def _versions_of(url: str) -> dict[str, FilePart]:
     """What is known of the files of the dataset that a file is of; of others, nothing is remembered."""
     roots = (root for root in list(_versions) if url.startswith(f"{root}/"))  # others may load more
     return _versions.get(next(roots, ""), {})
 
 
-def _differ(one: Part, other: Part) -> bool:
+def _differ(one: FilePart, other: FilePart) -> bool:
     """Whether two parts are of two versions of a file, as far as the host tells."""
     sizes = {one.size, other.size} - {None}
     stamps = {part.stamp.removeprefix("W/") for part in (one, other)} - {""}  # who compresses on the way makes it weak
     return len(sizes) > 1 or len(stamps) > 1
 
 
-def _version(part: Part) -> str:
+def _version(part: FilePart) -> str:
     return f"{'unknown' if part.size is None else part.size} bytes {part.stamp}".rstrip()
 
 
@@ -255,9 +255,11 @@ class Place:
         of = self.stat(relative, is_sized=False)
         return self._ranges.read(url, start, end, fetch)
 
-    def _compare(self, relative: str, of: Entry, part: Part) -> None:
+    def _compare(self, relative: str, of: Entry, part: FilePart) -> None:
         """Raise ``SourceChanged`` if what came is of another version of the file than ``stat`` told of."""
-        told = Part(b"", None if of.size < 0 else of.size, of.stamp if self.is_http else "")  # a listing's are others
+        told = FilePart(
+            b"", None if of.size < 0 else of.size, of.stamp if self.is_http else ""
+        )  # a listing's are others
         if _differ(told, part):
             raise SourceChanged(
                 f"{self.path(relative)}: the host said that it is one file ({_version(told)}), and sends another "
@@ -265,10 +267,10 @@ class Place:
                 "for it. Try again."
             )
 
-    def _compare_with_the_last(self, relative: str, start: int, part: Part) -> None:
+    def _compare_with_the_last(self, relative: str, start: int, part: FilePart) -> None:
         """Raise ``SourceChanged`` if a part is of another version of the file than what came of it before."""
         # The Hub's files come from more than one store, each with ETags of its own.
-        url, now = self.identity_of(relative), Part(b"", part.size, part.stamp if self.is_http else "")
+        url, now = self.identity_of(relative), FilePart(b"", part.size, part.stamp if self.is_http else "")
         is_part = start > 0 or part.size is None or len(part.content) < part.size
         versions = _versions_of(url)
         with _versions_lock:
@@ -278,7 +280,7 @@ class Place:
                     f"{self.path(relative)}: changed while it was read: it was another file before ({_version(last)}), "
                     f"and is one of {_version(now)} now. Load the dataset again."
                 )
-            if now != Part(b"", None, ""):  # or nothing was told
+            if now != FilePart(b"", None, ""):  # or nothing was told
                 versions.pop(url, None)
                 versions[url] = now
             while len(versions) > _VERSIONS:
@@ -293,7 +295,7 @@ class Place:
         if self.is_shared:
             _versions[self.url] = {}
 
-    def _remote_read(self, path: str, start: int, end: int | None, most: Most | None) -> Part:
+    def _remote_read(self, path: str, start: int, end: int | None, most: Most | None) -> FilePart:
         if self.is_shared:
             fs, url, headers = self._over_http(path)
             return fsspec.asyn.sync(fs.loop, answers.read, fs, url, start, end, headers, most)
@@ -301,14 +303,14 @@ class Place:
             end = start + most + 1 if end is None else min(end, start + most + 1)
         if self.fs.async_impl:
             try:
-                return Part(self.fs.cat_file(path, start=start, end=end), None, "")
+                return FilePart(self.fs.cat_file(path, start=start, end=end), None, "")
             except OSError as error:
                 if answer(error)[0] == 416:  # nothing there
-                    return Part(b"", None, "")
+                    return FilePart(b"", None, "")
                 raise
         with self.fs.open(path, "rb", cache_type="none") as file:
             file.seek(start)
-            return Part(file.read() if end is None else file.read(end - start), None, "")
+            return FilePart(file.read() if end is None else file.read(end - start), None, "")
 
     def _over_http(self, path: str) -> tuple[Any, str, dict[str, str]]:
         """File system, address and headers of requests. The Hub's own file system reads ahead, and checks no answer."""

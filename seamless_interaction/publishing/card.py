@@ -120,7 +120,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Facts:
+class CardFacts:
     """What was published, in numbers.
 
     Args:
@@ -163,7 +163,7 @@ class Facts:
         return [*(["synthetic"] if self.synthetic else []), *TAGS]
 
 
-def card(facts: Facts, configs: Iterable[Config]) -> str:
+def card(facts: CardFacts, configs: Iterable[Config]) -> str:
     """README.md: YAML front matter, and a body for people.
 
     Args:
@@ -178,7 +178,7 @@ def card(facts: Facts, configs: Iterable[Config]) -> str:
     return f"---\n{_yaml(front_matter(facts, declared))}---\n\n{_body(facts, declared)}"
 
 
-def dataset_infos(facts: Facts, configs: Iterable[Config]) -> dict[str, Any]:
+def dataset_infos(facts: CardFacts, configs: Iterable[Config]) -> dict[str, Any]:
     """dataset_infos.json: config name -> features, splits with their counts, licence and citation.
 
     Args:
@@ -218,7 +218,7 @@ def declared_configs(configs: Iterable[Config]) -> list[Config]:
 # --------------------------------------------------------------------------------------------------
 
 
-def front_matter(facts: Facts, configs: Sequence[Config]) -> dict[str, Any]:
+def front_matter(facts: CardFacts, configs: Sequence[Config]) -> dict[str, Any]:
     """The card's YAML, as plain data.
 
     It has no features: 3.6 does not read those that 4 and later write, and all versions take them from the Parquet
@@ -262,7 +262,7 @@ an individual's face, voice or manner.
 """
 
 
-def _gate(facts: Facts) -> dict[str, Any]:
+def _gate(facts: CardFacts) -> dict[str, Any]:
     """What the Hub asks before it gives access. A label beyond 128 characters would become a complex YAML key."""
     return {
         "extra_gated_heading": "Who are you, and what are the recordings for?",
@@ -439,7 +439,7 @@ _VIDEOS = {
 _FEW = ("id", "partner_id", "duration", "transcript")  # columns that an example streams
 
 
-def _body(facts: Facts, configs: Sequence[Config]) -> str:
+def _body(facts: CardFacts, configs: Sequence[Config]) -> str:
     sizes = [config for config in configs if config.name != RECORDINGS] or list(configs)
     template = Template(Path(__file__).with_name("card.md").read_text(encoding="utf-8"))
     return template.substitute(
@@ -468,7 +468,7 @@ def _body(facts: Facts, configs: Sequence[Config]) -> str:
     )
 
 
-def _media(facts: Facts, config: Config) -> str:
+def _media(facts: CardFacts, config: Config) -> str:
     """How audio and video are stored, and how to decode them."""
     media = {"audio": "Audio", "video": "Video"}
     here = [column for column in media if column in config.features]
@@ -487,7 +487,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]], numbers: int =
     return "\n".join("| " + " | ".join(str(cell).replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
-def _sizes_table(facts: Facts) -> str:
+def _sizes_table(facts: CardFacts) -> str:
     head = ("size", "video", "interactions", "recordings", "hours", "Parquet of its own", "with the smaller sizes")
     rows = [
         (
@@ -514,7 +514,7 @@ def _configs_table(configs: Sequence[Config]) -> str:
     return _table(("config", "what", *names, "download"), rows, numbers=len(names) + 1)
 
 
-def _gaps(facts: Facts) -> str:
+def _gaps(facts: CardFacts) -> str:
     found = [f"- {count:,} {what}" for what, count in facts.gaps.items() if count]
     return "\n".join(["Not whole:", "", *found]) if found else "Nothing that these sizes name is left out."
 
@@ -545,7 +545,7 @@ def _own_columns(config: Config, sizes: Sequence[Config]) -> str:
     return f"Columns as above: {', '.join(shared)}.{table}"
 
 
-def _issues_table(facts: Facts) -> str:
+def _issues_table(facts: CardFacts) -> str:
     """Every code, with the number of recordings here that have it."""
     unknown = facts.issues.keys() - ISSUES.keys()
     if unknown:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from seamless_interaction import CITATION, DESCRIPTION, HOMEPAGE, SPLITS
-from seamless_interaction.publishing.card import Config, Facts, declared_configs, in_words, meaning_of
+from seamless_interaction.publishing.card import CardFacts, Config, declared_configs, in_words, meaning_of
 from seamless_interaction.record.dialect import dialect
 
 LICENSE_URL = "https://creativecommons.org/licenses/by-nc/4.0/"
@@ -58,7 +58,7 @@ _DATA_TYPES = {
 _MEDIA = {"Audio": "sc:AudioObject", "Video": "sc:VideoObject"}  # structs of bytes and path
 
 
-def croissant(facts: Facts, configs: Iterable[Config], files: Iterable[tuple[str, int, str]]) -> dict[str, Any]:
+def croissant(facts: CardFacts, configs: Iterable[Config], files: Iterable[tuple[str, int, str]]) -> dict[str, Any]:
     """croissant.json, as plain data.
 
     Args:
@@ -95,20 +95,20 @@ def croissant(facts: Facts, configs: Iterable[Config], files: Iterable[tuple[str
     }
 
 
-def _creator(facts: Facts) -> dict[str, str]:
+def _creator(facts: CardFacts) -> dict[str, str]:
     if facts.synthetic:
         return {"name": "The seamless-interaction contributors", "url": facts.url}
     return {"name": "Meta FAIR", "url": HOMEPAGE}
 
 
-def _persons(facts: Facts) -> str:
+def _persons(facts: CardFacts) -> str:
     if facts.synthetic:
         return "None: the content is generated, of no real person."
     return "Faces, voices and words of people, personality scores and relationships; no names, no demographics."
 
 
 def _distribution(
-    facts: Facts, configs: Sequence[Config], files: Sequence[tuple[str, int, str]]
+    facts: CardFacts, configs: Sequence[Config], files: Sequence[tuple[str, int, str]]
 ) -> list[dict[str, Any]]:
     repository = {
         "@type": "cr:FileObject",

@@ -18,7 +18,7 @@ from seamless_interaction import LABELS, SPLITS, TABLES, __version__
 from seamless_interaction.errors import IncompletePublication
 from seamless_interaction.places.place import Place
 from seamless_interaction.publishing import parquet
-from seamless_interaction.publishing.card import RECORDINGS, Config, Facts, Size, Split, card, dataset_infos
+from seamless_interaction.publishing.card import RECORDINGS, CardFacts, Config, Size, Split, card, dataset_infos
 from seamless_interaction.publishing.convert import Sidecar, done, recordings_path, write_file
 from seamless_interaction.publishing.croissant import croissant
 from seamless_interaction.publishing.plan import Shard, ShardPlan
@@ -48,7 +48,7 @@ MANIFEST_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Part:
+class ShardPart:
     """One file of the table of recordings."""
 
     path: str
@@ -112,7 +112,7 @@ class Finished:
             sizes.append(Size(name, interactions, recordings, num_bytes, total, hours))
         return sizes
 
-    def configs(self, recordings: list[Part]) -> list[Config]:
+    def configs(self, recordings: list[ShardPart]) -> list[Config]:
         """All configs: the table of recordings, and each size, alone and of one label.
 
         A size holds the shards of the smaller ones too, where they are: a file lies once.
@@ -153,11 +153,11 @@ class Finished:
         return Config(name, described, shard_features(self.plan.columns), tuple(splits))
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> CardFacts:
         """What the card tells."""
         settings = self.plan.settings
         whole = self.sizes[-1]
-        return Facts(
+        return CardFacts(
             repo_id=self.plan.repo_id,
             version=__version__,
             published=time.strftime("%Y-%m-%d", time.gmtime()),
@@ -260,10 +260,10 @@ def _copy_tables(plan: ShardPlan, output: Path) -> list[str]:
 # --- the table of recordings ----------------------------------------------------------------------
 
 
-def _write_recordings(finished: Finished) -> list[Part]:
+def _write_recordings(finished: Finished) -> list[ShardPart]:
     """Put the shards' parts of it together: the smallest size first, whose videos the repository has."""
     types = parquet.types_of(recording_features(finished.plan.columns))
-    written: list[Part] = []
+    written: list[ShardPart] = []
     for split in SPLITS:
         shards = [shard for shard in finished.plan.shards if finished.plan.split_of(shard)[1] == split]
         rows = sum(pq.read_metadata(recordings_path(finished.output, shard)).num_rows for shard in shards)
@@ -280,7 +280,7 @@ def _write_recordings(finished: Finished) -> list[Part]:
     return written
 
 
-def _write_part(output: Path, path: str, split: str, groups: Iterator[pa.Table], types: Any) -> Part:
+def _write_part(output: Path, path: str, split: str, groups: Iterator[pa.Table], types: Any) -> ShardPart:
     partial = output / path
     partial = partial.with_name(f".{partial.name}")
     writer, rows = parquet.Writer(partial, types), 0
@@ -294,7 +294,7 @@ def _write_part(output: Path, path: str, split: str, groups: Iterator[pa.Table],
         writer.close()
     parquet.check(partial, types, writer.digests)
     partial.replace(output / path)
-    return Part(path, split, rows, writer.num_bytes)
+    return ShardPart(path, split, rows, writer.num_bytes)
 
 
 def _regrouped(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:

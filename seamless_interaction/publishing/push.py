@@ -215,7 +215,7 @@ class Publication:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PushPlan:
     """What is to be done to a repository.
 
     Attributes:
@@ -254,7 +254,7 @@ class Plan:
         return len(self.groups) + bool(self.closing or self.deletions)
 
 
-def make_plan(publication: Publication, remote: dict[str, Remote]) -> Plan:
+def make_plan(publication: Publication, remote: dict[str, Remote]) -> PushPlan:
     """What a repository lacks of a publication, and what it has too much.
 
     Nobody is to load a mixture. So if data are replaced or deleted, or no whole publication is there, the first commit
@@ -276,7 +276,7 @@ def make_plan(publication: Publication, remote: dict[str, Remote]) -> Plan:
     if stub and publication.files[CARD] not in closing:
         closing.append(publication.files[CARD])
     there = len(publication.files) - len(data) - len(closing)
-    return Plan(list(_groups(data, MAX_FILES, MAX_BYTES)), closing, deletions, stub, there)
+    return PushPlan(list(_groups(data, MAX_FILES, MAX_BYTES)), closing, deletions, stub, there)
 
 
 def _is_late(path: str, remote: dict[str, Remote]) -> bool:
@@ -377,7 +377,7 @@ def check_name(repo_id: str) -> None:
 
 
 def _carry_out(
-    plan: Plan, publication: Publication, repository: Repository, state: State, progress: Progress | None
+    plan: PushPlan, publication: Publication, repository: Repository, state: State, progress: Progress | None
 ) -> State:
     """Make the commits; the state after them."""
     head, left = state.head, plan.data
@@ -399,7 +399,7 @@ def _carry_out(
     return state._replace(head=head)
 
 
-def _has_arrived(publication: Publication, plan: Plan, left: list[File], now: State) -> bool:
+def _has_arrived(publication: Publication, plan: PushPlan, left: list[File], now: State) -> bool:
     """Whether a commit before the last one was made, and nobody else's: just these files are left to send."""
     rest = make_plan(publication, now.files)
     stubbed = _is_stub(now.files.get(CARD)) or not plan.stub

@@ -13,7 +13,7 @@ import numpy as np
 
 from seamless_interaction import ANNOTATION_KINDS, EVERY_ARRAY, MAX_FRAMES_APART, MAX_SECONDS_APART, TIME, FileId
 from seamless_interaction.errors import BadFile, EmptyFile, Issue, MissingFile, NonFinite, add_issue
-from seamless_interaction.formats.text import Records
+from seamless_interaction.formats.text import TextRecords
 from seamless_interaction.source.context import Context
 from seamless_interaction.source.files import Files
 from seamless_interaction.source.layout import PARTS
@@ -89,7 +89,7 @@ class Join:
             if is_meant or not isinstance(error, MissingFile):
                 self._error(column, error)
                 return None
-        if isinstance(value, Records) and value.problem:
+        if isinstance(value, TextRecords) and value.problem:
             self._error(column, value.problem)
         if value is None and not is_meant:
             self._note(column, "not_selected", "this copy was made without it")

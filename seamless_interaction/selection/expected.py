@@ -26,7 +26,7 @@ class Limits(NamedTuple):
     recordings: int | None
 
 
-class Recordings(NamedTuple):
+class Means(NamedTuple):
     """What a recording of each vendor is expected to have (``configs/recordings.yaml``)."""
 
     bytes: dict[str, int]  # as downloaded from the bucket, everything that belongs to it
@@ -54,7 +54,7 @@ def limits(subset: str) -> Limits:
     return Limits(**numbers)
 
 
-def expected() -> Recordings:
+def expected() -> Means:
     """What recordings are expected to weigh and to last, from ``configs/recordings.yaml``.
 
     Bytes are those of the bucket, where arrays are not compressed: video, audio, and the census's
@@ -80,7 +80,7 @@ def expected() -> Recordings:
         raise _broken(name, f"deflate_saves is {saved!r}, not between 0 and 1")
     if not _is_positive(margin) or margin < 1:
         raise _broken(name, f"margin is {margin!r}, not 1 or more")
-    return Recordings(
+    return Means(
         bytes={
             vendor: round(means["video"] + means["audio"] + means["deflated"] / (1 - saved))
             for vendor, means in vendors.items()

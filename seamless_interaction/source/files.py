@@ -21,7 +21,13 @@ from seamless_interaction.errors import AccessDenied, BadFile, MissingFile, Sour
 from seamless_interaction.formats.arrays import NpyRows, Npz, Packed, read_npy, read_packed
 from seamless_interaction.formats.audio import AudioHeader, probe_audio
 from seamless_interaction.formats.mp4 import VideoHeader, load_pyav, probe_video
-from seamless_interaction.formats.text import Records, check_text, parse_bundle_json, parse_json_lines, parse_records
+from seamless_interaction.formats.text import (
+    TextRecords,
+    check_text,
+    parse_bundle_json,
+    parse_json_lines,
+    parse_records,
+)
 from seamless_interaction.places.doubt import UNDOUBTED, Doubt
 from seamless_interaction.places.entry import Entry
 from seamless_interaction.places.limits import MAX_TEXT_BYTES
@@ -438,7 +444,7 @@ class Files:
         recording = self.recording
         return f"{recording.label}/{recording.split}/{key.replace(':', '/')}/{recording.file_id}.npy"
 
-    def _records(self, part: str) -> Records | None:
+    def _records(self, part: str) -> TextRecords | None:
         window = self._window(part)
         if window is None:
             return None

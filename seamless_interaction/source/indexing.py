@@ -80,7 +80,7 @@ class Looked(NamedTuple):
 
 
 Unit = Callable[[], Looked]
-Progress = Callable[[int, int], object]
+OnProgress = Callable[[int, int], object]
 
 
 def make_index(
@@ -88,7 +88,7 @@ def make_index(
     output: Path,
     filelist: pa.Table | None = None,
     layout: str | None = None,
-    progress: Progress = lambda done, of: None,
+    progress: OnProgress = lambda done, of: None,
 ) -> Index:
     """Look at every recording of a place: where it lies, the headers of its media, the directories of its arrays.
 
@@ -264,7 +264,7 @@ def _look(
     before: pa.Table | None,
     parts: Path,
     listing: Listing,
-    progress: Progress = lambda done, of: None,
+    progress: OnProgress = lambda done, of: None,
 ) -> tuple[pa.Table, list[str]]:
     """The rows of all units and those from before, and the notes. What is done is written down every few seconds."""
     tables = [] if before is None else [before]
