@@ -4,7 +4,8 @@
   it; ``publishing``: making a Hub repository.
 - ``shared``: what they have in common.
 
-Commands are named here, in the order of ``--help``, and each imports what it needs when it runs, so that this is quick.
+Commands are named here, in the order of ``--help``, and each imports what it needs when it runs, from any room, so that
+this is quick.
 """
 
 import io

@@ -8,4 +8,6 @@
 - ``windows``: windows as a data set: order, epochs, ranks, resuming; ``shuffle``: the order; ``collate``: batches.
 - ``quantities``, ``condition``: what is known of each window, and conditions on it.
 - ``plot``: a conversation as a picture.
+
+Imports ``opening`` and what lies below it.
 """

@@ -11,6 +11,8 @@ A copy is a tree, whatever it came from, with the tables, a ``selection.csv`` th
     assert download(selection, target="copy").exit_code == 0
     assert verify("copy").exit_code == 0
     load_dataset(data_dir="copy", modalities=["transcript", "vad"])
+
+Imports ``opening`` and what lies below it.
 """
 
 from __future__ import annotations

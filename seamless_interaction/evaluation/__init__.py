@@ -11,6 +11,8 @@
 
 Nothing has been measured on real data: there are no scores to compare with, and none are copied from elsewhere.
 
+Imports ``features``, ``models`` and what lies below them.
+
 >>> result = run(TASKS["turn-taking"], SeamlessDataset("data"), models=BASELINES)
 >>> result.parts["shift-hold"].models["linear"]["balanced_accuracy"]  # a Figure: value, low, high
 """

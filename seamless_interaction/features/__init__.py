@@ -5,6 +5,8 @@
 - ``prosody``, ``silero``: of the sound; ``motion``, ``face``: of arrays; ``dyadic``, ``synchrony``: of both partners.
 - ``storing``: features of many conversations as Parquet files, resumable.
 
+Imports ``conversations`` and what lies below it.
+
 >>> features = extract_features(interaction, groups=["head", "dyadic"], fps=30)
 >>> features["P0202"]["head:angular_velocity"].shape, features.masks["P0202"]["head:angular_velocity"].shape
 ((120, 3), (120,))

@@ -9,6 +9,8 @@
 
 This is not the Imitator that made the ``movement:*`` arrays, which is not public. ``ImitatorModel`` says what is taken
 from where. All of it needs torch, which is imported with ``ImitatorModel`` and not before.
+
+Imports ``conversations`` and what lies below it.
 """
 
 from __future__ import annotations

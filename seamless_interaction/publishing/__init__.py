@@ -10,6 +10,8 @@ by ``parquet``), by whoever does the work (``executors``); then what makes it a 
     report = publish(planned, "hub")
     assert report.exit_code == 0
     push("hub", "me/interaction", private=True)
+
+``reading`` loads what was published. Imports ``opening`` and what lies below it, and of ``download`` nothing.
 """
 
 from seamless_interaction.publishing.convert import Failure, Sidecar, convert_shard
