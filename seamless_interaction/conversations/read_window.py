@@ -12,7 +12,6 @@ from seamless_interaction.conversations.clock import RowsOf, TimeSpan, Timing
 from seamless_interaction.conversations.resample import at_positions
 from seamless_interaction.conversations.storage import Rows, Storage
 from seamless_interaction.errors import BadFile, EmptyFile, Issue, WrongType, add_issue
-from seamless_interaction.source.layout import PARTS
 
 Sample = dict[str, Any]
 
@@ -103,7 +102,7 @@ def note_left_out(issues: list[Issue], column: str) -> None:
 
 def _note_absent(storage: Storage, number: int, part: str, column: str, issues: list[Issue]) -> None:
     """What is not there has an issue if this copy was made without it."""
-    if not storage.recording(number).meant >> PARTS.index(part) & 1:
+    if not storage.recording(number).is_meant(part):
         note_left_out(issues, column)
 
 

@@ -22,7 +22,6 @@ from seamless_interaction.formats.video import Video
 from seamless_interaction.source.context import Context
 from seamless_interaction.source.files import Files, Source, threads
 from seamless_interaction.source.index import Known
-from seamless_interaction.source.layout import PARTS
 from seamless_interaction.source.recordings import Recording, is_required
 
 CACHE_BYTES = 512 << 20
@@ -304,11 +303,11 @@ def attempt(recording: Recording, part: str, read: Callable[..., Any], *argument
     """What ``read`` gives; what is wrong with it, as a value; or, where the format requires the part, that it lacks."""
     try:
         value = read(*arguments)
-        if value is None and is_required(recording, part) and recording.meant >> PARTS.index(part) & 1:
+        if value is None and is_required(recording, part) and recording.is_meant(part):
             raise MissingFile(f"{recording.file_id} {part}", "not in the source, and the format requires it")
         return value
     except BadFile as error:
-        if isinstance(error, MissingFile) and not recording.meant >> PARTS.index(part) & 1:
+        if isinstance(error, MissingFile) and not recording.is_meant(part):
             return None
         return error.with_traceback(None)
     except FileNotFoundError as error:  # since it was opened

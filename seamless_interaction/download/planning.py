@@ -38,6 +38,8 @@ from seamless_interaction.source.layout import (
     archive_paths,
     bits_of,
     listed_folders,
+    parts_in,
+    which_parts,
 )
 from seamless_interaction.source.listing import Listing
 from seamless_interaction.source.recordings import (
@@ -124,18 +126,16 @@ class Plan:
     @property
     def files(self) -> dict[str, int]:
         """How many files each action is about."""
-        return {
-            action: sum(int((bits >> bit & 1).sum()) for bit in range(len(PARTS)))
-            for action, bits in self.actions.items()
-        }
+        return {action: int(which_parts(bits).sum()) for action, bits in self.actions.items()}
 
     @property
     def by_part(self) -> pa.Table:
         """For each part that is wanted: its files by action, the bytes to come, and how many of these are expected."""
         rows = []
         weights, vendors = expected_bytes_of_parts(), vendor_codes(self.recordings)
+        which = {action: which_parts(bits) for action, bits in self.actions.items()}
         for bit, part in enumerate(PARTS):
-            has = {action: (bits >> bit & 1).astype(bool) for action, bits in self.actions.items()}
+            has = {action: of_action[:, bit] for action, of_action in which.items()}
             to_come = has["fetch"] | has["resume"]
             is_known = self.sizes[:, bit] >= 0
             unknown = np.bincount(vendors[to_come & ~is_known], minlength=len(VENDORS))
@@ -200,7 +200,7 @@ class Plan:
             ends = [f"{some} and the hours are expected ones, from means by vendor: the source does not tell them."]
         if self.whole_archives:
             ends.append(f"{len(self.whole_archives):,} tars are fetched whole, as most of each is wanted.")
-        lacking = sum(int((self.lacking >> bit & 1).sum()) for bit in range(len(PARTS)))
+        lacking = int(which_parts(self.lacking).sum())
         if lacking:
             ends.append(f"{lacking:,} files that the format requires are not in the source.")
         return "\n".join([*notes, "", *lines, "", *ends])
@@ -235,7 +235,7 @@ class Plan:
         by_archive: dict[str, list[tuple[Recording, tuple[str, ...]]]] = {}
         for row in np.flatnonzero(todo):
             recording = _recording(self.recordings, int(row))
-            parts = tuple(part for bit, part in enumerate(PARTS) if todo[row] >> bit & 1)
+            parts = parts_in(int(todo[row]))
             path = archives[int(row)].as_py() if archives is not None else None
             if path in self.whole_archives:
                 by_archive.setdefault(path, []).append((recording, parts))

@@ -26,7 +26,7 @@ from seamless_interaction.places.place import Place
 from seamless_interaction.places.write import locked, write_whole, writing
 from seamless_interaction.selection.expected import expected_bytes_of_parts
 from seamless_interaction.source.addresses import read_table
-from seamless_interaction.source.layout import PARTS, bits_of, tree_path
+from seamless_interaction.source.layout import PARTS, bits_of, parts_in, tree_path
 from seamless_interaction.source.notice import NOTICE, is_synthetic, read_notice
 from seamless_interaction.source.tables import read_filelist, read_selection, write_filelist, write_selection
 from seamless_interaction.work.progress import Progress, Silent
@@ -203,12 +203,11 @@ def _lacking(planned: Plan, manifest: Manifest) -> Iterator[Made]:
     """Files that the source's own listing does not have, and the format requires."""
     for row in np.flatnonzero(planned.lacking):
         (recording,) = planned.recordings.slice(int(row), 1).to_pylist()
-        for bit, part in enumerate(PARTS):
-            if planned.lacking[row] >> bit & 1:
-                path = tree_path(recording["label"], recording["split"], part, recording["file_id"])
-                detail = "the source does not have it"
-                manifest.write(path, MISSING, source=planned.source.place.url, detail=detail)
-                yield Made(recording["file_id"], part, MISSING, 0, detail)
+        for part in parts_in(int(planned.lacking[row])):
+            path = tree_path(recording["label"], recording["split"], part, recording["file_id"])
+            detail = "the source does not have it"
+            manifest.write(path, MISSING, source=planned.source.place.url, detail=detail)
+            yield Made(recording["file_id"], part, MISSING, 0, detail)
 
 
 def _at_a_time(transfer: Transfer, jobs: Iterator[Job], workers: int) -> Iterator[Made]:

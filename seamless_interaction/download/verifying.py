@@ -22,7 +22,7 @@ from seamless_interaction.errors import SourceNotFound, UsageError, known_keywor
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.write import can_be_written, local_path, locked, sha256_of
 from seamless_interaction.selection.selection import Selection
-from seamless_interaction.source.layout import PARTS, tree_path
+from seamless_interaction.source.layout import PARTS, tree_path, which_parts
 from seamless_interaction.source.recordings import required_bits
 from seamless_interaction.source.tables import read_filelist, read_selection
 from seamless_interaction.work.progress import Progress
@@ -177,7 +177,7 @@ class _Copy:
 
     def files(self, bits: np.ndarray) -> np.ndarray:
         """Row and bit of each file, in two columns."""
-        return np.argwhere(bits[:, None] >> np.arange(len(PARTS)) & 1)
+        return np.argwhere(which_parts(bits))
 
     def is_whole(self, row: int, bit: int) -> tuple[bool, int]:
         """Whether a file's bytes are those that were fetched; how many were read to know."""

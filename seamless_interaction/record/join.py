@@ -16,7 +16,6 @@ from seamless_interaction.errors import BadFile, EmptyFile, Issue, MissingFile, 
 from seamless_interaction.formats.text import TextRecords
 from seamless_interaction.source.context import Context
 from seamless_interaction.source.files import Files
-from seamless_interaction.source.layout import PARTS
 from seamless_interaction.source.recordings import is_required
 
 
@@ -79,7 +78,7 @@ class Join:
 
     def _attempt(self, column: str, part: str) -> Any:
         """A part; None, and an issue, if it cannot be used, or is not there and required or not selected."""
-        is_meant = self._recording.meant >> PARTS.index(part) & 1
+        is_meant = self._recording.is_meant(part)
         try:
             value = self._files.get(part)
             if value is None and is_required(self._recording, part):

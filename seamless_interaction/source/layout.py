@@ -93,6 +93,17 @@ def bits_of(parts: Iterable[str]) -> int:
     return sum(1 << PARTS.index(part) for part in set(parts))
 
 
+def parts_in(bits: int) -> tuple[str, ...]:
+    """The parts that a number of ``bits_of`` stands for."""
+    return tuple(part for bit, part in enumerate(PARTS) if bits >> bit & 1)
+
+
+def which_parts(bits: np.ndarray) -> np.ndarray:
+    """Whether each part, in the order of ``PARTS``, is in each of the sets of parts, (n,) int64: (n, parts) bool."""
+    of_bytes = bits.astype("<i8").view(np.uint8).reshape(-1, 8)
+    return np.unpackbits(of_bytes, axis=1, count=len(PARTS), bitorder="little").astype(bool)
+
+
 def tree_path(label: str, split: str, part: str, file_id: str) -> str:
     """Path of one part of a recording, below a tree's root."""
     extension, directories = TREE[part]

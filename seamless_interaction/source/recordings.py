@@ -33,6 +33,10 @@ class Recording(NamedTuple):
     meant: int = EVERY_PART  # which parts the place is meant to hold, a bit each; see selection.csv
     partner_is_meant: bool = True
 
+    def is_meant(self, part: str) -> bool:
+        """Whether the place is meant to hold a part of it."""
+        return bool(self.meant >> PARTS.index(part) & 1)
+
 
 # What a recording may have though the format does not require it.
 OPTIONAL = ("transcript", *ANNOTATION_KINDS, *MOVEMENT_V4)
