@@ -4,6 +4,7 @@ import ast
 import re
 from collections import defaultdict
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import seamless_interaction
@@ -59,6 +60,7 @@ def imports(tree, names):
             yield from ((alias.name, node.lineno) for alias in node.names if alias.name.startswith(f"{NAME}."))
 
 
+@cache
 def arrows():
     """Each import of one module by another: the two, and the line."""
     trees = modules()
@@ -93,15 +95,16 @@ def test_no_import_runs_up_the_ladder():
 
 def test_no_module_leads_back_to_itself():
     """Within a room, too; the script and what it holds aside."""
-    used = defaultdict(set)
-    for module, target, _ in arrows():
+    used = defaultdict(dict)
+    for module, target, line in arrows():
         if module != NAME and target not in (NAME, module):
-            used[module].add(target)
+            used[module][target] = line
     done, circles = set(), []
 
     def visit(module, path):
         if module in path:
-            circles.append(" -> ".join([*path[path.index(module) :], module]))
+            circle = [*path[path.index(module) :], module]
+            circles.append([f"{one}, line {used[one][target]}: {target}" for one, target in pairwise(circle)])
         elif module not in done:
             for target in sorted(used[module]):
                 visit(target, [*path, module])
