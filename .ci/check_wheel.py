@@ -29,12 +29,12 @@ NEEDED = {
 }
 PROVENANCE = """
 import sys
-import seamless_interaction.selection.sizes
-for module in seamless_interaction, seamless_interaction.selection.sizes:
+import seamless_interaction.selection.expected
+for module in seamless_interaction, seamless_interaction.selection.expected:
     assert module.__file__.startswith(sys.prefix), module.__file__
-assert str(seamless_interaction.selection.sizes.configs_folder()).startswith(sys.prefix)
-print(*(seamless_interaction.selection.sizes.limits(subset) for subset in seamless_interaction.SUBSETS), sep="\\n")
-print(seamless_interaction.selection.sizes.expected())
+assert str(seamless_interaction.selection.expected.configs_folder()).startswith(sys.prefix)
+print(*(seamless_interaction.selection.expected.limits(subset) for subset in seamless_interaction.SUBSETS), sep="\\n")
+print(seamless_interaction.selection.expected.expected())
 """
 
 
