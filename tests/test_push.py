@@ -23,7 +23,9 @@ from seamless_interaction.errors import (
     UsageError,
     WrongVisibility,
 )
-from seamless_interaction.publishing.push import STUB, Publication, push
+from seamless_interaction.publishing import hub as hub_module
+from seamless_interaction.publishing.publication import Publication
+from seamless_interaction.publishing.push import STUB, push
 
 module = sys.modules[push.__module__]  # the package has a function of its name
 
@@ -52,7 +54,7 @@ DATA = sorted([SHARD, OTHER, VIDEO, TABLE])
 def soon(monkeypatch):
     """Nobody waits for long: neither we, nor the client before it tries again."""
     wait = time.sleep
-    monkeypatch.setattr(module, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(hub_module, "PAUSES", (0.0, 0.0, 0.0))
     monkeypatch.setattr("time.sleep", lambda seconds: wait(min(seconds, 0.01)))
     monkeypatch.delenv("HF_TOKEN", raising=False)
 
@@ -449,7 +451,7 @@ def test_a_push_that_died_with_the_answer_has_nothing_left_to_do(make_hub, folde
             def killed(seconds):
                 raise KeyboardInterrupt
 
-            patch.setattr(module, "sleep", killed)
+            patch.setattr(hub_module, "sleep", killed)
             with pytest.raises(KeyboardInterrupt):
                 send(folder)
         assert held(hub) == published(folder)
@@ -493,7 +495,7 @@ def test_a_page_instead_of_an_answer_is_no_verdict_on_the_card(make_hub, folder)
 @pytest.mark.parametrize("path", [COMMIT, "/whoami-v2"])
 def test_the_pause_that_the_hub_asks_for_is_made(make_hub, folder, monkeypatch, path):
     slept = []
-    monkeypatch.setattr(module, "sleep", slept.append)
+    monkeypatch.setattr(hub_module, "sleep", slept.append)
     with make_hub(failures={path: [429, 429]}, retry_after=77) as hub, use_hub(hub):
         send(folder)
     assert slept == [77.0, 77.0]
@@ -554,7 +556,7 @@ def test_a_lost_answer_hides_no_commit_of_somebody_else(make_hub, folder, monkey
             if len(hub.commits) == number:
                 commit_elsewhere(hub, path, b"theirs")
 
-        monkeypatch.setattr(module, "sleep", theirs)
+        monkeypatch.setattr(hub_module, "sleep", theirs)
         with pytest.raises(HeadMoved):
             send(folder)
 

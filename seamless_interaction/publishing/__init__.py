@@ -2,7 +2,7 @@
 
 A selection is planned (``plan``), each shard made by one pure call (``convert``: rows from ``rows`` and ``flac``, files
 by ``parquet``), by whoever does the work (``executors``); then what makes it a repository is written (``finish``:
-``card``, ``croissant``), and all of it brought to the Hub (``push``)::
+``card``, ``croissant``), and all of it brought to the Hub (``push``: a ``publication`` to the ``hub``)::
 
     from seamless_interaction.publishing import Selection, plan_shards, publish, push
 

@@ -33,11 +33,11 @@ from seamless_interaction import (
     TIME,
     VENDORS,
 )
+from seamless_interaction.publishing.names import RECORDINGS
 from seamless_interaction.publishing.rows import SUMMARY
 from seamless_interaction.record.dialect import dialect
 from seamless_interaction.work.text import decimal
 
-RECORDINGS = "recordings"  # the config that comes first, and is loaded if nobody names one
 PRETTY_NAME = "Seamless Interaction"
 TASKS = ("automatic-speech-recognition", "voice-activity-detection", "video-classification", "keypoint-detection")
 TAGS = (

@@ -18,17 +18,16 @@ from seamless_interaction import LABELS, SPLITS, TABLES, __version__
 from seamless_interaction.errors import IncompletePublication
 from seamless_interaction.places.place import Place
 from seamless_interaction.publishing import parquet
-from seamless_interaction.publishing.card import RECORDINGS, CardFacts, Config, Size, Split, card, dataset_infos
+from seamless_interaction.publishing.card import CardFacts, Config, Size, Split, card, dataset_infos
 from seamless_interaction.publishing.convert import Sidecar, done, recordings_path, write_file
 from seamless_interaction.publishing.croissant import croissant
+from seamless_interaction.publishing.names import CARD, MANIFEST, RECORDINGS, SELECTION
 from seamless_interaction.publishing.plan import Shard, ShardPlan
-from seamless_interaction.publishing.reading import SELECTION
 from seamless_interaction.publishing.rows import recording_features, shard_features
 from seamless_interaction.selection.expected import configs_folder
 from seamless_interaction.source.addresses import filelist_of, read_table
 from seamless_interaction.source.tables import write_filelist
 
-MANIFEST, CARD = "manifest.parquet", "README.md"
 _ROW_GROUP = 500  # recordings: what a text reader fetches at a time
 _ROWS = 20_000  # recordings in a file
 MANIFEST_SCHEMA = pa.schema(

@@ -23,7 +23,7 @@ from seamless_interaction.opening import Opening
 from seamless_interaction.places import cache
 from seamless_interaction.places.options import redacted
 from seamless_interaction.places.write import write_whole
-from seamless_interaction.publishing.reading import SELECTION
+from seamless_interaction.publishing.names import SELECTION
 from seamless_interaction.selection import expected
 from seamless_interaction.selection.selection import Selection
 from seamless_interaction.selection.sizes import select

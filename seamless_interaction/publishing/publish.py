@@ -16,9 +16,9 @@ from seamless_interaction import TABLES
 from seamless_interaction.errors import IncompletePublication, NotEnoughSpace, TargetError, UsageError, known_keywords
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.write import local_path, locked, refuse_links, writing
-from seamless_interaction.publishing.card import RECORDINGS
 from seamless_interaction.publishing.convert import Failure, attempt, done, failure_path, input_bytes, write_failure
-from seamless_interaction.publishing.finish import CARD, MANIFEST, finish
+from seamless_interaction.publishing.finish import finish
+from seamless_interaction.publishing.names import CARD, MANIFEST, RECORDINGS
 from seamless_interaction.publishing.plan import WORK, Shard, ShardPlan
 from seamless_interaction.publishing.rows import video_file
 from seamless_interaction.work import executors

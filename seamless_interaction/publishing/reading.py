@@ -33,6 +33,7 @@ from seamless_interaction.places import cache
 from seamless_interaction.places.limits import MAX_INDEX_BYTES, MAX_TABLE_BYTES
 from seamless_interaction.places.place import Place
 from seamless_interaction.places.ranges import RangeFile
+from seamless_interaction.publishing.names import SELECTION
 from seamless_interaction.record import view
 from seamless_interaction.selection.selection import Selection, choose, resolve_split
 from seamless_interaction.source.tables import read_filelist
@@ -40,7 +41,6 @@ from seamless_interaction.source.tables import read_filelist
 logger = logging.getLogger("seamless_interaction")
 
 _AGAIN = "Fetch the repository again, or publish it anew."
-SELECTION = "selection"  # the config that has what no size has
 _AHEAD = 1  # bytes that the client fetches beyond those that Arrow asks for, in pieces of up to 32 MB; else 5 MiB
 _BLOCK = 1 << 16  # bytes of a request for the table of recordings, at least
 _URLS = ("audio_url", "video_url")
