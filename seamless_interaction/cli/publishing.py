@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,55 +48,56 @@ def _pairs(texts: list[str] | None, what: str) -> dict[str, str]:
 def publish(
     selection: Any,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The folder that becomes the repository.", metavar="DIR")
+        Path, typer.Option("--output", "-o", help="Folder that becomes the repository.", metavar="DIR")
     ] = Path("seamless-interaction-hub"),
     source: Source = "bucket",
     layout: SourceLayout = None,
     index: SourceIndex = None,
     repo_id: Annotated[
-        str, typer.Option(help="Of the repository on the Hub; it stands in the addresses of videos.")
+        str, typer.Option(help="Repository on the Hub, owner/name; addresses of videos contain it.")
     ] = "seamless/interaction",
     audio: Annotated[
-        str, typer.Option(help="flac (where all samples stay the same, else the WAV), wav, or url: the address only.")
+        str, typer.Option(help="flac (the WAV where samples would change), wav, or url for the address only.")
     ] = "flac",
     video: Annotated[
         list[str] | None,
-        typer.Option(help="copy, embed or url; or by size, as in 10GB=copy,100GB=url, which is what happens without."),
+        typer.Option(help="copy, embed or url; or by subset. Default: 10GB=copy, all others url."),
     ] = None,
     on_error: Annotated[
-        OnError, typer.Option(help="Of a file that cannot be used: an empty value with an issue, no row, or no shard.")
+        OnError, typer.Option(help="What an unusable file gives: an empty value with an issue, no row, or no shard.")
     ] = OnError.null,
     media_url: Annotated[
-        str | None, typer.Option(help="Where video_url and audio_url lead; without it, to the public bucket.")
+        str | None, typer.Option(help="Base of video_url and audio_url. Default: the public bucket.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Shards made at a time.", min=1, max=256)] = 1,
+    workers: Annotated[int, typer.Option(help="Number of shards to make in parallel.", min=1, max=256)] = 1,
     executor: Annotated[
-        str | None, typer.Option(help="local, slurm or ray: datatrove does it. Without it, this machine, by itself.")
+        str | None, typer.Option(help="Let datatrove do it: local, slurm or ray. Default: processes of this machine.")
     ] = None,
-    tasks: Annotated[int | None, typer.Option(help="Of the executor, among which shards are dealt.", min=1)] = None,
+    tasks: Annotated[
+        int | None, typer.Option(help="Number of tasks that the executor deals the shards to.", min=1)
+    ] = None,
     executor_option: Annotated[
-        list[str] | None, typer.Option(help="Of the executor, as in partition=cpu.", metavar="KEY=VALUE")
+        list[str] | None, typer.Option(help="Option of the executor, such as partition=cpu.", metavar="KEY=VALUE")
     ] = None,
-    push: Annotated[bool, typer.Option("--push", help="Bring the repository to the Hub, once it is whole.")] = False,
-    private: Annotated[bool, typer.Option("--private", help="Create it as a private one.")] = False,
+    push: Annotated[bool, typer.Option("--push", help="Upload the repository to the Hub once it is complete.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Create the repository as a private one.")] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Delete files on the Hub that are in data/ or video/ and not of this.")
+        bool,
+        typer.Option(
+            "--replace", help="Delete files on the Hub, in data/ and video/, that are not of this publication."
+        ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what would be made and sent, and do nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be made and sent, without doing it.")
     ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a Hub repository of Parquet files, which every version of datasets loads. Once stopped, it goes on."""
+    """Make a Hub repository of Parquet files, which every version of datasets loads. An interrupted run resumes."""
     from seamless_interaction import publishing
     from seamless_interaction.errors import UsageError
     from seamless_interaction.publishing.push import check_name
-    from seamless_interaction.source import addresses as sources
-
-    def tell(*results: Any) -> None:
-        found = [result.as_dict() if as_json else result.as_text() for result in results]
-        typer.echo(json.dumps(found if len(found) > 1 else found[0], indent=2) if as_json else "\n".join(found))
+    from seamless_interaction.source.addresses import BUCKET
 
     with named_errors():
         check_name(repo_id)
@@ -108,19 +111,13 @@ def publish(
             index=index,
             repo_id=repo_id,
             audio=audio,
-            video=one_for_all or _pairs(video, "way to have videos of a size"),
+            video=one_for_all or _pairs(video, "way to have videos of a subset"),
             on_error=on_error.value,
-            media_url=media_url or sources.BUCKET,
+            media_url=media_url or BUCKET,
         )
+        to_push = partial(publishing.push, output, repo_id, private=private, replace=replace) if push else None
         if dry_run:
-            sent = []
-            if push and (output / "manifest.parquet").exists():
-                sent.append(publishing.push(output, repo_id, private=private, replace=replace, dry_run=True))
-            tell(planned, *sent)
-            done, failed = publishing.how_far(planned, output)
-            shards = f"{output}: {done:,} of {len(planned.shards):,} shards are done, {len(failed):,} have failed"
-            for line in (shards, *(f"  {failure.shard}: {failure.error}" for failure in failed)):
-                typer.echo(line, err=as_json)
+            _tell_plan(planned, output, to_push, as_json)
             return
         if not quiet and not as_json:
             typer.echo(planned.as_text(), err=True)
@@ -135,10 +132,27 @@ def publish(
                 options={key: int(value) if value.isdecimal() else value for key, value in given.items()},
                 progress=progress,
             )
-        if not (push and report.is_whole and not report.failures):
-            tell(report)
-            raise typer.Exit(report.exit_code)
-        with shown_progress(quiet) as progress:
-            pushed = publishing.push(output, repo_id, private=private, replace=replace, progress=progress)
-    tell(report, pushed)
+        results: list[Any] = [report]
+        if to_push and report.is_whole and not report.failures:
+            with shown_progress(quiet) as progress:
+                results.append(to_push(progress=progress))
+    _tell(results, as_json)
     raise typer.Exit(report.exit_code)
+
+
+def _tell(results: list[Any], as_json: bool) -> None:
+    found = [result.as_dict() if as_json else result.as_text() for result in results]
+    typer.echo(json.dumps(found if len(found) > 1 else found[0], indent=2) if as_json else "\n".join(found))
+
+
+def _tell_plan(planned: Any, output: Path, to_push: Callable[..., Any] | None, as_json: bool) -> None:
+    """What would be made and sent, and how far it is."""
+    from seamless_interaction.publishing import how_far
+    from seamless_interaction.publishing.names import MANIFEST
+
+    sent = [to_push(dry_run=True)] if to_push and (output / MANIFEST).exists() else []
+    _tell([planned, *sent], as_json)
+    done, failed = how_far(planned, output)
+    shards = f"{output}: {done:,} of {len(planned.shards):,} shards are done, {len(failed):,} have failed"
+    for line in (shards, *(f"  {failure.shard}: {failure.error}" for failure in failed)):
+        typer.echo(line, err=as_json)

@@ -23,17 +23,19 @@ from seamless_interaction.cli.shared import (
 @selecting
 def features(
     selection: Any,
-    data: Annotated[str, typer.Argument(help="A folder or URL of the data, in any layout.", metavar="DATA")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The folder that the files go to.", metavar="DIR")
-    ] = Path("features"),
+    data: Annotated[str, typer.Argument(help="Folder or URL of the data, in any layout.", metavar="DATA")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the files to.", metavar="DIR")] = Path(
+        "features"
+    ),
     groups: Annotated[
-        str, typer.Option(help="Any of prosody, head, gesture, face, dyadic and silero.")
+        str, typer.Option(help="Groups of features: prosody, head, gesture, face, dyadic, silero.")
     ] = "prosody,head,gesture,face,dyadic",
-    fps: Annotated[float, typer.Option(help="Rows a second of the grid that all is put on.")] = 30.0,
+    fps: Annotated[float, typer.Option(help="Frame rate of the grid that all features are put on.")] = 30.0,
     layout: SourceLayout = None,
     index: SourceIndex = None,
-    workers: Annotated[int, typer.Option(help="Processes, each with a conversation at a time.", min=1, max=256)] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Number of processes, each with one conversation at a time.", min=1, max=256)
+    ] = 1,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -56,24 +58,30 @@ def features(
 
 
 def benchmark(
-    task: Annotated[str, typer.Argument(help="A task, as turn-taking; all of them: all; or table.", metavar="TASK")],
-    files: Annotated[list[Path] | None, typer.Argument(help="Of table: files that --output wrote.")] = None,
-    data: Annotated[str | None, typer.Option(help="A folder or URL of the data, in any layout.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the results here, as JSON.")] = None,
+    task: Annotated[
+        str, typer.Argument(help="A task such as turn-taking, all for every task, or table.", metavar="TASK")
+    ],
+    files: Annotated[list[Path] | None, typer.Argument(help="For table: files that --output wrote.")] = None,
+    data: Annotated[str | None, typer.Option(help="Folder or URL of the data, in any layout.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the results to this file, as JSON.")
+    ] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Measure the linear model on features too, not the prior alone.")
+        bool, typer.Option("--baselines", help="Measure the linear model on features too, not only the prior.")
     ] = False,
     model: Annotated[
         str | None, typer.Option(help="Measure an ImitatorModel too: a run's folder, or owner/name.", metavar="RUN")
     ] = None,
-    device: Annotated[str, typer.Option(help="That --model computes on: cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device of --model: cpu or cuda.")] = "cpu",
     motion_space: Annotated[
         Path | None,
-        typer.Option(help="That motion is compared in; without it, one is learnt, and written beside --output."),
+        typer.Option(help="Motion space to compare in. Default: learn one, and write it beside --output."),
     ] = None,
-    split: Annotated[str, typer.Option(help="That is measured: test or dev. Models learn from train.")] = "test",
-    groups: Annotated[str | None, typer.Option(help="Of features, as dyadic,head; without it, the task's own.")] = None,
-    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    split: Annotated[str, typer.Option(help="Split to measure on: test or dev. Models learn from train.")] = "test",
+    groups: Annotated[
+        str | None, typer.Option(help="Groups of features, such as dyadic,head. Default: the task's own.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     layout: SourceLayout = None,
     index: SourceIndex = None,
     quiet: Quiet = False,
@@ -144,29 +152,33 @@ class Precision(str, Enum):
 
 def train(
     model: Annotated[Trainable, typer.Argument(help="What to train: imitator.", metavar="MODEL")],
-    data: Annotated[str, typer.Option(help="A folder or URL of the dataset, with train and dev.", metavar="DATA")],
+    data: Annotated[str, typer.Option(help="Folder or URL of the dataset, with train and dev.", metavar="DATA")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where model, checkpoint and results go.", metavar="DIR")
+        Path, typer.Option("--output", "-o", help="Folder for model, checkpoint and results.", metavar="DIR")
     ] = Path("run"),
     preset: Annotated[
-        Preset, typer.Option(help="How large: tiny is for a laptop, the others for a GPU.")
+        Preset, typer.Option(help="Size of the model: tiny for a laptop, the others for a GPU.")
     ] = Preset.tiny,
-    steps: Annotated[int, typer.Option(help="Of the optimiser.", min=1)] = 300,
-    batch_size: Annotated[int, typer.Option(help="Windows of both participants.", min=1)] = 8,
-    seconds: Annotated[float, typer.Option(help="Of a window.")] = 2.0,
-    hop: Annotated[float, typer.Option(help="Seconds from a window's start to the next one's.")] = 1.0,
-    learning_rate: Annotated[float, typer.Option(help="The highest, after a twentieth of the steps.")] = 2e-3,
+    steps: Annotated[int, typer.Option(help="Number of optimiser steps.", min=1)] = 300,
+    batch_size: Annotated[int, typer.Option(help="Windows of both participants in a batch.", min=1)] = 8,
+    seconds: Annotated[float, typer.Option(help="Window length in seconds.")] = 2.0,
+    hop: Annotated[float, typer.Option(help="Seconds from the start of a window to the start of the next.")] = 1.0,
+    learning_rate: Annotated[
+        float, typer.Option(help="Highest learning rate, reached after a twentieth of the steps.")
+    ] = 2e-3,
     where: Annotated[
-        str | None, typer.Option(help="Which windows, as in 'speech > 0.1 and smplh_valid > 0.5'.")
+        str | None, typer.Option(help="Only these windows, such as 'speech > 0.1 and smplh_valid > 0.5'.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, order, and what is hidden.")] = 0,
-    threads: Annotated[int, typer.Option(help="Of torch, on a CPU: for tiny, more are slower.", min=1)] = 1,
-    workers: Annotated[int, typer.Option(help="Processes that read windows.", min=0, max=256)] = 1,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; without it, a GPU if there is one.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of weights, order and masking.")] = 0,
+    threads: Annotated[
+        int, typer.Option(help="Number of torch threads on a CPU; for tiny, more are slower.", min=1)
+    ] = 1,
+    workers: Annotated[int, typer.Option(help="Number of processes that read windows.", min=0, max=256)] = 1,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: a GPU if there is one.")] = None,
     precision: Annotated[Precision, typer.Option(help="bf16 on a GPU only.")] = Precision.float32,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the objectives; on a GPU only.")] = False,
-    checkpoint_every: Annotated[int, typer.Option(help="Steps from a checkpoint to the next.", min=1)] = 50,
-    evaluate_every: Annotated[int, typer.Option(help="Steps from a validation to the next.", min=1)] = 50,
+    checkpoint_every: Annotated[int, typer.Option(help="Number of steps between checkpoints.", min=1)] = 50,
+    evaluate_every: Annotated[int, typer.Option(help="Number of steps between validations.", min=1)] = 50,
 ) -> None:
     """Train a model on windows of both participants, and compare it with guesses. Once stopped, it goes on."""
     from seamless_interaction.models import need_torch

@@ -14,7 +14,7 @@ from seamless_interaction.evaluation.metrics import sklearn
 from seamless_interaction.evaluation.protocol import Making, Protocol, Telling
 from seamless_interaction.evaluation.results import Draws, Result, code_digest
 from seamless_interaction.evaluation.seen import Seen
-from seamless_interaction.evaluation.splits import divide
+from seamless_interaction.evaluation.splits import Division, divide
 from seamless_interaction.evaluation.telling import Teller
 from seamless_interaction.features.table import resolve_groups
 from seamless_interaction.places.place import Place
@@ -22,6 +22,8 @@ from seamless_interaction.source.notice import is_synthetic
 from seamless_interaction.work.progress import Meter
 
 if TYPE_CHECKING:
+    from seamless_interaction.evaluation.motion.collection import Collection
+    from seamless_interaction.evaluation.representation import Representation
     from seamless_interaction.models import ImitatorModel
 
 RESAMPLES = 1000  # of conversations, for an interval
@@ -75,15 +77,6 @@ def run_all(
         ForeignCheckpoint, UnsafeCheckpoint: ``motion_space`` is not what it should be.
     """
     sklearn()
-    from threadpoolctl import threadpool_limits as threads  # which scikit-learn brings
-
-    wanted = {protocol.name: resolve_groups(protocol.groups if groups is None else groups) for protocol in protocols}
-    for protocol in protocols:
-        if isinstance(protocol, Making):
-            own = wanted[protocol.name]
-            wanted[protocol.name] = tuple(group for group in own if group in protocol.may_show)
-    if not set(models) - {"prior"}:
-        wanted = dict.fromkeys(wanted, ())
     if imitator is not None and "imitator" in models:
         raise UsageError("a model is called imitator, as the one that imitator= measures. Call it otherwise.")
     representation = None
@@ -91,37 +84,18 @@ def run_all(
         from seamless_interaction.evaluation.representation import Representation
 
         representation = Representation(imitator)
+    wanted = {protocol.name: _groups_of(protocol, groups, models) for protocol in protocols}
     draws = Draws(seed, resamples, shuffles)
-    collection: Any = None
+    collection = None
     if any(isinstance(protocol, Making) for protocol in protocols):
-        from seamless_interaction.evaluation.motion import need_packages
-
-        need_packages()
-        from seamless_interaction.evaluation.motion.collection import Collection
-        from seamless_interaction.evaluation.motion.making import MotionMeasurer
-        from seamless_interaction.models import ImitatorConfig
-
-        config = ImitatorConfig() if imitator is None else imitator.config
-        collection = Collection(config, motion_space, keep_motion_space_in, seed)
-    runners: dict[str, Any] = {}
-    for protocol in protocols:
-        own = wanted[protocol.name]
-        if isinstance(protocol, Telling):
-            runners[protocol.name] = Teller(protocol, models, own, imitator is not None, draws)
-        elif isinstance(protocol, Making):
-            runners[protocol.name] = MotionMeasurer(protocol, own, imitator, collection, draws)
+        collection = _collection(imitator, motion_space, keep_motion_space_in, seed)
+    runners = {
+        protocol.name: _runner(protocol, models, wanted[protocol.name], imitator, collection, draws)
+        for protocol in protocols
+    }
     division = divide(dataset.interactions.to_pylist(), split)
     everything = tuple(dict.fromkeys(group for groups in wanted.values() for group in groups))
-    meter = progress or Meter()
-    meter.begin(len(division.train) + len(division.evaluation), 0)
-    with threads(limits=1):  # so that figures do not depend on how many cores there are
-        for ids, what in ((division.train, "learn"), (division.evaluation, "measure")):
-            for id in ids:
-                seen = Seen(dataset.get_interaction(id), everything, representation)
-                for runner in runners.values():
-                    getattr(runner, what)(seen)
-                meter.done(0)
-        parts = {name: runner.finish() for name, runner in runners.items()}
+    parts = _measure(runners, dataset, division, everything, representation, progress or Meter())
     url, options = (dataset._storage.described[name] for name in ("url", "storage_options"))
     synthetic = is_synthetic(Place(url, options))
     return [
@@ -143,6 +117,68 @@ def run_all(
         )
         for protocol in protocols
     ]
+
+
+def _groups_of(protocol: Protocol, groups: tuple[str, ...] | None, models: Mapping[str, MakeModel]) -> tuple[str, ...]:
+    """The groups of features that a protocol needs; none where no model but ``prior`` is measured."""
+    own = resolve_groups(protocol.groups if groups is None else groups)
+    if not set(models) - {"prior"}:
+        return ()
+    if isinstance(protocol, Making):
+        return tuple(group for group in own if group in protocol.may_show)
+    return own
+
+
+def _collection(
+    imitator: ImitatorModel | None, space: str | Path | None, keep_in: str | Path | None, seed: int
+) -> Collection:
+    """The motion that people made, and the space that it is compared in."""
+    from seamless_interaction.evaluation.motion import need_packages
+
+    need_packages()
+    from seamless_interaction.evaluation.motion.collection import Collection
+    from seamless_interaction.models import ImitatorConfig
+
+    return Collection(ImitatorConfig() if imitator is None else imitator.config, space, keep_in, seed)
+
+
+def _runner(
+    protocol: Protocol,
+    models: Mapping[str, MakeModel],
+    groups: tuple[str, ...],
+    imitator: ImitatorModel | None,
+    collection: Collection | None,
+    draws: Draws,
+) -> Any:
+    """What learns from conversations and measures by a protocol."""
+    if isinstance(protocol, Telling):
+        return Teller(protocol, models, groups, imitator is not None, draws)
+    from seamless_interaction.evaluation.motion.making import MotionMeasurer
+
+    assert isinstance(protocol, Making) and collection is not None
+    return MotionMeasurer(protocol, groups, imitator, collection, draws)
+
+
+def _measure(
+    runners: Mapping[str, Any],
+    dataset: SeamlessDataset,
+    division: Division,
+    groups: tuple[str, ...],
+    representation: Representation | None,
+    meter: Meter,
+) -> dict[str, Any]:
+    """Show each conversation to all of them, those to learn from first; what they found, by name."""
+    from threadpoolctl import threadpool_limits as threads  # which scikit-learn brings
+
+    meter.begin(len(division.train) + len(division.evaluation), 0)
+    with threads(limits=1):  # so that figures do not depend on how many cores there are
+        for ids, what in ((division.train, "learn"), (division.evaluation, "measure")):
+            for id in ids:
+                seen = Seen(dataset.get_interaction(id), groups, representation)
+                for runner in runners.values():
+                    getattr(runner, what)(seen)
+                meter.done(0)
+        return {name: runner.finish() for name, runner in runners.items()}
 
 
 def _crossing(number: int) -> dict[str, int]:
