@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from seamless_interaction import load_dataset
 from seamless_interaction.cli import app
-from seamless_interaction.download import Selection, download, plan, planning, verify
+from seamless_interaction.download import Selection, download, on_disk, plan, planning, verify
 from seamless_interaction.download import run as copying
 from seamless_interaction.download.manifest import Manifest
 from seamless_interaction.errors import (
@@ -301,7 +301,7 @@ def test_a_source_that_has_nothing_of_it_is_a_plan_with_nothing_to_do(corpora, t
 
 def test_each_file_has_one_action():
     present, here, intact, known, begun = np.array([0b11111, 0]), *(np.array([bits, bits]) for bits in (7, 3, 8, 20))
-    actions = planning.decide(present, here, intact, known, begun)
+    actions = on_disk.decide(present, here, intact, known, begun)
     assert {name: bits.tolist() for name, bits in actions.items()} == {
         "fetch": [0, 0],
         "resume": [0b10000, 0],

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from seamless_interaction import EVERY_MODALITY, SELECTION
 from seamless_interaction.download.manifest import CODES, DAMAGED, FAILED, MISSING, NAME, WHOLE, Manifest, mark
-from seamless_interaction.download.planning import FOLDER, on_disk, plan
+from seamless_interaction.download.on_disk import on_disk
+from seamless_interaction.download.planning import FOLDER, plan
 from seamless_interaction.download.run import WORKERS, Report, carry_out
 from seamless_interaction.errors import SourceNotFound, UsageError, known_keywords
 from seamless_interaction.places.place import Place
