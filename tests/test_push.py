@@ -461,7 +461,7 @@ def test_a_push_that_died_with_the_answer_has_nothing_left_to_do(make_hub, folde
 
 def test_a_hub_that_keeps_failing_is_given_up(make_hub, folder):
     with make_hub(failures={COMMIT: [503] * 99}) as hub, use_hub(hub):
-        with pytest.raises(SourceUnreachable, match=r"503.*goes on where it was"):
+        with pytest.raises(SourceUnreachable, match=r"503.*Push again later to resume"):
             send(folder)
         assert not hub.commits
         assert len([request for request in hub.requests if request.path.endswith(COMMIT)]) == 3
@@ -539,7 +539,7 @@ def test_offline_is_said_to_be(hub, folder, monkeypatch):
 def test_a_commit_of_somebody_else_stops_the_push(hub, folder, monkeypatch):
     monkeypatch.setattr(module, "MAX_FILES", 2)
     on_commit(hub, 2, lambda: commit_elsewhere(hub))
-    with pytest.raises(HeadMoved, match=r"somebody else has committed meanwhile.*goes on where it was"):
+    with pytest.raises(HeadMoved, match=r"somebody else has committed meanwhile.*push again to resume"):
         send(folder)
     hub.on_request = None
     report = send(folder)

@@ -562,10 +562,10 @@ def test_description_as_text_is_aligned_and_complete(described):
     text = as_text(described)
     rows = text.split("\n\n")[0].splitlines()
     assert len({len(row) for row in rows}) == 1
-    assert rows[0].split() == ["size", *SIZES]
+    assert rows[0].split() == ["subset", *SIZES]
     assert rows[1].split() == ["interactions", *(f"{number:,}" for number in described["interactions"].to_pylist())]
     assert rows[1].endswith(" 64,751")
-    assert "Each size is part of the next." in text
+    assert "Each subset is part of the next." in text
     assert "part of the next" in as_text(describe(table([])))
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from seamless_interaction.cli.shared import Filelist, Source, named_errors
+from seamless_interaction.cli.shared import Filelist, Source, named_errors, shown_steps
 
 
 class StoredAs(str, Enum):
@@ -62,21 +61,14 @@ def index(
     layout: Annotated[str | None, typer.Option(help="tree, bundles or archives. Default: detected.")] = None,
 ) -> None:
     """Index a source, for load_dataset(index=FILE): which files it has, where, and what they are. Resumes."""
-    from seamless_interaction.places.place import Place
-    from seamless_interaction.source.addresses import filelist_of
+    from seamless_interaction.opening import Opening
     from seamless_interaction.source.indexing import make_index
-    from seamless_interaction.source.tables import read_filelist_file
 
     with named_errors():
-        place = Place(source)
-        listed = filelist_of(place) if filelist is None else read_filelist_file(filelist)
-        with typer.progressbar(length=1, label=place.url, show_pos=True, file=sys.stderr) as bar:
-
-            def progress(done: int, of: int) -> None:
-                bar.length = of
-                bar.update(done - bar.pos)
-
-            made = make_index(place, output, listed, layout, progress)
+        opening = Opening(source, filelist=filelist)
+        listed = opening.filelist
+        with shown_steps(opening.place.url) as progress:
+            made = make_index(opening.place, output, listed, layout, progress)
     here = made.found["files"].to_pylist()
     typer.echo(
         f"{output}: {len(here):,} recordings, {sum(files == 0 for files in here):,} of them not in the source; "
@@ -120,25 +112,17 @@ def check_source(
 ) -> None:
     """Check a source against everything this package assumes about the data. Please report disagreements."""
     from seamless_interaction.check.run import check
-    from seamless_interaction.places.place import Place
+    from seamless_interaction.opening import Opening
     from seamless_interaction.places.write import local_path, require_writable, write_whole
-    from seamless_interaction.source import addresses
-    from seamless_interaction.source.tables import read_filelist_file
+    from seamless_interaction.source.addresses import address_of, official_filelist
 
     with named_errors():
         if output:
             require_writable(local_path(output))
-        place = Place(addresses.address_of(source))
-        listed = read_filelist_file(filelist) if filelist else addresses.filelist_of(place)
-        if listed is None:
-            listed = addresses.official_filelist()
-        with typer.progressbar(length=1, label=place.url, show_pos=True, file=sys.stderr) as bar:
-
-            def progress(done: int, of: int) -> None:
-                bar.length = of
-                bar.update(done - bar.pos)
-
-            report = check(place, listed, small, progress)
+        opening = Opening(address_of(source), filelist=filelist)
+        listed = official_filelist() if opening.filelist is None else opening.filelist
+        with shown_steps(opening.place.url) as progress:
+            report = check(opening.place, listed, small, progress)
         if output:
             write_whole(local_path(output), lambda file: file.write(report.as_json().encode()))
     typer.echo(report.as_text())

@@ -39,7 +39,7 @@ def features(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write features of conversations as Parquet, a file each. What is there stays; once stopped, it goes on."""
+    """Write features of conversations as Parquet, one file each. An interrupted run resumes."""
     from dataclasses import asdict
 
     from seamless_interaction import SeamlessDataset
@@ -180,7 +180,7 @@ def train(
     checkpoint_every: Annotated[int, typer.Option(help="Number of steps between checkpoints.", min=1)] = 50,
     evaluate_every: Annotated[int, typer.Option(help="Number of steps between validations.", min=1)] = 50,
 ) -> None:
-    """Train a model on windows of both participants, and compare it with guesses. Once stopped, it goes on."""
+    """Train a model on windows of both participants, and compare it with guesses. An interrupted run resumes."""
     from seamless_interaction.models import need_torch
 
     with named_errors():

@@ -127,6 +127,18 @@ def quiet_pipe() -> Iterator[None]:
 
 
 @contextmanager
+def shown_steps(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for what tells how many steps are done, and of how many."""
+    with typer.progressbar(length=1, label=label, show_pos=True, file=sys.stderr) as bar:
+
+        def progress(done: int, of: int) -> None:
+            bar.length = of
+            bar.update(done - bar.pos)
+
+        yield progress
+
+
+@contextmanager
 def shown_progress(quiet: bool) -> Iterator[Any]:
     """Show progress, unless quiet."""
     from seamless_interaction.work.progress import Meter, shown

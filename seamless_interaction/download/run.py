@@ -29,7 +29,7 @@ from seamless_interaction.source.addresses import read_table
 from seamless_interaction.source.layout import PARTS, bits_of, parts_in, tree_path
 from seamless_interaction.source.notice import NOTICE, is_synthetic, read_notice
 from seamless_interaction.source.tables import read_filelist, read_selection, write_filelist, write_selection
-from seamless_interaction.work.progress import Progress, Silent
+from seamless_interaction.work.progress import Meter, Progress
 from seamless_interaction.work.text import decimal
 
 logger = logging.getLogger("seamless_interaction")
@@ -122,7 +122,7 @@ def carry_out(planned: Plan, *, workers: int = WORKERS, progress: Progress | Non
             with writing(planned.target):
                 _write_tables(planned)
                 manifest.write(SELECTION, WHOLE, source=planned.source.place.url)
-            return _carry_out(planned, manifest, workers, progress or Silent())
+            return _carry_out(planned, manifest, workers, progress or Meter())
         finally:
             manifest.close()
 

@@ -233,13 +233,13 @@ _NO_ANSWER = (OSError, RuntimeError, json.JSONDecodeError)
 _LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN to a token with the right to write there."
 
 
-_AGAIN = "Push again later: it goes on where it was."
+_AGAIN = "Push again later to resume."
 
 
 def moved(url: str) -> HeadMoved:
     return HeadMoved(
-        f"{url}: somebody else has committed meanwhile. What was pushed so far stays. Look at what they did, and push"
-        " again: it goes on where it was."
+        f"{url}: somebody else has committed meanwhile. Files already pushed are kept. Look at what they did, and push"
+        " again to resume."
     )
 
 

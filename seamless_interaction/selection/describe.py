@@ -1,4 +1,4 @@
-"""What each size holds, in numbers: for people who choose one, and for reports."""
+"""What each subset holds, in numbers: for people who choose one, and for reports."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def as_text(described: pa.Table) -> str:
     def counts(group: str, name: str, column: str) -> None:
         line(group, name, ["unknown" if row[column] is None else f"{row[column]:,}" for row in rows])
 
-    line("size", "", [row["subset"] for row in rows])
+    line("subset", "", [row["subset"] for row in rows])
     counts("interactions", "", "interactions")
     counts("recordings", "", "recordings")
     line("recordings", "share", [f"{row['share']:.2%}" for row in rows])
@@ -95,7 +95,8 @@ def as_text(described: pa.Table) -> str:
     counts("one participant", "", "one_participant")
 
     table = aligned([[group, name, *cells] for group, name, cells in lines], 2)
-    nested = "Each size is part of the next." if all(row["in_next"] for row in rows) else "The sizes are not nested!"
+    is_nested = all(row["in_next"] for row in rows)
+    nested = "Each subset is part of the next." if is_nested else "The subsets are not nested!"
     notes = (
         f"{nested} Counts are of recordings, but of interactions for one participant.\n"
         f"Expected: from means by vendor, as the bucket stores it; the margin is {expected().margin - 1:.0%}."

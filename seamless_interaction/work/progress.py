@@ -141,11 +141,3 @@ class Progress(Protocol):
 
     def done(self, expected: int) -> object:
         """A file is done, of which so many bytes were expected."""
-
-
-class Silent:
-    def begin(self, files: int, num_bytes: int) -> None: ...
-
-    def came(self, num_bytes: int) -> None: ...
-
-    def done(self, expected: int) -> None: ...
