@@ -254,7 +254,7 @@ def test_the_cache_follows_what_decides_and_makes_records_and_nothing_else(tree,
         "check/run",
         "cli/shared",
         "models/training",
-        "publishing/push",
+        "publishing/pushing",
         "conversations/windows",
     ):
         assert after(f"seamless_interaction/{name}.py") == made[-1]

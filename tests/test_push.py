@@ -25,7 +25,7 @@ from seamless_interaction.errors import (
 )
 from seamless_interaction.publishing import hub as hub_module
 from seamless_interaction.publishing.publication import Publication
-from seamless_interaction.publishing.push import STUB, push
+from seamless_interaction.publishing.pushing import STUB, push
 
 module = sys.modules[push.__module__]  # the package has a function of its name
 

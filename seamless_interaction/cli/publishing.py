@@ -96,7 +96,7 @@ def publish(
     """Make a Hub repository of Parquet files, which every version of datasets loads. An interrupted run resumes."""
     from seamless_interaction import publishing
     from seamless_interaction.errors import UsageError
-    from seamless_interaction.publishing.push import check_name
+    from seamless_interaction.publishing.pushing import check_name
     from seamless_interaction.source.addresses import BUCKET
 
     with named_errors():
