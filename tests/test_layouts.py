@@ -223,7 +223,7 @@ class Sorted(Layout):
     files = PARTS
 
     def folder(self, spot, file, aliases):
-        return f"{spot['label']}/{spot['split']}/all/{file.replace(':', '.')}"
+        return f"{spot[0]}/{spot[1]}/all/{file.replace(':', '.')}"
 
     def extension(self, file):
         return TREE[file][0]
@@ -234,7 +234,7 @@ class Sorted(Layout):
     def walk(self, place, splits, come_upon):
         for label, split in splits:
             for part in PARTS:
-                path = self.folder({"label": label, "split": split}, part, {})
+                path = self.folder((label, split), part, {})
                 yield Folder((label, split), path, list(place.entries(path)), {self.extension(part): part})
 
 
@@ -303,7 +303,7 @@ class TestSorted(LayoutBehaviour):
         for label, split, (part, (_, (directory, *_))) in product(LABELS, SPLITS, TREE.items()):
             source = tree / label / split / directory
             if source.is_dir():
-                target = folder / Sorted().folder({"label": label, "split": split}, part, {})
+                target = folder / Sorted().folder((label, split), part, {})
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.symlink_to(source, target_is_directory=True)
         return folder

@@ -338,7 +338,7 @@ def known_sizes(listing: Listing, rows: pa.Table, parts: tuple[str, ...], index:
     for spot in rows.select(layout.keys).group_by(layout.keys).aggregate([]).to_pylist():
         for part in parts:
             file = layout.file_of(part)
-            extensions = folders.setdefault(layout.folder(spot, file, listing.aliases), {})
+            extensions = folders.setdefault(layout.folder(tuple(spot.values()), file, listing.aliases), {})
             extensions[layout.extension(file)] = PARTS.index(part)
     numbers = {file_id: row for row, file_id in enumerate(rows["file_id"].to_pylist())}
     for bits, entries in zip(folders.values(), listed_folders(place, list(folders)), strict=True):

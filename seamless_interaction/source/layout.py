@@ -197,8 +197,8 @@ class Layout(ABC):
     hides: tuple[str, ...] = ()
 
     @abstractmethod
-    def folder(self, spot: Mapping[str, Any], file: str, aliases: Mapping[str, str]) -> str:
-        """The folder of one of the files of recordings, given their ``keys`` by name."""
+    def folder(self, spot: Spot, file: str, aliases: Mapping[str, str]) -> str:
+        """The folder of one of the files of recordings, given the values of ``keys``, and any that follow."""
 
     @abstractmethod
     def extension(self, file: str) -> str:
@@ -231,7 +231,11 @@ class Layout(ABC):
 
     def has(self, files: int, part: str) -> bool:
         """Whether a part's file is there."""
-        return bool(files >> self.files.index(self.file_of(part)) & 1)
+        return bool(files >> self._bit_of[part] & 1)
+
+    @cached_property
+    def _bit_of(self) -> dict[str, int]:
+        return {part: self.files.index(self.file_of(part)) for part in PARTS}
 
     def locate(self, recording: Recording, part: str, aliases: Mapping[str, str]) -> Location | None:
         """Where a part of a recording lies; None if its file is not there.
@@ -241,8 +245,8 @@ class Layout(ABC):
         if not self.has(recording.files, part):
             return None
         file = self.file_of(part)
-        path = f"{self.folder(recording._asdict(), file, aliases)}/{recording.file_id}{self.extension(file)}"
-        return Location(path, self.member_of(part))
+        folder = self.folder(recording[1:5], file, aliases)  # label, split, batch and archive
+        return Location(f"{folder}/{recording.file_id}{self.extension(file)}", self.member_of(part))
 
     def spots(self, table: pa.Table) -> pa.Array:
         """Where each row of a file list lies, as text: ``dev/improvised/0/40/V00_…``."""
@@ -288,8 +292,8 @@ class Tree(Layout):
     files = PARTS
     _parents = frozenset(directory.split("/")[0] for directory in DIRECTORIES)
 
-    def folder(self, spot: Mapping[str, Any], file: str, aliases: Mapping[str, str]) -> str:
-        root = f"{spot['label']}/{spot['split']}"
+    def folder(self, spot: Spot, file: str, aliases: Mapping[str, str]) -> str:
+        root = f"{spot[0]}/{spot[1]}"
         return f"{root}/{aliases.get(f'{root}/{file}', TREE[file][1][0])}"
 
     def extension(self, file: str) -> str:
@@ -337,8 +341,8 @@ class Bundles(Layout):
     is_packed = True
     hides: tuple[str, ...] = ("archives",)  # extracted bundles often have their tars beside them
 
-    def folder(self, spot: Mapping[str, Any], file: str, aliases: Mapping[str, str]) -> str:
-        return archive_path(*(spot[key] for key in self.keys))
+    def folder(self, spot: Spot, file: str, aliases: Mapping[str, str]) -> str:
+        return archive_path(*spot)
 
     def extension(self, file: str) -> str:
         return file
