@@ -35,7 +35,7 @@ from seamless_interaction.source.recordings import (
     with_partners,
     without_what_is_not_meant,
 )
-from seamless_interaction.source.tables import read_filelist_file, read_selection, selected
+from seamless_interaction.source.tables import FILELIST, read_filelist_file, read_selection, selected
 
 logger = logging.getLogger("seamless_interaction")
 
@@ -47,7 +47,8 @@ class Opened:
     Attributes:
         source: where and how they lie.
         listing: what the place holds.
-        filelist: of the whole place; ``is_made`` says that it has none, and this one was made of what is there.
+        filelist: ``tables.FILELIST`` of the whole place; ``is_made`` says that it has none, and it was made of what
+            is there.
         held: the rows of it that the place is meant to hold.
         chosen: those of them that are selected.
         rows: those of them that are there, with the fields of ``recordings.Recording``, partners adjacent.
@@ -188,8 +189,7 @@ class Opening:
 
         Raises:
             UsageError: nothing is selected.
-            SourceNotFound: none of it is there.
-            SourceError
+            SourceError: the place, or one of its tables, cannot be read.
         """
         place, listing, index, filelist = self.place, self.listing, self.index, self.filelist
         if filelist is None and listing.layout.in_tars:
@@ -213,10 +213,17 @@ class Opening:
         if self.meant is not None and (self.index or not place.can_be_listed):
             rows = without_what_is_not_meant(rows, listing.layout)
         source = Source(place, listing.layout, listing.aliases, index)
+        filelist = filelist.select(FILELIST.names)  # an index, which is one, has more columns
         return Opened(source, listing, filelist, is_made, held, chosen, rows, gaps, tars)
 
     def joined(self, selection: Selection) -> Opened:
-        """As ``join``, for who reads recordings: what is not as it should be is told, and some are there."""
+        """As ``join``, for who reads recordings: tells what is missing or not read.
+
+        Raises:
+            UsageError: nothing is selected.
+            SourceNotFound: none of it is there.
+            SourceError: the place, or one of its tables, cannot be read.
+        """
         opened = self.join(selection)
         opened.tell(selection)
         if not len(opened.rows):

@@ -91,6 +91,7 @@ def test_no_import_runs_up_the_ladder():
         and place.get(room(target), (-1, 0)) <= place.get(room(module), (99, 0))
     ]
     assert not wrong
+    assert {room(target) for module, target, _ in arrows() if not room(module)} == OF_THE_SCRIPT
 
 
 def test_no_module_leads_back_to_itself():

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from dataclasses import replace
 from itertools import product
 
 import fsspec
@@ -269,6 +270,10 @@ class LayoutBehaviour:
         selection = Selection("full", split="test", modalities=self.modalities)
         report = download(selection, folder, tmp_path / "copy", index=index.path)
         assert not report.problems and report.files["whole"]
+        more = download(replace(selection, split="dev"), folder, tmp_path / "copy", index=index.path)
+        assert not more.problems and more.files["whole"]
+        lists = [read_filelist(Place(root)).sort_by("file_id") for root in (tmp_path / "copy", folder)]
+        assert lists[0].equals(lists[1])
         made = {path.relative_to(tmp_path / "copy") for path in (tmp_path / "copy").glob("*/test/**/*.npy")}
         assert made
         for path in made:

@@ -14,6 +14,7 @@ from servers import Bucket
 from test_subsets import alike, ids, lists, table
 from typer.testing import CliRunner
 
+import seamless_interaction
 from seamless_interaction import ARRAYS, LABELS, MODALITIES, SPLITS, VENDORS, FileId, SeamlessDataset, load_dataset
 from seamless_interaction.cli import app
 from seamless_interaction.download.planning import plan
@@ -608,3 +609,11 @@ def test_what_a_terminal_would_obey_is_not_shown():
     listed = catalogue(MANY, Selection(file_ids=FIRST, single=True))
     listed = listed.set_column(listed.column_names.index("relationship"), "relationship", pa.array(["\x1b[2Jfamily\n"]))
     assert "\x1b" not in as_text(listed) and len(as_text(listed).splitlines()) == 5
+
+
+def test_the_command_alone_tells_its_version_and_a_version_of_the_dataset_is_a_subset(tmp_path):
+    """``--version SIZE`` is another name of ``--subset``."""
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.output.strip()) == (0, seamless_interaction.__version__)
+    done = CliRunner().invoke(app, ["download", "--version", "2GB", "-o", str(tmp_path)])
+    assert done.exit_code == 2 and "unknown subset: '2GB'" in done.output

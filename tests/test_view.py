@@ -305,6 +305,12 @@ for path in sys.argv[1:]:
 """
 
 
+def test_the_module_that_readme_names_registers_the_view():
+    import seamless_interaction.view
+
+    assert seamless_interaction.view.NAME == "seamless"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 def test_a_process_that_never_imported_us_unpickles_it(corpora, prepared, tmp_path, monkeypatch):
     """As a worker that is spawned does."""

@@ -10,6 +10,7 @@ from seamless_interaction import VENDORS
 from seamless_interaction.errors import BrokenTable
 
 SESSION_LENGTH = len("V00_S0809")
+INTERACTION_LENGTH = len("V00_S0809_I00000582")  # of the part of a file id that partners share
 
 
 def vendors_of(filelist: pa.Table) -> pa.Array:
@@ -49,9 +50,6 @@ def codes(name: str, strings: pa.Array, known: tuple[str, ...]) -> np.ndarray:
         unknown = pc.unique(strings.filter(pc.is_null(codes))).to_pylist()
         raise BrokenTable(f"the file list has {name} {', '.join(map(repr, unknown))}; known: {', '.join(known)}.")
     return np.asarray(codes, np.int64)
-
-
-INTERACTION_LENGTH = len("V00_S0809_I00000582")  # of the part of a file id that partners share
 
 
 def partners(ids: pa.Array) -> pa.Array:
